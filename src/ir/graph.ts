@@ -1,0 +1,154 @@
+/**
+ * The graph: one node type for the model level, the tensor level and fused regions.
+ *
+ * Nodes are immutable and stand in topological order. A value is one output of a node. Passes never edit: they build a
+ * new graph with `GraphBuilder` (`rewriteGraph` in src/passes does the walking). Ids are given by the builder in order,
+ * so printing is stable. What an op means is said by its definition in `ops/`.
+ *
+ * Not here: the legality rules (verify.ts), the text form (print.ts, read.ts).
+ */
+import type { Span } from '../support/source.ts';
+import type { Dim, DimRange } from './symbolic.ts';
+import type { TensorType } from './types.ts';
+
+/** What an attribute may hold; the op's definition says which kind each attribute has. */
+export type AttributeValue = number | boolean | string | Dim | readonly AttributeValue[];
+
+export type Attributes = Readonly<Record<string, AttributeValue>>;
+
+export interface Value {
+  readonly node: Node;
+  /** Which output of the node. */
+  readonly output: number;
+  readonly type: TensorType;
+}
+
+export interface Node {
+  readonly id: number;
+  /** Name in the op registry: `linear`, `add`, `input`, `fused`, … */
+  readonly op: string;
+  readonly inputs: readonly Value[];
+  readonly attributes: Attributes;
+  readonly outputs: readonly Value[];
+  /** The body of a `fused` node: its graph inputs stand for `inputs`, its results for `outputs`, in order. */
+  readonly region: Graph | undefined;
+  /** The place in the model that asked for it. */
+  readonly span: Span | undefined;
+  /** A name from the model for people: `encoder.layer.0.attention`. Never identity. */
+  readonly label: string | undefined;
+}
+
+export interface Result {
+  readonly name: string;
+  readonly value: Value;
+}
+
+export interface Graph {
+  readonly name: string;
+  /** Nodes with op `input`, in the order of the entry's parameters. They stand in `nodes` too. */
+  readonly inputs: readonly Node[];
+  readonly nodes: readonly Node[];
+  readonly results: readonly Result[];
+}
+
+/** A tensor of the checkpoint, under its name in the file. */
+export interface Weight {
+  readonly path: string;
+  readonly type: TensorType;
+  readonly span: Span | undefined;
+  readonly doc: string | undefined;
+}
+
+export interface EntryParameter {
+  readonly name: string;
+  readonly type: TensorType;
+  readonly doc: string | undefined;
+  /** The value that fills the whole tensor when the caller leaves it out; undefined: required. */
+  readonly initial: number | undefined;
+}
+
+export interface EntryResult {
+  readonly name: string;
+  readonly type: TensorType;
+}
+
+export interface Entry {
+  readonly name: string;
+  readonly doc: string | undefined;
+  readonly parameters: readonly EntryParameter[];
+  readonly results: readonly EntryResult[];
+  readonly graph: Graph;
+  readonly span: Span | undefined;
+}
+
+/** A model with its config bound: what lowering makes and passes transform. */
+export interface Program {
+  readonly name: string;
+  readonly doc: string | undefined;
+  /** Bound config values by `Config.field`, for the header of the generated module and `signature`. */
+  readonly config: Readonly<Record<string, number | boolean | string>>;
+  readonly dims: ReadonlyMap<string, DimRange>;
+  readonly weights: readonly Weight[];
+  readonly entries: readonly Entry[];
+}
+
+export interface NodeOptions {
+  readonly attributes?: Attributes;
+  readonly region?: Graph;
+  readonly span?: Span | undefined;
+  readonly label?: string | undefined;
+}
+
+/** Appends nodes in topological order. It checks nothing: `emit` in ops/index.ts infers types, verify.ts checks. */
+export class GraphBuilder {
+  readonly #nodes: Node[] = [];
+  readonly #inputs: Node[] = [];
+
+  add(op: string, inputs: readonly Value[], types: readonly TensorType[], options: NodeOptions = {}): Node {
+    const outputs: Value[] = [];
+    const node: Node = {
+      id: this.#nodes.length,
+      op,
+      inputs,
+      attributes: options.attributes ?? {},
+      outputs,
+      region: options.region,
+      span: options.span,
+      label: options.label,
+    };
+    types.forEach((type, output) => {
+      outputs.push({ node, output, type });
+    });
+    this.#nodes.push(node);
+    if (op === 'input') this.#inputs.push(node);
+    return node;
+  }
+
+  /** A graph input; `name` is the entry parameter's name. */
+  input(name: string, type: TensorType, span?: Span): Value {
+    return onlyOutput(this.add('input', [], [type], { attributes: { name }, span, label: name }));
+  }
+
+  finish(name: string, results: readonly Result[]): Graph {
+    return { name, inputs: [...this.#inputs], nodes: [...this.#nodes], results };
+  }
+}
+
+export function onlyOutput(node: Node): Value {
+  const [value] = node.outputs;
+  if (node.outputs.length !== 1 || !value) throw new Error(`\`${node.op}\` has ${node.outputs.length} outputs`);
+  return value;
+}
+
+/** Nodes that read each value: `users.get(value)`; results are not users. */
+export function usersOf(graph: Graph): ReadonlyMap<Value, readonly Node[]> {
+  const users = new Map<Value, Node[]>();
+  for (const node of graph.nodes) {
+    for (const value of new Set(node.inputs)) {
+      const list = users.get(value);
+      if (list) list.push(node);
+      else users.set(value, [node]);
+    }
+  }
+  return users;
+}

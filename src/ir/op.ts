@@ -1,0 +1,110 @@
+/**
+ * What an op is: one object per op, one file per op in `ops/`, registered in `ops/index.ts`.
+ *
+ * Shared code never branches on op names: it asks for traits, for the decomposition, for the scalar expression. When a
+ * pass needs to know something about an op that is not here, the right move is a new trait.
+ */
+import type { Attributes, Value } from './graph.ts';
+import type { DimRange } from './symbolic.ts';
+import type { DType, TensorType } from './types.ts';
+
+/** Kinds of attributes, for the verifier and the text form. `dims` is a list of symbolic dims, `value` a scalar constant. */
+export type AttributeKind = 'int' | 'float' | 'bool' | 'string' | 'dim' | 'ints' | 'strings' | 'dims' | 'floats';
+
+export interface AttributeSpec {
+  readonly kind: AttributeKind;
+  readonly optional?: boolean;
+  readonly doc: string;
+}
+
+/**
+ * Structural facts that passes ask for.
+ *
+ * - `elementwise`: output[i] depends only on the inputs at i; all inputs and outputs have the same shape (broadcasts are
+ *   explicit `broadcast` nodes). Has `scalar` and `wgsl`.
+ * - `movement`: output elements are input elements at other places (reshape, transpose, broadcast, slice, concat).
+ * - `view`: a movement with one input that a strided read can express (concat is no view).
+ * - `reduction`: reduces `axes`.
+ * - `contraction`: a sum of products (dot_general, linear).
+ * - `commutative`: binary, order of inputs does not matter.
+ * - `leaf`: no inputs, defined by attributes (input, weight, constant, iota).
+ * - `effect`: must not be removed or merged.
+ */
+export type Trait =
+  | 'elementwise'
+  | 'movement'
+  | 'view'
+  | 'reduction'
+  | 'contraction'
+  | 'commutative'
+  | 'leaf'
+  | 'effect';
+
+/** The kernel family an op likes best; `view` needs no kernel when its reader can read strided. */
+export type Skeleton = 'map' | 'row' | 'contraction' | 'attention' | 'indexed' | 'view' | 'none';
+
+/** A problem with the inputs of an op. Lowering turns it into a diagnostic at the call's span. */
+export interface InferFailure {
+  readonly failure: string;
+  /** Which operand is to blame, when one is. */
+  readonly operand?: number;
+  readonly help?: string;
+}
+
+export type InferResult = readonly TensorType[] | InferFailure;
+
+export function isFailure(result: InferResult): result is InferFailure {
+  return 'failure' in result;
+}
+
+export interface InferContext {
+  readonly ranges: ReadonlyMap<string, DimRange>;
+}
+
+/** A concrete tensor of the interpreter. f32 mode holds Float32Array, f64 mode Float64Array for every float dtype. */
+export interface Tensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Float64Array | Int32Array | Uint32Array | Uint8Array;
+}
+
+export interface InterpretContext {
+  /** `f64` computes and stores floats in double precision, `f32` rounds after every op (sums in f64, rounded once). */
+  readonly precision: 'f32' | 'f64';
+  readonly dims: ReadonlyMap<string, number>;
+  /** Numbers of each output's type with the runtime dims put in. */
+  readonly outputShapes: readonly (readonly number[])[];
+  weight(path: string): Tensor;
+}
+
+/** Emits nodes with inferred types; what decompositions and lowering write with. */
+export interface Emitter {
+  readonly context: InferContext;
+  /** Throws InternalError when the types do not fit: callers have checked with `infer`. */
+  emit(op: string, inputs: readonly Value[], attributes?: Attributes): Value;
+}
+
+export interface OpDefinition {
+  readonly name: string;
+  /** `model`: an op with a name that people use, has `decompose`. `tensor`: a primitive. */
+  readonly level: 'model' | 'tensor';
+  readonly doc: string;
+  /** Names of the operands, for messages and docs; a name ending in `?` is optional, `...` at the end repeats. */
+  readonly operands: readonly string[];
+  readonly attributes: Readonly<Record<string, AttributeSpec>>;
+  readonly traits: readonly Trait[];
+  readonly skeleton: Skeleton;
+  infer(inputs: readonly TensorType[], attributes: Attributes, context: InferContext): InferResult;
+  /** Reference semantics. A model-level op may leave it out: then its decomposition is interpreted. */
+  interpret?(inputs: readonly Tensor[], attributes: Attributes, context: InterpretContext): readonly Tensor[];
+  /** The same function in lower ops. Every model-level op has one. */
+  decompose?(emitter: Emitter, inputs: readonly Value[], attributes: Attributes): Value;
+  /** Elementwise ops: the function on numbers (booleans are 0 and 1), in f64. */
+  scalar?(operands: readonly number[], attributes: Attributes, dtypes: readonly DType[]): number;
+  /**
+   * Elementwise ops: a WGSL expression from operand expressions (already parenthesised or atomic) that works for scalars
+   * and for vectors alike; helpers it needs (`sora_erf`) are named in `wgslHelpers`.
+   */
+  wgsl?(operands: readonly string[], attributes: Attributes, dtypes: readonly DType[]): string;
+  readonly wgslHelpers?: readonly string[];
+}

@@ -1,0 +1,109 @@
+/**
+ * What a compiled model is at run time: plain data, made by src/codegen, printed into the generated module, read by the
+ * runtime. No functions, so nothing from a model's text can run.
+ */
+
+/**
+ * An integer computed from the runtime dims of a call: a number, a dim's name, or `[operator, ...operands]`.
+ * `+`, `*`, `max` take any number of operands; `-` two; `ceil` is `[ceil, value, divisor]`, the quotient rounded up.
+ */
+export type SizeExpression = number | string | readonly ['+' | '*' | 'max' | '-' | 'ceil', ...SizeExpression[]];
+
+/** Element types that cross the API; `bool` is one u32 per element on the device. */
+export type ElementType = 'f32' | 'f16' | 'i32' | 'u32' | 'bool';
+
+export interface TensorSpec {
+  readonly name: string;
+  readonly dtype: ElementType;
+  readonly shape: readonly SizeExpression[];
+  readonly doc?: string;
+  /** Inputs: the value that fills the tensor when the caller leaves it out. */
+  readonly initial?: number;
+  /** Inputs that index a table: least and greatest value allowed, checked on the host before anything runs. */
+  readonly range?: readonly [number, number];
+}
+
+/**
+ * How a weight's elements lie in its buffer. The compiler picks what its kernel reads best; the loader writes it.
+ *
+ * - `row-major`: as in the file.
+ * - `panels`: a matrix [N, K] as [ceil(N / width)][K][width], zero-filled past N: the `width` values that a lane reads for
+ *   one k are neighbours.
+ */
+export type WeightLayout = { readonly kind: 'row-major' } | { readonly kind: 'panels'; readonly width: number };
+
+/** One device buffer of weights, made of one or more tensors of the checkpoint concatenated along axis 0. */
+export interface WeightSpec {
+  readonly sources: readonly { readonly path: string; readonly shape: readonly number[] }[];
+  readonly shape: readonly number[];
+  readonly dtype: ElementType;
+  readonly layout: WeightLayout;
+}
+
+export interface KernelSpec {
+  /** WGSL with one entry point `main`. Runtime dims are in `var<immediate> dims: Dims` (a struct of u32, see wgsl/writer.ts). */
+  readonly code: string;
+  /** Access of binding i of group 0: `r` read-only storage, `w` read_write storage. */
+  readonly bindings: string;
+  /** How many u32 the kernel takes in `dims`; at most 16. */
+  readonly params: number;
+  /** Optional device features that it needs (`subgroups`, `shader-f16`). */
+  readonly features?: readonly string[];
+}
+
+export type BufferSpec =
+  | { readonly kind: 'input'; readonly name: string }
+  | { readonly kind: 'result'; readonly name: string; readonly bytes: SizeExpression }
+  | { readonly kind: 'weight'; readonly weight: number }
+  | { readonly kind: 'constant'; readonly dtype: ElementType; readonly values: readonly number[] }
+  | { readonly kind: 'scratch'; readonly bytes: SizeExpression };
+
+/**
+ * One dispatch: `groups` workgroups in one line, folded by the runtime when there are more than 65,535. A step with
+ * `when` runs only if the value lies in the range: two schedules of one kernel for few and for many rows.
+ */
+export interface Step {
+  readonly kernel: string;
+  /** Index into `buffers` for each binding. */
+  readonly buffers: readonly number[];
+  readonly params: readonly SizeExpression[];
+  readonly groups: SizeExpression;
+  readonly when?: { readonly value: SizeExpression; readonly minimum: number; readonly maximum: number };
+}
+
+export interface EntryPlan {
+  readonly buffers: readonly BufferSpec[];
+  readonly steps: readonly Step[];
+}
+
+/** `software`: CPU drivers (lavapipe, SwiftShader, WARP). `gpu`: everything else. */
+export type ProfileName = 'software' | 'gpu';
+
+export interface EntrySpec {
+  readonly name: string;
+  readonly doc?: string;
+  readonly inputs: readonly TensorSpec[];
+  readonly results: readonly TensorSpec[];
+  readonly plans: Readonly<Record<ProfileName, EntryPlan>>;
+}
+
+export interface DimSpec {
+  readonly minimum: number;
+  readonly maximum: number;
+  readonly multiple: number;
+}
+
+export interface Artifact {
+  readonly format: 1;
+  readonly name: string;
+  /** sorac's version and the hash of source and config. */
+  readonly compiler: string;
+  readonly source: string;
+  readonly config: Readonly<Record<string, number | boolean | string>>;
+  readonly dims: Readonly<Record<string, DimSpec>>;
+  readonly weights: readonly WeightSpec[];
+  readonly kernels: Readonly<Record<string, KernelSpec>>;
+  readonly entries: readonly EntrySpec[];
+  /** Text form of the unoptimized program: what the CPU interpreter runs when there is no adapter. */
+  readonly program: string;
+}
