@@ -1,0 +1,81 @@
+/**
+ * The pipeline on one screen: source text in, artifact out.
+ *
+ *   parse -> resolve imports -> lower -> optimize -> toKernels (per profile) -> generate
+ *
+ * Each stage is one function of an immutable value that returns `{ value, diagnostics }`; a stage runs only when the ones
+ * before it made no error. Printing the module is `emitModule` (src/codegen/module); files are the command line's business.
+ */
+import { generate } from './codegen/generate.ts';
+import type { Program } from './ir/graph.ts';
+import { lowerModel } from './ir/lower.ts';
+import type { ProfileName } from './ir/target.ts';
+import { resolveImports } from './parser/index.ts';
+import { optimize, toKernels } from './passes/index.ts';
+import type { Artifact } from './runtime/artifact.ts';
+import { type Diagnostic, hasErrors, type Stage } from './support/diagnostic.ts';
+import type { SourceFile } from './support/source.ts';
+import { sourceHash } from './support/source-hash.ts';
+import { version } from './version.ts';
+
+/** What the compiler needs of the outside: text of an imported file, by path relative to the project root. */
+export interface CompileHost {
+  readFile(path: string): string | undefined;
+}
+
+export interface CompileInput {
+  readonly file: SourceFile;
+  readonly host?: CompileHost;
+  /** Which model of the file; needed only when there are several. */
+  readonly model?: string;
+  /** A parsed Hugging Face `config.json`; without it the defaults of the file's `config` hold. */
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+/** Every value of the pipeline, for `--emit` and for tests. */
+export interface Compilation {
+  readonly program: Program;
+  readonly optimized: Program;
+  readonly kernels: Readonly<Record<ProfileName, Program>>;
+  readonly artifact: Artifact;
+}
+
+const noFiles: CompileHost = { readFile: () => undefined };
+
+/** Names, types and shapes only: what `sorac check` and an editor want. */
+export function checkSource(input: CompileInput): Stage<Program | undefined> {
+  const parsed = resolveImports(input.file, input.host ?? noFiles);
+  if (hasErrors(parsed.diagnostics)) return { value: undefined, diagnostics: parsed.diagnostics };
+  const lowered = lowerModel({
+    trees: parsed.value,
+    ...(input.model === undefined ? {} : { model: input.model }),
+    ...(input.config === undefined ? {} : { config: input.config }),
+  });
+  return { value: lowered.value, diagnostics: [...parsed.diagnostics, ...lowered.diagnostics] };
+}
+
+export function compile(input: CompileInput): Stage<Compilation | undefined> {
+  const diagnostics: Diagnostic[] = [];
+  const keep = <Value>(stage: Stage<Value>): Value => {
+    diagnostics.push(...stage.diagnostics);
+    return stage.value;
+  };
+  const failed = { value: undefined, diagnostics };
+
+  const program = keep(checkSource(input));
+  if (program === undefined || hasErrors(diagnostics)) return failed;
+  const optimized = keep(optimize(program));
+  if (hasErrors(diagnostics)) return failed;
+  const kernels = { software: keep(toKernels(optimized, 'software')), gpu: keep(toKernels(optimized, 'gpu')) };
+  if (hasErrors(diagnostics)) return failed;
+  const artifact = keep(
+    generate({
+      program,
+      perProfile: kernels,
+      compiler: `sorac ${version}`,
+      source: sourceHash(input.file.text, input.config),
+    }),
+  );
+  if (hasErrors(diagnostics)) return failed;
+  return { value: { program, optimized, kernels, artifact }, diagnostics };
+}
