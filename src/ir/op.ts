@@ -29,6 +29,8 @@ export interface AttributeSpec {
  * - `commutative`: binary, order of inputs does not matter.
  * - `leaf`: no inputs, defined by attributes (input, weight, constant, iota).
  * - `effect`: must not be removed or merged.
+ * - `stated`: the node states its output types, nothing infers them (input, weight; fused takes them from its region).
+ * - `region`: has a region graph.
  */
 export type Trait =
   | 'elementwise'
@@ -38,7 +40,9 @@ export type Trait =
   | 'contraction'
   | 'commutative'
   | 'leaf'
-  | 'effect';
+  | 'effect'
+  | 'stated'
+  | 'region';
 
 /** The kernel family an op likes best; `view` needs no kernel when its reader can read strided. */
 export type Skeleton = 'map' | 'row' | 'contraction' | 'attention' | 'indexed' | 'view' | 'none';
@@ -53,7 +57,8 @@ export interface InferFailure {
 
 export type InferResult = readonly TensorType[] | InferFailure;
 
-export function isFailure(result: InferResult): result is InferFailure {
+/** Works on what `infer` gives and on what `tryEmit` gives. */
+export function isFailure<Success extends object>(result: Success | InferFailure): result is InferFailure {
   return 'failure' in result;
 }
 
@@ -84,6 +89,8 @@ export interface Emitter {
   emit(op: string, inputs: readonly Value[], attributes?: Attributes): Value;
 }
 
+export type Lanes = 1 | 2 | 4;
+
 export interface OpDefinition {
   readonly name: string;
   /** `model`: an op with a name that people use, has `decompose`. `tensor`: a primitive. */
@@ -103,8 +110,19 @@ export interface OpDefinition {
   scalar?(operands: readonly number[], attributes: Attributes, dtypes: readonly DType[]): number;
   /**
    * Elementwise ops: a WGSL expression from operand expressions (already parenthesised or atomic) that works for scalars
-   * and for vectors alike; helpers it needs (`sora_erf`) are named in `wgslHelpers`.
+   * and for vectors alike; helpers it needs (`sora_erf`) are named in `wgslHelpers`. `lanes` is the vector width of the
+   * operands (1 when left out): literals, type names and helpers (`sora_erf4`) depend on it. Infix results are
+   * parenthesised. Operands of dtype `bool` are WGSL bools, not their u32 storage.
    */
-  wgsl?(operands: readonly string[], attributes: Attributes, dtypes: readonly DType[]): string;
+  wgsl?(operands: readonly string[], attributes: Attributes, dtypes: readonly DType[], lanes?: Lanes): string;
   readonly wgslHelpers?: readonly string[];
+  /**
+   * Arithmetic operations for the cost model, where one per output element (elementwise) or input element (reduction) is
+   * wrong. Shapes are concrete.
+   */
+  flops?(
+    inputs: readonly (readonly number[])[],
+    outputs: readonly (readonly number[])[],
+    attributes: Attributes,
+  ): number;
 }

@@ -1,0 +1,64 @@
+/**
+ * Emitting nodes with inferred types: what lowering, decompositions and passes write graphs with.
+ */
+import { InternalError } from '../support/error.ts';
+import type { Span } from '../support/source.ts';
+import { type Attributes, type Graph, type GraphBuilder, type Node, onlyOutput, type Value } from './graph.ts';
+import { type Emitter, type InferContext, type InferFailure, isFailure } from './op.ts';
+import { inferOp, opNamed } from './ops/index.ts';
+import type { Dim } from './symbolic.ts';
+import type { DType, TensorType } from './types.ts';
+
+/** The place in the model and the name that emitted nodes carry. */
+export interface EmitDefaults {
+  readonly span?: Span | undefined;
+  readonly label?: string | undefined;
+}
+
+export interface GraphEmitter extends Emitter {
+  readonly builder: GraphBuilder;
+  /** The value, or why the types do not fit (`isFailure` tells). */
+  tryEmit(op: string, inputs: readonly Value[], attributes?: Attributes): Value | InferFailure;
+  /** Writes to the same graph with another place and name. */
+  at(span: Span | undefined, label?: string): GraphEmitter;
+  input(name: string, type: TensorType): Value;
+  /** A tensor of the checkpoint; several paths are concatenated along axis 0 and `type` is that of the whole. */
+  weight(paths: readonly string[], type: TensorType): Value;
+  /** A constant; a scalar when `shape` is left out. */
+  constant(values: number | readonly number[], dtype: DType, shape?: readonly Dim[]): Value;
+  /** A node with a region; its types are those of the region's results. */
+  fused(skeleton: string, inputs: readonly Value[], region: Graph): Node;
+}
+
+export function createEmitter(builder: GraphBuilder, context: InferContext, defaults: EmitDefaults = {}): GraphEmitter {
+  const { span, label } = defaults;
+  const place = { span, label };
+  const emitter: GraphEmitter = {
+    context,
+    builder,
+    tryEmit(op, inputs, attributes = {}) {
+      const types = inputs.map((value) => value.type);
+      const inferred = inferOp(opNamed(op), types, attributes, context);
+      if (isFailure(inferred)) return inferred;
+      return onlyOutput(builder.add(op, inputs, inferred, { attributes, ...place }));
+    },
+    emit(op, inputs, attributes = {}) {
+      const result = emitter.tryEmit(op, inputs, attributes);
+      if (isFailure(result)) throw new InternalError(`cannot emit \`${op}\`: ${result.failure}`);
+      return result;
+    },
+    at: (otherSpan, otherLabel) => createEmitter(builder, context, { span: otherSpan, label: otherLabel ?? label }),
+    input: (name, type) => builder.input(name, type, span),
+    weight: (paths, type) => onlyOutput(builder.add('weight', [], [type], { attributes: { paths }, ...place })),
+    constant: (values, dtype, shape = []) =>
+      emitter.emit('constant', [], { values: typeof values === 'number' ? [values] : values, dtype, shape }),
+    fused: (skeleton, inputs, region) =>
+      builder.add(
+        'fused',
+        inputs,
+        region.results.map((result) => result.value.type),
+        { attributes: { skeleton }, region, ...place },
+      ),
+  };
+  return emitter;
+}

@@ -1,0 +1,38 @@
+/**
+ * Rows of a table by index: embeddings.
+ */
+import type { OpDefinition } from '../op.ts';
+import { elementCount, newTensor } from '../tensor.ts';
+import { fail, quoteType } from './shared.ts';
+
+export const gather: OpDefinition = {
+  name: 'gather',
+  level: 'tensor',
+  doc:
+    'Rows of `table` [V, D…] at `indices` [I…]: [I…, D…]. An index outside 0..V-1 gives a row of zeros; entry inputs that ' +
+    'are used as indices are checked on the host before anything runs.',
+  operands: ['table', 'indices'],
+  attributes: {},
+  traits: [],
+  skeleton: 'indexed',
+  infer([table, indices]) {
+    if (!table || !indices) return fail('`gather` takes a table and indices');
+    if (table.shape.length === 0) return fail(`the table must have at least one axis, not ${quoteType(table)}`, 0);
+    if (indices.dtype !== 'i32' && indices.dtype !== 'u32') {
+      return fail(`indices must be \`i32\` or \`u32\`, not ${quoteType(indices)}`, 1);
+    }
+    return [{ dtype: table.dtype, shape: [...indices.shape, ...table.shape.slice(1)] }];
+  },
+  interpret([table, indices], _attributes, context) {
+    if (!table || !indices) return [];
+    const row = elementCount(table.shape.slice(1));
+    const rows = table.shape[0] ?? 0;
+    const result = newTensor(table.dtype, context.outputShapes[0] ?? [], context.precision);
+    indices.data.forEach((index, at) => {
+      if (index < 0 || index >= rows) return;
+      result.data.set(table.data.subarray(index * row, (index + 1) * row), at * row);
+    });
+    return [result];
+  },
+  flops: () => 0,
+};

@@ -1,0 +1,112 @@
+/**
+ * The text form of graphs and programs, in the manner of MLIR. read.ts reads it back to an equal graph; only spans are
+ * lost. Printing never fails, not even on a graph that the verifier rejects.
+ *
+ *   graph "embed" {
+ *     %0 = input {name = "ids"} : i32[B, T] "ids"
+ *     %1 = weight {paths = ["word.weight"]} : f32[30522, 384]
+ *     %2 = gather(%1, %0) : f32[B, T, 384] "embeddings"
+ *     return "hidden" = %2
+ *   }
+ *
+ * A node with several outputs is read as `%3#0`, `%3#1`. The string after the types is the label.
+ */
+import type { Attributes, AttributeValue, Entry, Graph, Node, Program, Value, Weight } from './graph.ts';
+import { isDim } from './ops/shared.ts';
+import { printType } from './types.ts';
+
+/** JSON's escapes are a subset that every reader knows; strings never hold a line break. */
+function quote(text: string): string {
+  return JSON.stringify(text).replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029');
+}
+
+/** Shortest text that reads back to the same number, with `inf`, `nan` and `-0`. */
+export function printNumber(value: number): string {
+  if (Number.isNaN(value)) return 'nan';
+  if (!Number.isFinite(value)) return value > 0 ? 'inf' : '-inf';
+  return Object.is(value, -0) ? '-0' : String(value);
+}
+
+function printAttribute(value: AttributeValue): string {
+  if (typeof value === 'string') return quote(value);
+  if (typeof value === 'number') return printNumber(value);
+  if (typeof value === 'boolean') return String(value);
+  return isDim(value) ? value.key : `[${value.map(printAttribute).join(', ')}]`;
+}
+
+function printAttributes(attributes: Attributes): string {
+  const pairs = Object.entries(attributes).map(([name, value]) => `${name} = ${printAttribute(value)}`);
+  return pairs.length === 0 ? '' : ` {${pairs.join(', ')}}`;
+}
+
+function printValue(value: Value): string {
+  return value.node.outputs.length === 1 ? `%${value.node.id}` : `%${value.node.id}#${value.output}`;
+}
+
+function printTypes(node: Node): string {
+  const types = node.outputs.map((output) => printType(output.type));
+  return types.length === 1 ? (types[0] ?? '') : `(${types.join(', ')})`;
+}
+
+/** One node without its region: what messages show. */
+export function printNode(node: Node): string {
+  const operands = node.inputs.length === 0 ? '' : `(${node.inputs.map(printValue).join(', ')})`;
+  const label = node.label === undefined ? '' : ` ${quote(node.label)}`;
+  return `%${node.id} = ${node.op}${operands}${printAttributes(node.attributes)} : ${printTypes(node)}${label}`;
+}
+
+function graphLines(graph: Graph, indent: string): string[] {
+  const inner = `${indent}  `;
+  const nodes = graph.nodes.flatMap((node) => {
+    if (!node.region) return [`${inner}${printNode(node)}`];
+    const [head = '', ...body] = graphLines(node.region, inner);
+    return [`${inner}${printNode(node)} ${head.trimStart()}`, ...body];
+  });
+  const results = graph.results.map((result) => `${quote(result.name)} = ${printValue(result.value)}`);
+  const last = `${inner}return${results.length === 0 ? '' : ` ${results.join(', ')}`}`;
+  return [`${indent}graph ${quote(graph.name)} {`, ...nodes, last, `${indent}}`];
+}
+
+export function printGraph(graph: Graph): string {
+  return `${graphLines(graph, '').join('\n')}\n`;
+}
+
+function docOf(doc: string | undefined): string {
+  return doc === undefined ? '' : ` doc ${quote(doc)}`;
+}
+
+function weightLine(weight: Weight): string {
+  return `  weight ${quote(weight.path)} : ${printType(weight.type)}${docOf(weight.doc)}`;
+}
+
+function entryLines(entry: Entry): string[] {
+  return [
+    `  entry ${quote(entry.name)}${docOf(entry.doc)} {`,
+    ...entry.parameters.map((parameter) => {
+      const initial = parameter.initial === undefined ? '' : ` = ${printNumber(parameter.initial)}`;
+      return `    parameter ${quote(parameter.name)} : ${printType(parameter.type)}${initial}${docOf(parameter.doc)}`;
+    }),
+    ...entry.results.map((result) => `    result ${quote(result.name)} : ${printType(result.type)}`),
+    ...graphLines(entry.graph, '    '),
+    '  }',
+  ];
+}
+
+export function printProgram(program: Program): string {
+  const config = Object.entries(program.config).map(
+    ([name, value]) => `  config ${quote(name)} = ${printAttribute(value)}`,
+  );
+  const dims = [...program.dims].map(([name, range]) => {
+    const multiple = range.multiple === 1 ? '' : ` multiple ${printNumber(range.multiple)}`;
+    return `  dim ${name} in ${printNumber(range.minimum)} .. ${printNumber(range.maximum)}${multiple}`;
+  });
+  const lines = [
+    `program ${quote(program.name)}${docOf(program.doc)} {`,
+    ...config,
+    ...dims,
+    ...program.weights.map(weightLine),
+    ...program.entries.flatMap(entryLines),
+    '}',
+  ];
+  return `${lines.join('\n')}\n`;
+}
