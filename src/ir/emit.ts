@@ -3,7 +3,7 @@
  */
 import { InternalError } from '../support/error.ts';
 import type { Span } from '../support/source.ts';
-import { type Attributes, type Graph, type GraphBuilder, type Node, onlyOutput, type Value } from './graph.ts';
+import { type Attributes, type Graph, GraphBuilder, type Node, onlyOutput, type Value } from './graph.ts';
 import { type Emitter, type InferContext, type InferFailure, isFailure } from './op.ts';
 import { inferOp, opNamed } from './ops/index.ts';
 import type { Dim } from './symbolic.ts';
@@ -61,4 +61,19 @@ export function createEmitter(builder: GraphBuilder, context: InferContext, defa
       ),
   };
   return emitter;
+}
+
+/**
+ * What a node means in lower ops, as a graph whose inputs stand for its operands; undefined when its op has no
+ * decomposition.
+ */
+export function decomposeNode(node: Node, context: InferContext): Graph | undefined {
+  const definition = opNamed(node.op);
+  if (!definition.decompose) return undefined;
+  const emitter = createEmitter(new GraphBuilder(), context, { span: node.span, label: node.label });
+  const operands = node.inputs.map((value, at) =>
+    emitter.input((definition.operands[at] ?? `operand${at}`).replace('?', ''), value.type),
+  );
+  const value = definition.decompose(emitter, operands, node.attributes);
+  return emitter.builder.finish(node.op, [{ name: 'result', value }]);
 }

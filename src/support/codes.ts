@@ -15,15 +15,64 @@ export const codes = {
   // 1xxx: text and syntax (src/parser)
   SORA1001: error('unexpected character'),
   SORA1002: error('syntax error'),
+  SORA1003: error('string without end'),
+  SORA1004: error('bad escape in a string'),
+  SORA1005: error('bad number'),
+  SORA1006: error('character that changes the direction of text'),
+  SORA1007: error('brackets do not match'),
+  SORA1008: error('source beyond a limit'),
+  SORA1009: error('syntax of a later version'),
+  SORA1010: error('import not found'),
+  SORA1011: error('import cycle'),
+  SORA1012: error('import outside the project'),
+  SORA1013: error('unknown type name'),
 
   // 2xxx: names, types and shapes (src/ir/lower)
   SORA2001: error('unknown name'),
+  SORA2002: error('declared twice'),
+  SORA2003: error('not in the imported file'),
+  SORA2004: error('no such member'),
+  SORA2005: error('field absent under this config'),
+  SORA2006: error('wrong kind of value'),
+  SORA2007: error('wrong arguments'),
+  SORA2008: error('endless recursion'),
+  SORA2009: error('two weights with one name'),
+  SORA2010: error('which model'),
+  SORA2011: error('no entry'),
+  SORA2101: error('dims do not match'),
+  SORA2102: error('wrong rank'),
+  SORA2103: error('wrong element type'),
+  SORA2104: error('result differs from its declaration'),
+  SORA2105: error('shapes do not broadcast'),
+  SORA2106: error('index out of range'),
+  SORA2107: error('a repeated module changes the type of what it passes on'),
+  SORA2108: error('heads do not divide the width'),
+  SORA2109: error('operand does not fit'),
+  SORA2110: error('mask does not fit'),
+  SORA2111: error('unknown attention modifier'),
+  SORA2201: error('config value missing'),
+  SORA2202: error('config value of the wrong type'),
+  SORA2203: error('not known when compiling'),
+  SORA2204: error('not a usable number'),
+  SORA2205: error('refused by the model'),
+  SORA2206: error('dim range'),
 
   // 3xxx: lints
   SORA3001: warning('unused declaration'),
 
+  // 4xxx: graph passes (src/passes)
+  SORA4001: error('no kernel for an operation'),
+  SORA4002: error('a kernel reads too many buffers'),
+
   // 5xxx: code generation and limits
   SORA5001: error('not supported'),
+  SORA5002: error('model beyond a limit'),
+
+  // 7101 to 7199: program text and reference interpreter (src/ir)
+  SORA7101: error('malformed program text'),
+  SORA7102: error('an input does not fit its parameter'),
+  SORA7103: error('a tensor has another shape than stated'),
+  SORA7104: error('no such entry'),
 } as const satisfies Record<string, CodeInfo>;
 
 export type Code = keyof typeof codes;

@@ -1,0 +1,197 @@
+/**
+ * What is legal at each stage. Runs after every pass in tests and with `--verify`; a problem is always a bug of the
+ * compiler, so problems are plain sentences, not diagnostics.
+ *
+ * - `model`: ops of both levels, no regions: what lowering makes.
+ * - `tensor`: tensor-level ops and fused nodes: after decomposition, while fusing.
+ * - `kernels`: inputs, weights, constants and nodes with a region: what code generation takes.
+ *
+ * Regions may hold ops of both levels at every stage, but no regions.
+ */
+import { InternalError } from '../support/error.ts';
+import type { Graph, Node, Program, Value } from './graph.ts';
+import { type InferContext, isFailure } from './op.ts';
+import { attributeProblems, inferOp, operandRange, ops } from './ops/index.ts';
+import { printGraph, printNode } from './print.ts';
+import { constantValue, symbolsOfDim } from './symbolic.ts';
+import { printType, sameType, type TensorType } from './types.ts';
+
+export type GraphStage = 'model' | 'tensor' | 'kernels';
+
+export interface VerifyOptions {
+  readonly stage: GraphStage;
+}
+
+type Scope = GraphStage | 'region';
+
+/** What may stand beside fused nodes once kernels are chosen: things that live in buffers. */
+const kernelLeaves: ReadonlySet<string> = new Set(['input', 'weight', 'constant']);
+
+function stageProblem(node: Node, scope: Scope): string | undefined {
+  const definition = ops.get(node.op);
+  if (!definition) return `there is no op \`${node.op}\``;
+  const hasRegion = definition.traits.includes('region');
+  switch (scope) {
+    case 'model':
+      return hasRegion ? `\`${node.op}\` is not allowed before fusion` : undefined;
+    case 'tensor':
+      return definition.level === 'model' ? `\`${node.op}\` should be decomposed` : undefined;
+    case 'kernels':
+      return hasRegion || kernelLeaves.has(node.op) ? undefined : `\`${node.op}\` stands outside of a kernel`;
+    case 'region':
+      return hasRegion ? `\`${node.op}\` inside a region` : undefined;
+  }
+}
+
+function operandProblems(graph: Graph, node: Node, position: number): string[] {
+  return node.inputs.flatMap((value, at) => {
+    const source = graph.nodes[value.node.id];
+    if (source !== value.node) return [`operand ${at} is not a value of this graph`];
+    if (value.node.id >= position) return [`operand ${at} is defined later`];
+    return value.node.outputs[value.output] === value ? [] : [`operand ${at} is not an output of %${value.node.id}`];
+  });
+}
+
+function outputProblems(node: Node): string[] {
+  return node.outputs.flatMap((output, at) =>
+    output.node === node && output.output === at ? [] : [`output ${at} does not belong to its node`],
+  );
+}
+
+/** Types that the node states must make sense by themselves. */
+function statedProblems(node: Node): string[] {
+  const [only] = node.outputs;
+  if (node.outputs.length !== 1 || !only) return ['needs exactly one output'];
+  if (node.op !== 'weight') return [];
+  const isStatic = only.type.shape.every((dim) => constantValue(dim) !== undefined);
+  const problems = isStatic ? [] : [`a weight needs constant dims, not ${printType(only.type)}`];
+  const { paths } = node.attributes;
+  return Array.isArray(paths) && paths.length === 0 ? [...problems, 'a weight needs a path'] : problems;
+}
+
+function typeListProblem(what: string, stated: readonly TensorType[], wanted: readonly TensorType[]): string[] {
+  if (stated.length !== wanted.length) return [`has ${stated.length} ${what}, should have ${wanted.length}`];
+  return stated.flatMap((type, at) => {
+    const other = wanted[at];
+    if (!other || sameType(type, other)) return [];
+    return [`${what} ${at}: stated ${printType(type)}, should be ${printType(other)}`];
+  });
+}
+
+function regionProblems(node: Node, region: Graph, context: InferContext): string[] {
+  const types = (values: readonly Value[]) => values.map((value) => value.type);
+  return [
+    ...typeListProblem('region inputs', types(region.inputs.flatMap((input) => input.outputs)), types(node.inputs)),
+    ...typeListProblem('outputs', types(node.outputs), types(region.results.map((result) => result.value))),
+    ...checkGraph(region, context, 'region').map((problem) => `region: ${problem}`),
+  ];
+}
+
+function typeProblems(node: Node, context: InferContext): string[] {
+  const definition = ops.get(node.op);
+  if (!definition) return [];
+  if (node.region && !definition.traits.includes('region')) return [`\`${node.op}\` has no region`];
+  const { minimum, maximum } = operandRange(definition);
+  if (definition.traits.includes('stated')) {
+    const attributes = attributeProblems(definition, node.attributes);
+    const count = node.inputs.length < minimum || node.inputs.length > maximum ? ['wrong number of operands'] : [];
+    if (!definition.traits.includes('region')) return [...attributes, ...count, ...statedProblems(node)];
+    return [
+      ...attributes,
+      ...count,
+      ...(node.region ? regionProblems(node, node.region, context) : ['needs a region']),
+    ];
+  }
+  const operandTypes = node.inputs.map((value) => value.type);
+  const inferred = inferOp(definition, operandTypes, node.attributes, context);
+  if (isFailure(inferred)) return [inferred.failure];
+  const outputTypes = node.outputs.map((output) => output.type);
+  return typeListProblem('outputs', outputTypes, inferred);
+}
+
+function nodeProblems(graph: Graph, node: Node, position: number, context: InferContext, scope: Scope): string[] {
+  const illegal = stageProblem(node, scope);
+  const links = [
+    ...(node.id === position ? [] : [`has id ${node.id} at position ${position}`]),
+    ...(illegal === undefined ? [] : [illegal]),
+    ...operandProblems(graph, node, position),
+    ...outputProblems(node),
+  ];
+  return [...links, ...typeProblems(node, context)].map((problem) => `${problem}, in ${printNode(node)}`);
+}
+
+function graphProblems(graph: Graph): string[] {
+  const inputs = graph.nodes.filter((node) => node.op === 'input');
+  const names = graph.inputs.map((node) => String(node.attributes.name));
+  const results = graph.results.map((result) => result.name);
+  const isListed = inputs.length === graph.inputs.length && inputs.every((node, at) => node === graph.inputs[at]);
+  return [
+    ...(isListed ? [] : ['the inputs of the graph are not its `input` nodes in order']),
+    ...(new Set(names).size === names.length ? [] : ['two inputs have one name']),
+    ...(new Set(results).size === results.length ? [] : ['two results have one name']),
+    ...graph.results.flatMap(({ name, value }) =>
+      graph.nodes[value.node.id] === value.node && value.node.outputs[value.output] === value
+        ? []
+        : [`result \`${name}\` is not a value of this graph`],
+    ),
+  ];
+}
+
+function checkGraph(graph: Graph, context: InferContext, scope: Scope): string[] {
+  return [
+    ...graphProblems(graph),
+    ...graph.nodes.flatMap((node, position) => nodeProblems(graph, node, position, context, scope)),
+  ];
+}
+
+/** Everything that is wrong with a graph; empty when nothing is. */
+export function verifyGraph(graph: Graph, context: InferContext, options: VerifyOptions): string[] {
+  return checkGraph(graph, context, options.stage);
+}
+
+export function assertVerified(graph: Graph, context: InferContext, options: VerifyOptions): void {
+  const problems = verifyGraph(graph, context, options);
+  if (problems.length === 0) return;
+  const list = problems.map((problem) => `- ${problem}`).join('\n');
+  throw new InternalError(
+    `graph \`${graph.name}\` is broken at stage ${options.stage}:\n${list}\n${printGraph(graph)}`,
+  );
+}
+
+/** Graphs of all entries, and that they agree with the program around them. */
+export function verifyProgram(program: Program, options: VerifyOptions): string[] {
+  const context: InferContext = { ranges: program.dims };
+  const weights = new Map(program.weights.map((weight) => [weight.path, weight.type]));
+  return program.entries.flatMap((entry) => {
+    const { graph } = entry;
+    const types = (nodes: readonly Node[]) => nodes.flatMap((node) => node.outputs.map((output) => output.type));
+    const unknownDims = graph.nodes
+      .flatMap((node) => node.outputs.flatMap((output) => output.type.shape.flatMap(symbolsOfDim)))
+      .filter((name) => !program.dims.has(name));
+    const unknownWeights = graph.nodes
+      .filter((node) => node.op === 'weight' && Array.isArray(node.attributes.paths))
+      .flatMap((node) => [node.attributes.paths].flat())
+      .filter((path) => typeof path !== 'string' || !weights.has(path));
+    const names = (list: readonly { readonly name: unknown }[]) => list.map((item) => item.name).join();
+    const inputNames = graph.inputs.map((node) => ({ name: node.attributes.name }));
+    return [
+      ...[...new Set(unknownDims)].map((name) => `dim \`${name}\` is not declared`),
+      ...[...new Set(unknownWeights)].map((path) => `weight \`${String(path)}\` is not declared`),
+      ...(names(inputNames) === names(entry.parameters) ? [] : ['inputs and parameters have different names']),
+      ...(names(graph.results) === names(entry.results)
+        ? []
+        : ['graph results and entry results have different names']),
+      ...typeListProblem(
+        'inputs',
+        types(graph.inputs),
+        entry.parameters.map((parameter) => parameter.type),
+      ),
+      ...typeListProblem(
+        'results',
+        graph.results.map((result) => result.value.type),
+        entry.results.map((result) => result.type),
+      ),
+      ...verifyGraph(graph, context, options),
+    ].map((problem) => `entry \`${entry.name}\`: ${problem}`);
+  });
+}
