@@ -174,10 +174,7 @@ export interface Argument {
   readonly value: Expression;
 }
 
-export type BinaryOperator =
-  | '+' | '-' | '*' | '/' | '%' | '**'
-  | '==' | '!=' | '<' | '<=' | '>' | '>='
-  | 'and' | 'or';
+export type BinaryOperator = '+' | '-' | '*' | '/' | '%' | '**' | '==' | '!=' | '<' | '<=' | '>' | '>=' | 'and' | 'or';
 
 export type Expression =
   | { readonly kind: 'number'; readonly value: number; readonly isInteger: boolean; readonly span: Span }
@@ -226,7 +223,12 @@ export interface RecordField {
 /** `h[:, 0]`, `h[1:3, new]`, `h[..., -1]`. */
 export type IndexItem =
   | { readonly kind: 'at'; readonly index: Expression; readonly span: Span }
-  | { readonly kind: 'slice'; readonly start: Expression | undefined; readonly end: Expression | undefined; readonly span: Span }
+  | {
+      readonly kind: 'slice';
+      readonly start: Expression | undefined;
+      readonly end: Expression | undefined;
+      readonly span: Span;
+    }
   | { readonly kind: 'new'; readonly span: Span }
   | EllipsisSyntax;
 

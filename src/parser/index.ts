@@ -1,0 +1,6 @@
+/**
+ * The parser: text to `SourceTree`, imports, formatter.
+ */
+export { formatSource } from './format.ts';
+export { type ImportHost, resolveImportPath, resolveImports } from './imports.ts';
+export { parse } from './parse.ts';

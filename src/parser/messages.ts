@@ -1,0 +1,97 @@
+/**
+ * Syntax errors in plain words: what chevrotain reports as token classes becomes "expected … found …".
+ */
+import { EOF, type IParserErrorMessageProvider, type IToken, type TokenType } from 'chevrotain';
+import { Equals, Identifier, New, reservedTypes, StringLiteral } from './tokens.ts';
+
+/** What may stand at the start of each rule that can fail as a whole. */
+const ruleWords: Readonly<Record<string, string>> = {
+  sourceFile: 'a declaration (`import`, `dim`, `config`, `module`, `model` or `fn`)',
+  member: 'a field, `repeat`, `fn` or `entry`',
+  field: '`=` and a module, or `:` and a tensor type, after the field name',
+  configKey: 'a key in quotes, or `count("key")`',
+  entryResults: 'a result type, as `f32[B, T]` or `{ name: f32[B, T] }`',
+  body: '`{` or `=` and what the function gives',
+  block: 'an expression: what the block gives',
+  letStatement: 'a name, or `[` names `]`',
+  postfix: '`.`, `(` or `[`',
+  primary: 'an expression',
+  indexItem: 'an index, `:`, `new` or `...`',
+  tensorType: 'a dimension',
+};
+
+/** Where a plain token is expected, what it is there for. */
+const tokenPurpose: Readonly<Record<string, string>> = {
+  'moduleDeclaration.RBrace': 'a field, `repeat`, `fn`, `entry` or `}`',
+  'moduleDeclaration.Identifier': 'a name for the module',
+  'configDeclaration.RBrace': 'a field (`name: type`) or `}`',
+  'configDeclaration.Identifier': 'a name for the config',
+  'configField.Colon': '`:` and a type after the field name',
+  'block.RBrace': '`}`: a block ends with one expression',
+  'letStatement.Equals': '`=` and a value',
+  'dimItem.In': '`in` and a range, as `in 1..512`',
+  'dimItem.DotDot': '`..` and the largest value',
+  'dimItem.Identifier': 'a name for the dim',
+  'functionParameter.Colon': '`:` and a type after the parameter name',
+  'moduleParameter.Colon': '`:` and a type after the parameter name',
+  'entryMember.Arrow': '`->` and the type of the result',
+  'entryMember.Identifier': 'a name for the entry',
+  'importDeclaration.From': '`from` and a path in quotes',
+  'importDeclaration.LBrace': '`{` and the names to import',
+  'importDeclaration.StringLiteral': 'a path in quotes',
+  'fieldClauses.StringLiteral': 'a name in quotes',
+  'functionParameters.RParen': 'a parameter (`name: type`) or `)`',
+  'callArguments.RParen': '`,` or `)`',
+  'indexItems.RBracket': '`,` or `]`',
+  'record.RBrace': 'a field (`name: value`) or `}`',
+  'submodule.LParen': '`(` and the arguments of the module',
+  'submodule.Identifier': 'the name of a module',
+  'submodule.Equals': '`=` and a module',
+  'callArguments.LParen': '`(`',
+  'sourceFile.EOF': 'a declaration (`import`, `dim`, `config`, `module`, `model` or `fn`)',
+};
+
+export function describeToken(token: IToken): string {
+  if (token.tokenType === EOF) return 'the end of the file';
+  if (token.image === '') return 'the end of the bracket';
+  if (token.tokenType === StringLiteral) return token.image.length > 30 ? 'a string' : `\`${token.image}\``;
+  if (reservedTypes.has(token.tokenType)) return `the keyword \`${token.image}\``;
+  return token.image.length > 40 ? 'this' : `\`${token.image}\``;
+}
+
+function expectedToken(expected: TokenType, ruleName: string): string {
+  return tokenPurpose[`${ruleName}.${expected.name}`] ?? expected.LABEL ?? expected.name;
+}
+
+function expectedFound(expected: string, actual: IToken | undefined): string {
+  return actual === undefined ? `expected ${expected}` : `expected ${expected}, found ${describeToken(actual)}`;
+}
+
+export const messageProvider: IParserErrorMessageProvider = {
+  buildMismatchTokenMessage({ expected, actual, ruleName }) {
+    return expectedFound(expectedToken(expected, ruleName), actual);
+  },
+  buildNotAllInputParsedMessage({ firstRedundant }) {
+    return expectedFound(ruleWords.sourceFile ?? 'a declaration', firstRedundant);
+  },
+  buildNoViableAltMessage({ actual, ruleName }) {
+    return expectedFound(ruleWords[ruleName] ?? 'something else', actual[0]);
+  },
+  buildEarlyExitMessage({ actual, ruleName }) {
+    return expectedFound(ruleWords[ruleName] ?? 'at least one', actual[0]);
+  },
+};
+
+/** Advice for mistakes that people coming from other languages make. */
+export function adviceFor(actual: IToken, previous: IToken | undefined, expected: string): string | undefined {
+  if (actual.tokenType === Equals && expected.includes('`{`') === false && !expected.includes('`:`')) {
+    return 'a comparison is written `==`; a new name needs `let`';
+  }
+  if (actual.tokenType === New) return '`new` is an axis of length 1 inside `[ ]`, as in `x[:, new]`';
+  if (reservedTypes.has(actual.tokenType) && expected.startsWith('a name'))
+    return `\`${actual.image}\` cannot be a name`;
+  if (previous?.tokenType === Identifier && /^(?:const|var)$/.test(previous.image)) return 'names are made with `let`';
+  if (previous?.tokenType === Identifier && previous.image === 'return')
+    return 'a block gives its last expression, without `return`';
+  return undefined;
+}

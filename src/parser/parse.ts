@@ -1,0 +1,96 @@
+/**
+ * Text to syntax tree: lex, balance brackets, parse with recovery, build. Errors that follow from an earlier one are
+ * dropped here, so that one mistake gives one diagnostic.
+ */
+import { type CstNode, EOF, type IRecognitionException, type IToken } from 'chevrotain';
+import { type Diagnostic, diagnose, hasErrors, type Stage } from '../support/diagnostic.ts';
+import { limits } from '../support/limits.ts';
+import { positionAt, type SourceFile, type Span } from '../support/source.ts';
+import type { SourceTree } from './ast.ts';
+import { buildTree } from './build-ast.ts';
+import { lex, tokenSpan } from './lex.ts';
+import { adviceFor } from './messages.ts';
+import { theParser } from './parser.ts';
+import { contextOf, isVirtual, nextStatement, structure } from './structure.ts';
+
+export interface Parsed {
+  readonly root: CstNode | undefined;
+  readonly tokens: readonly IToken[];
+  readonly comments: readonly IToken[];
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** Where the mistake is: the unexpected token, or the end of the line before it when something was left out there. */
+function errorSpan(file: SourceFile, token: IToken, previous: IToken | undefined): Span {
+  const isAtEnd = token.tokenType === EOF || Number.isNaN(token.startOffset) || token.image === '';
+  const isOnLaterLine = previous !== undefined && (token.startLine ?? 0) > (previous.endLine ?? 0);
+  if (!isAtEnd && !isOnLaterLine) return tokenSpan(file, token);
+  if (previous === undefined || Number.isNaN(previous.startOffset)) return { file, start: 0, end: 0 };
+  const end = previous.startOffset + previous.image.length;
+  return { file, start: end, end };
+}
+
+/** Diagnostics of the grammar's errors, without those that an earlier diagnostic explains. */
+function grammarDiagnostics(
+  file: SourceFile,
+  tokens: readonly IToken[],
+  errors: readonly IRecognitionException[],
+  earlier: readonly Diagnostic[],
+): Diagnostic[] {
+  const indexOf = (token: IToken): number => (token.tokenType === EOF ? tokens.length : contextOf(token).index);
+  const spoiledLines = new Set(
+    earlier.filter((one) => one.code !== 'SORA1009').map((one) => positionAt(file, one.span.start).line),
+  );
+  const found: Diagnostic[] = [];
+  // Errors come in the order of the parse; those up to this token follow from the last one reported.
+  let explainedUpTo = 0;
+  const sorted = [...errors].sort((left, right) => indexOf(left.token) - indexOf(right.token));
+  for (const error of sorted) {
+    if (found.length >= limits.syntaxErrors) break;
+    const at = indexOf(error.token);
+    if (at < explainedUpTo) continue;
+    const previous = tokens[at - 1];
+    const culprit = error.token.tokenType === EOF || contextOf(error.token).startsLine ? at - 1 : at;
+    explainedUpTo = Math.max(nextStatement(tokens, Math.max(culprit, 0)), at + 1);
+    const span = errorSpan(file, error.token, previous);
+    const isRepaired = isVirtual(error.token) && error.token.tokenType !== EOF;
+    if (isRepaired || spoiledLines.has(positionAt(file, span.start).line)) continue;
+    const [message = ''] = error.message.split('\n');
+    const help = adviceFor(error.token, previous, message);
+    found.push(diagnose('SORA1002', message, span, help === undefined ? {} : { help }));
+  }
+  return found;
+}
+
+/** Tokens, concrete tree and diagnostics: what the formatter and `parse` share. */
+export function parseConcrete(file: SourceFile): Parsed {
+  const lexed = lex(file);
+  const structured = structure(file, lexed.tokens);
+  const early = [...lexed.diagnostics, ...structured.diagnostics];
+  if (early.some((diagnostic) => diagnostic.code === 'SORA1008' && structured.tokens.length === 0)) {
+    return { root: undefined, tokens: [], comments: lexed.comments, diagnostics: early };
+  }
+  const parser = theParser();
+  parser.input = [...structured.tokens];
+  const root = parser.sourceFile();
+  const late = grammarDiagnostics(file, structured.tokens, parser.errors, early);
+  return { root, tokens: structured.tokens, comments: lexed.comments, diagnostics: [...early, ...late] };
+}
+
+function byPosition(left: Diagnostic, right: Diagnostic): number {
+  return left.span.start - right.span.start;
+}
+
+export function parse(file: SourceFile): Stage<SourceTree> {
+  const parsed = parseConcrete(file);
+  if (parsed.root === undefined) {
+    return { value: { file, imports: [], declarations: [] }, diagnostics: [...parsed.diagnostics] };
+  }
+  const built = buildTree(file, parsed.root, parsed.tokens, parsed.comments);
+  // Rules beyond the grammar are checked on what recovery left too; on a line that is already wrong they add nothing.
+  const wrongLines = new Set(parsed.diagnostics.map((one) => positionAt(file, one.span.start).line));
+  const extra = hasErrors(parsed.diagnostics)
+    ? built.diagnostics.filter((one) => !wrongLines.has(positionAt(file, one.span.start).line))
+    : built.diagnostics;
+  return { value: built.tree, diagnostics: [...parsed.diagnostics, ...extra].sort(byPosition) };
+}

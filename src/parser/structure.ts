@@ -1,0 +1,336 @@
+/**
+ * What is decided on the token stream before the grammar sees it: brackets and lines.
+ *
+ * - Brackets are balanced: a missing closer is added where it must have stood, a closer without opener is dropped, each
+ *   with one diagnostic. The grammar then never loses the outline of a file over one bracket.
+ * - Nesting beyond the limit is refused here, before anything recurses.
+ * - Blocks and clauses of later versions, and unknown declarations, are reported and cut out whole.
+ * - Every token learns its depth and whether it starts a line (`contextOf`), which the grammar's line rule and error
+ *   recovery ask for.
+ */
+import { createTokenInstance, type IToken, type TokenType } from 'chevrotain';
+import { type Diagnostic, diagnose } from '../support/diagnostic.ts';
+import { limits } from '../support/limits.ts';
+import type { SourceFile } from '../support/source.ts';
+import { closest } from '../support/suggest.ts';
+import { tokenSpan } from './lex.ts';
+import {
+  Dot,
+  declarationWords,
+  Entry,
+  Equals,
+  Identifier,
+  If,
+  In,
+  LBrace,
+  LBracket,
+  LParen,
+  laterBlocks,
+  RBrace,
+  RBracket,
+  RParen,
+  StringLiteral,
+} from './tokens.ts';
+
+export interface TokenContext {
+  readonly index: number;
+  /** Open brackets around the token; an opener and its closer both have the depth outside. */
+  readonly depth: number;
+  /** `depth` of what stands directly in the innermost `{ }` around the token. */
+  readonly statementDepth: number;
+  /** Innermost bracket around is `(` or `[`: line ends mean nothing there. */
+  readonly isInParentheses: boolean;
+  readonly startsLine: boolean;
+}
+
+const outside: TokenContext = { index: 0, depth: 0, statementDepth: 0, isInParentheses: false, startsLine: true };
+
+/** Facts that `structure` noted on a token; tokens that error recovery made have none. */
+export function contextOf(token: IToken): TokenContext {
+  return (token.payload as TokenContext | undefined) ?? outside;
+}
+
+/** True for a token that stands for no text: added by bracket repair or by error recovery. */
+export function isVirtual(token: IToken): boolean {
+  return token.image === '' || Number.isNaN(token.startOffset) || token.isInsertedInRecovery === true;
+}
+
+export interface Structured {
+  readonly tokens: readonly IToken[];
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+const closerOf: ReadonlyMap<TokenType, TokenType> = new Map([
+  [LBrace, RBrace],
+  [LParen, RParen],
+  [LBracket, RBracket],
+]);
+const closers: ReadonlySet<TokenType> = new Set(closerOf.values());
+
+export function isWord(token: IToken | undefined): boolean {
+  return token !== undefined && /^[A-Za-z_]/.test(token.image);
+}
+
+function startsLine(tokens: readonly IToken[], at: number): boolean {
+  const previous = tokens[at - 1];
+  return previous === undefined || (tokens[at]?.startLine ?? 0) > (previous.endLine ?? 0);
+}
+
+function onSameLine(left: IToken | undefined, right: IToken | undefined): boolean {
+  return left !== undefined && right !== undefined && left.endLine === right.startLine;
+}
+
+/** The first place that nests too deep, if any. */
+function tooDeep(tokens: readonly IToken[]): IToken | undefined {
+  let depth = 0;
+  for (const token of tokens) {
+    if (closerOf.has(token.tokenType)) depth++;
+    if (closers.has(token.tokenType)) depth--;
+    if (depth > limits.nesting) return token;
+  }
+  return undefined;
+}
+
+function isBalanced(tokens: readonly IToken[]): boolean {
+  const stack: (TokenType | undefined)[] = [];
+  for (const token of tokens) {
+    const closer = closerOf.get(token.tokenType);
+    if (closer !== undefined) stack.push(closer);
+    else if (closers.has(token.tokenType) && stack.pop() !== token.tokenType) return false;
+  }
+  return stack.length === 0;
+}
+
+function virtualCloser(opener: IToken, after: IToken): IToken {
+  const type = closerOf.get(opener.tokenType) ?? RBrace;
+  const offset = after.startOffset + after.image.length;
+  const line = after.endLine ?? 1;
+  const column = (after.endColumn ?? 0) + 1;
+  return createTokenInstance(type, '', offset, offset, line, line, column, column);
+}
+
+function lineIndent(file: SourceFile, token: IToken): number {
+  const lineStart = token.startOffset - ((token.startColumn ?? 1) - 1);
+  return /^[ \t]*/.exec(file.text.slice(lineStart, token.startOffset))?.[0].length ?? 0;
+}
+
+/** A word at the left margin that can only start a declaration: trusted as such once brackets are known to be wrong. */
+function isDeclarationAtMargin(tokens: readonly IToken[], at: number): boolean {
+  const token = tokens[at];
+  const next = tokens[at + 1];
+  if (token?.startColumn !== 1 || !onSameLine(token, next) || next === undefined) return false;
+  if (!declarationWords.includes(token.image) && !laterBlocks.has(token.image)) return false;
+  return isWord(next) || next.tokenType === LBrace;
+}
+
+function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
+  const diagnostics: Diagnostic[] = [];
+  const out: IToken[] = [];
+  const stack: IToken[] = [];
+  // The first closer on a line of its own that stands at another indentation than its opener's line: when brackets run
+  // out later, that opener is the one whose closer was forgotten.
+  let suspect: IToken | undefined;
+
+  const reportUnclosed = (opener: IToken, seen: IToken | undefined): void => {
+    const labels = seen === undefined ? [] : [{ span: tokenSpan(file, seen), text: 'noticed here' }];
+    const help = `add \`${closerOf.get(opener.tokenType)?.LABEL?.replaceAll('`', '') ?? '}'}\``;
+    diagnostics.push(
+      diagnose('SORA1007', `\`${opener.image}\` is never closed`, tokenSpan(file, opener), { labels, help }),
+    );
+  };
+  const closeDownTo = (height: number): void => {
+    while (stack.length > height) {
+      const opener = stack.pop();
+      const last = out.at(-1);
+      if (opener !== undefined && last !== undefined) out.push(virtualCloser(opener, last));
+    }
+  };
+
+  tokens.forEach((token, at) => {
+    if (stack.length > 0 && isDeclarationAtMargin(tokens, at)) {
+      reportUnclosed(suspect ?? stack[0] ?? token, token);
+      closeDownTo(0);
+      suspect = undefined;
+    }
+    if (closerOf.has(token.tokenType)) stack.push(token);
+    if (closers.has(token.tokenType)) {
+      const height = stack.findLastIndex((opener) => closerOf.get(opener.tokenType) === token.tokenType);
+      if (height < 0) {
+        diagnostics.push(
+          diagnose('SORA1007', `\`${token.image}\` closes nothing`, tokenSpan(file, token), { help: 'remove it' }),
+        );
+        return;
+      }
+      const innermost = stack.at(-1);
+      if (height < stack.length - 1 && innermost !== undefined) {
+        reportUnclosed(innermost, token);
+        closeDownTo(height + 1);
+      }
+      const opener = stack.pop();
+      if (opener && startsLine(tokens, at) && lineIndent(file, token) < lineIndent(file, opener)) suspect ??= opener;
+    }
+    out.push(token);
+  });
+  const [outermost] = stack;
+  if (outermost !== undefined) {
+    reportUnclosed(suspect ?? outermost, undefined);
+    closeDownTo(0);
+  }
+  return { tokens: out, diagnostics };
+}
+
+/** Index after the statement that starts at `at`: before the next line start at the same depth, or the closer around. */
+function statementEnd(tokens: readonly IToken[], at: number): number {
+  let depth = 0;
+  for (let end = at; end < tokens.length; end++) {
+    const token = tokens[end];
+    if (token === undefined) break;
+    if (end > at && depth === 0 && startsLine(tokens, end)) return end;
+    if (closerOf.has(token.tokenType)) depth++;
+    if (closers.has(token.tokenType) && --depth < 0) return end;
+  }
+  return tokens.length;
+}
+
+/** Index after the first `{ }` of the declaration at `at`; it ends before the next declaration when it has none. */
+function declarationEnd(tokens: readonly IToken[], at: number): number {
+  let depth = 0;
+  for (let end = at + 1; end < tokens.length; end++) {
+    const token = tokens[end];
+    if (token === undefined) break;
+    const type = token.tokenType;
+    if (
+      depth === 0 &&
+      startsLine(tokens, end) &&
+      (declarationWords.includes(token.image) || laterBlocks.has(token.image))
+    ) {
+      return end;
+    }
+    if (closerOf.has(type)) depth++;
+    if (closers.has(type) && --depth === 0 && type === RBrace) return end + 1;
+  }
+  return tokens.length;
+}
+
+const later = 'it comes with a later version';
+
+interface Cut {
+  readonly end: number;
+  readonly diagnostic: Diagnostic;
+}
+
+function cutOutermost(file: SourceFile, tokens: readonly IToken[], at: number): Cut | undefined {
+  const token = tokens[at];
+  const next = tokens[at + 1];
+  if (token === undefined || next === undefined || !startsLine(tokens, at) || !onSameLine(token, next))
+    return undefined;
+  const span = tokenSpan(file, token);
+  if (laterBlocks.has(token.image) && (isWord(next) || next.tokenType === LBrace || next.tokenType === StringLiteral)) {
+    const diagnostic = diagnose('SORA1009', `\`${token.image}\` blocks are not supported yet`, span, { help: later });
+    return { end: declarationEnd(tokens, at), diagnostic };
+  }
+  const isUnknown = token.tokenType === Identifier && isWord(next) && next.tokenType !== In;
+  if (!isUnknown) return undefined;
+  const near = closest(token.image, declarationWords);
+  const help =
+    near === undefined
+      ? 'a declaration starts with `import`, `dim`, `config`, `module`, `model` or `fn`'
+      : `did you mean \`${near}\`?`;
+  const diagnostic = diagnose('SORA1002', `unknown declaration \`${token.image}\``, span, { help });
+  return { end: declarationEnd(tokens, at), diagnostic };
+}
+
+function cutMember(file: SourceFile, tokens: readonly IToken[], at: number): Cut | undefined {
+  const [token, second, third] = [tokens[at], tokens[at + 1], tokens[at + 2]];
+  if (token === undefined || second === undefined) return undefined;
+  const span = tokenSpan(file, token);
+  if (token.image === 'state' && startsLine(tokens, at) && isWord(second) && third?.tokenType === Equals) {
+    const diagnostic = diagnose('SORA1009', '`state` is not supported yet', span, { help: later });
+    return { end: statementEnd(tokens, at), diagnostic };
+  }
+  if (token.tokenType === Entry && isWord(second) && third?.tokenType === Equals && startsLine(tokens, at)) {
+    const diagnostic = diagnose('SORA1009', 'an entry made from another entry is not supported yet', span, {
+      help: later,
+    });
+    return { end: statementEnd(tokens, at), diagnostic };
+  }
+  const previous = tokens[at - 1]?.tokenType;
+  const follows = previous === RParen || previous === RBracket || previous === StringLiteral;
+  if (token.image !== 'tied' || !follows || !isWord(second)) return undefined;
+  let end = at + 2;
+  while (tokens[end]?.tokenType === Dot && isWord(tokens[end + 1])) end += 2;
+  if (tokens[end]?.tokenType === If && tokens[end + 1]?.image === 'missing') end += 2;
+  return { end, diagnostic: diagnose('SORA1009', '`tied` fields are not supported yet', span, { help: later }) };
+}
+
+function cutLater(file: SourceFile, tokens: readonly IToken[]): Structured {
+  const diagnostics: Diagnostic[] = [];
+  const out: IToken[] = [];
+  let depth = 0;
+  for (let at = 0; at < tokens.length; ) {
+    const token = tokens[at];
+    if (token === undefined) break;
+    const cut = depth === 0 ? cutOutermost(file, tokens, at) : cutMember(file, tokens, at);
+    if (cut !== undefined) {
+      diagnostics.push(cut.diagnostic);
+      at = Math.max(cut.end, at + 1);
+      continue;
+    }
+    if (closerOf.has(token.tokenType)) depth++;
+    if (closers.has(token.tokenType)) depth--;
+    out.push(token);
+    at++;
+  }
+  return { tokens: out, diagnostics };
+}
+
+function noteContexts(tokens: readonly IToken[]): void {
+  const stack: TokenType[] = [];
+  let statementDepth = 0;
+  tokens.forEach((token, index) => {
+    if (closers.has(token.tokenType)) {
+      stack.pop();
+      statementDepth = stack.lastIndexOf(LBrace) + 1;
+    }
+    const context: TokenContext = {
+      index,
+      depth: stack.length,
+      statementDepth,
+      isInParentheses: stack.length > 0 && stack.at(-1) !== LBrace,
+      startsLine: startsLine(tokens, index),
+    };
+    token.payload = context;
+    if (closerOf.has(token.tokenType)) {
+      stack.push(token.tokenType);
+      statementDepth = stack.lastIndexOf(LBrace) + 1;
+    }
+  });
+}
+
+export function structure(file: SourceFile, tokens: readonly IToken[]): Structured {
+  const deep = tooDeep(tokens);
+  if (deep !== undefined) {
+    const message = `brackets nest deeper than ${limits.nesting} levels`;
+    return { tokens: [], diagnostics: [diagnose('SORA1008', message, tokenSpan(file, deep))] };
+  }
+  const balanced = isBalanced(tokens) ? { tokens, diagnostics: [] } : balance(file, tokens);
+  const cut = cutLater(file, balanced.tokens);
+  noteContexts(cut.tokens);
+  return { tokens: cut.tokens, diagnostics: [...balanced.diagnostics, ...cut.diagnostics] };
+}
+
+/**
+ * The first token after `at` where another statement begins: it starts a line no deeper than the statement around `at`.
+ * Errors before that point are taken for consequences of the one at `at`.
+ */
+export function nextStatement(tokens: readonly IToken[], at: number): number {
+  const from = tokens[at];
+  const depth = from === undefined ? 0 : contextOf(from).statementDepth;
+  for (let index = at + 1; index < tokens.length; index++) {
+    const token = tokens[index];
+    if (token === undefined) break;
+    const context = contextOf(token);
+    if (context.startsLine && context.depth <= depth && !closers.has(token.tokenType)) return index;
+  }
+  return tokens.length;
+}
