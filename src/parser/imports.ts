@@ -138,7 +138,10 @@ export function resolveImports(file: SourceFile, host: ImportHost): Stage<readon
       if (mistake !== undefined) diagnostics.push(mistake);
       return;
     }
-    if (path.some((step) => step.file.path === target)) return reportCycle(target, statement);
+    if (path.some((step) => step.file.path === target)) {
+      reportCycle(target, statement);
+      return;
+    }
     if (done.has(target)) return;
     const span = statement.from.span;
     if (path.length >= limits.importDepth) {

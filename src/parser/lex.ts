@@ -130,11 +130,11 @@ export function unescapeString(image: string): Unescaped {
       continue;
     }
     const start = at;
-    const escape = image[++at] ?? '';
-    const simple = simpleEscapes.get(escape);
+    const letter = image[++at] ?? '';
+    const simple = simpleEscapes.get(letter);
     if (simple !== undefined) {
       text += simple;
-    } else if (escape === 'u') {
+    } else if (letter === 'u') {
       const match = /^\{([0-9A-Fa-f]{1,6})\}/.exec(image.slice(at + 1, end));
       const point = match ? Number.parseInt(match[1] ?? '', 16) : -1;
       at += match ? match[0].length : 0;
@@ -142,8 +142,8 @@ export function unescapeString(image: string): Unescaped {
       if (isScalar) text += String.fromCodePoint(point);
       else
         mistakes.push({ start, end: at + 1, message: match ? 'no such character' : '`\\u` needs `{` hex digits `}`' });
-    } else if (escape !== '') {
-      mistakes.push({ start, end: at + 1, message: `unknown escape \`\\${escape}\`` });
+    } else if (letter !== '') {
+      mistakes.push({ start, end: at + 1, message: `unknown escape \`\\${letter}\`` });
     }
   }
   return { text, mistakes };
