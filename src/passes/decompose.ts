@@ -1,0 +1,47 @@
+/**
+ * Writes model-level ops in tensor-level ones, where no kernel of the profile takes the op as it is.
+ *
+ * Not here: how an op is decomposed (its definition says), which kernels there are (codegen).
+ */
+import type { Attributes, Value } from '../ir/graph.ts';
+import type { Emitter, OpDefinition, Skeleton } from '../ir/op.ts';
+import { opNamed } from '../ir/ops/index.ts';
+import type { ProfileName } from '../ir/target.ts';
+import { definitionOf, type Pass, rewriteGraph } from './pass.ts';
+
+/**
+ * Families whose model-level ops stay whole. On CPU drivers a fused attention loses against matrix products with the
+ * scores in memory; on GPUs it wins (measured on lavapipe, see docs/decisions).
+ */
+const whole: Readonly<Record<ProfileName, readonly Skeleton[]>> = { software: [], gpu: ['attention'] };
+
+function staysWhole(definition: OpDefinition, profile: ProfileName): boolean {
+  if (definition.level === 'tensor' || !definition.decompose) return true;
+  return whole[profile].includes(definition.skeleton);
+}
+
+/** Emits what stays whole and the decomposition of what does not, all the way down. */
+function lowering(emitter: Emitter, profile: ProfileName): Emitter {
+  const self: Emitter = {
+    context: emitter.context,
+    emit(op: string, inputs: readonly Value[], attributes: Attributes = {}) {
+      const definition = opNamed(op);
+      if (staysWhole(definition, profile) || !definition.decompose) return emitter.emit(op, inputs, attributes);
+      return definition.decompose(self, inputs, attributes);
+    },
+  };
+  return self;
+}
+
+export function decompose(profile: ProfileName): Pass {
+  return {
+    name: 'decompose',
+    summary: 'writes model-level ops in tensor-level ones',
+    run: (graph, context) =>
+      rewriteGraph(graph, context, (node, inputs, emitter) =>
+        staysWhole(definitionOf(node), profile)
+          ? undefined
+          : [lowering(emitter, profile).emit(node.op, inputs, node.attributes)],
+      ),
+  };
+}

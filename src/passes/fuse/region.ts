@@ -1,0 +1,57 @@
+/**
+ * Makes the `fused` node of a cone: its region graph and its inputs.
+ *
+ * The region is built by a walk from the root, so two cones of the same structure give the same region text, whatever
+ * stood between their nodes in the model: layers of a transformer share their kernels by this.
+ */
+import { type Graph, GraphBuilder, type Node, type Value } from '../../ir/graph.ts';
+import { unreachable } from '../../support/error.ts';
+import { copyNode } from '../pass.ts';
+import { type Cone, skeletonOf } from './cone.ts';
+import { outputOf, roleOf } from './roles.ts';
+
+export interface Kernel {
+  readonly skeleton: string;
+  readonly region: Graph;
+  /** Values of the outer graph, in the order of the region's inputs `i0`, `i1`, … */
+  readonly reads: readonly Value[];
+  /** The node that the kernel is about: the contraction, the first reduction, or the root. */
+  readonly subject: Node;
+}
+
+/** Undefined when no kernel family takes the cone. */
+export function kernelOf(cone: Cone): Kernel | undefined {
+  const skeleton = skeletonOf(cone);
+  if (skeleton === undefined) return undefined;
+  const builder = new GraphBuilder();
+  const values = new Map<Value, Value>();
+  const reads: Value[] = [];
+  const read = (value: Value): Value => {
+    const known = values.get(value);
+    if (known) return known;
+    const input = builder.input(`i${reads.length}`, value.type);
+    reads.push(value);
+    values.set(value, input);
+    return input;
+  };
+  const compute = (node: Node): void => {
+    const inputs = node.inputs.map((input) => {
+      if (!cone.nodes.has(input.node)) return read(input);
+      if (!values.has(input)) compute(input.node);
+      return values.get(input) ?? unreachable('just computed');
+    });
+    // No labels inside: they would tell layers apart. The fused node carries one.
+    const copy = copyNode(builder, { ...node, label: undefined }, inputs);
+    node.outputs.forEach((output, index) => {
+      values.set(output, copy.outputs[index] ?? unreachable('copies have the same outputs'));
+    });
+  };
+  // A cone whose root is stored already is a plain copy: an input that is returned as a result.
+  const root = outputOf(cone.root);
+  if (roleOf(cone.root) === 'stored') read(root);
+  else compute(cone.root);
+  const result = values.get(root) ?? unreachable('the root is computed last');
+  const subject =
+    [...cone.nodes].find((node) => roleOf(node) === 'anchor' || roleOf(node) === 'reduction') ?? cone.root;
+  return { skeleton, region: builder.finish('region', [{ name: 'o0', value: result }]), reads, subject };
+}

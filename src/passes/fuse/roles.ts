@@ -1,0 +1,64 @@
+/**
+ * What fusion needs to know about a node, asked from traits so that a new op needs no change here.
+ */
+import { type Node, onlyOutput, type Value } from '../../ir/graph.ts';
+import { productOfDims, sameDim } from '../../ir/symbolic.ts';
+import { definitionOf, hasTrait, isScalarConstant } from '../pass.ts';
+
+/** Kernel families that a fused node may have. */
+export type KernelSkeleton = 'map' | 'row' | 'contraction' | 'attention';
+
+/**
+ * - `stored`: lies in a buffer already (graph inputs, weights, constant tensors).
+ * - `inline`: a leaf that a kernel computes itself (scalars, iota, dim values).
+ * - `view`, `elementwise`: as the traits say.
+ * - `lookup`: an element comes from one input element at a computed place (gather, concat).
+ * - `reduction`, `anchor`: what a row kernel, and a contraction or attention kernel, is built around.
+ * - `foreign`: no kernel can hold it.
+ */
+export type Role = 'stored' | 'inline' | 'view' | 'elementwise' | 'lookup' | 'reduction' | 'anchor' | 'foreign';
+
+export function roleOf(node: Node): Role {
+  const definition = definitionOf(node);
+  if (node.outputs.length !== 1) return 'foreign';
+  const traits = definition.traits;
+  if (traits.includes('leaf')) {
+    if (node.op === 'input' || node.op === 'weight') return 'stored';
+    return node.op === 'constant' && !isScalarConstant(onlyOutput(node)) ? 'stored' : 'inline';
+  }
+  if (traits.includes('view')) return 'view';
+  if (traits.includes('elementwise')) return 'elementwise';
+  if (traits.includes('reduction') && definition.level === 'tensor') return 'reduction';
+  if (definition.skeleton === 'contraction' || definition.skeleton === 'attention') return 'anchor';
+  if (traits.includes('movement') || definition.skeleton === 'indexed') return 'lookup';
+  return 'foreign';
+}
+
+/** A view that shows every element exactly once: it can be undone by storing elsewhere. */
+export function isBijectiveView(node: Node): boolean {
+  const [input] = node.inputs;
+  if (!input || !hasTrait(node, 'view')) return false;
+  return sameDim(productOfDims(input.type.shape), productOfDims(onlyOutput(node).type.shape));
+}
+
+/** A cast is the one elementwise op that a contraction can do while it loads an operand. */
+export function isCast(node: Node): boolean {
+  return node.op === 'cast';
+}
+
+/** Tables of lookups by index are read at computed places, so they must lie in a buffer. */
+export function isTable(reader: Node, operand: number): boolean {
+  return definitionOf(reader).operands[operand] === 'table';
+}
+
+/**
+ * Operands that the kernel of an anchor reads tile by tile: nothing but views and casts may stand before them. A mask is
+ * evaluated element by element instead.
+ */
+export function isTileOperand(anchor: Node, operand: number): boolean {
+  return !(definitionOf(anchor).operands[operand] ?? '').startsWith('mask');
+}
+
+export function outputOf(node: Node): Value {
+  return onlyOutput(node);
+}

@@ -1,0 +1,9 @@
+/**
+ * Graph passes: what runs between lowering and code generation.
+ *
+ *   optimize   canonicalize, constant-fold, common-subexpression, dead-code, pack   (optimize.ts has the order)
+ *   toKernels  decompose, narrow-concat, cleanup, fuse                              (kernels.ts, per device profile)
+ */
+export { type KernelOptions, type KernelStage, toKernels } from './kernels.ts';
+export { type OnPass, type OptimizeOptions, type OptimizeStage, optimizations, optimize } from './optimize.ts';
+export type { Pass, PassResult } from './pass.ts';

@@ -1,0 +1,53 @@
+/**
+ * From tensor programs to kernel programs, per device profile: decompose what has no kernel of its own, clean up, fuse.
+ */
+import type { Entry, Graph, Program } from '../ir/graph.ts';
+import type { InferContext } from '../ir/op.ts';
+import type { ProfileName } from '../ir/target.ts';
+import type { Diagnostic, Stage } from '../support/diagnostic.ts';
+import { canonicalize } from './canonicalize.ts';
+import { commonSubexpression } from './common-subexpression.ts';
+import { constantFold } from './constant-fold.ts';
+import { deadCode } from './dead-code.ts';
+import { decompose } from './decompose.ts';
+import { fuse } from './fuse/index.ts';
+import { narrowConcat } from './narrow-concat.ts';
+import type { OnPass } from './optimize.ts';
+import type { Pass } from './pass.ts';
+
+export interface KernelOptions {
+  readonly onPass?: OnPass;
+}
+
+export interface KernelStage extends Stage<Program> {
+  /** Per pass, how many times it found something to do in all entries together. */
+  readonly stats: Readonly<Record<string, number>>;
+}
+
+/** What runs before fusion, in order. */
+export function kernelPasses(profile: ProfileName): readonly Pass[] {
+  return [decompose(profile), narrowConcat, canonicalize, constantFold, commonSubexpression, deadCode];
+}
+
+/** A program whose graphs hold only `input`, `weight`, `constant` and `fused` nodes. */
+export function toKernels(program: Program, profile: ProfileName, options: KernelOptions = {}): KernelStage {
+  const context: InferContext = { ranges: program.dims };
+  const diagnostics: Diagnostic[] = [];
+  const stats: Record<string, number> = {};
+  const record = (pass: string, entry: Entry, graph: Graph, fired: number): Graph => {
+    stats[pass] = (stats[pass] ?? 0) + fired;
+    options.onPass?.(pass, entry.name, graph, fired);
+    return graph;
+  };
+  const entries = program.entries.map((entry): Entry => {
+    let graph = entry.graph;
+    for (const pass of kernelPasses(profile)) {
+      const result = pass.run(graph, context);
+      graph = record(pass.name, entry, result.graph, result.fired);
+    }
+    const fusion = fuse(graph, entry.span);
+    diagnostics.push(...fusion.diagnostics);
+    return { ...entry, graph: record('fuse', entry, fusion.graph, fusion.fired) };
+  });
+  return { value: { ...program, entries }, diagnostics, stats };
+}

@@ -1,0 +1,107 @@
+/**
+ * The whole pipeline of passes on a BERT encoder: which kernels come out, and that they compute what the model says.
+ */
+import { describe, expect, test } from 'vitest';
+import type { Graph, Node } from '../../../src/ir/graph.ts';
+import { printGraph } from '../../../src/ir/print.ts';
+import { profileNames } from '../../../src/ir/target.ts';
+import { verifyGraph } from '../../../src/ir/verify.ts';
+import { maxBindings } from '../../../src/passes/fuse/materialize.ts';
+import { optimize, toKernels } from '../../../src/passes/index.ts';
+import { difference } from '../../support/equivalence.ts';
+import { bertGraph, programOf, smallBert } from '../../support/graphs.ts';
+
+const program = programOf(bertGraph());
+const optimized = optimize(program, { verify: true });
+
+function graphOf({ entries }: { readonly entries: readonly { readonly graph: Graph }[] }): Graph {
+  const [entry] = entries;
+  if (!entry) throw new Error('no entry');
+  return entry.graph;
+}
+
+function kernelsOf(graph: Graph): readonly Node[] {
+  return graph.nodes.filter((node) => node.op === 'fused');
+}
+
+function skeletons(graph: Graph, label?: string): readonly string[] {
+  const kernels = kernelsOf(graph).filter((node) => label === undefined || node.label === label);
+  return kernels.map((node) => String(node.attributes.skeleton));
+}
+
+describe('a BERT layer', () => {
+  test('takes nine kernels on software drivers: projections, scores, softmax, mix, output, norm, up, down, norm', () => {
+    const graph = graphOf(toKernels(optimized.value, 'software').value);
+    expect(skeletons(graph, 'encoder.layer.0')).toEqual([
+      'contraction',
+      'contraction',
+      'row',
+      'contraction',
+      'contraction',
+      'row',
+      'contraction',
+      'contraction',
+      'row',
+    ]);
+  });
+
+  test('takes seven kernels on GPUs, where attention is one', () => {
+    const graph = graphOf(toKernels(optimized.value, 'gpu').value);
+    expect(skeletons(graph, 'encoder.layer.0')).toEqual([
+      'contraction',
+      'attention',
+      'contraction',
+      'row',
+      'contraction',
+      'contraction',
+      'row',
+    ]);
+  });
+
+  test.each(profileNames)('has the same regions in every layer (%s), so layers share their kernels', (profile) => {
+    const plain = programOf(bertGraph({ ...smallBert, layers: 3 }, false));
+    const graph = graphOf(toKernels(optimize(plain).value, profile).value);
+    const texts = ['encoder.layer.0', 'encoder.layer.1', 'encoder.layer.2'].map((label) =>
+      kernelsOf(graph)
+        .filter((node) => node.label === label)
+        .map((node) => node.region && printGraph(node.region)),
+    );
+    expect(texts[1]).toEqual(texts[0]);
+    expect(texts[2]).toEqual(texts[0]);
+  });
+
+  test('the sum of three embeddings and its norm are one kernel', () => {
+    const graph = graphOf(toKernels(optimized.value, 'software').value);
+    const [first] = kernelsOf(graph);
+    expect(first?.attributes.skeleton).toBe('row');
+    expect(first?.region?.nodes.filter((node) => node.op === 'gather')).toHaveLength(3);
+    expect(first?.region?.nodes.filter((node) => node.op === 'reduce')).toHaveLength(2);
+  });
+});
+
+describe.each(profileNames)('kernels for %s', (profile) => {
+  const stage = toKernels(optimized.value, profile);
+  const graph = graphOf(stage.value);
+
+  test('hold only leaves and fused nodes, as the verifier wants', () => {
+    expect(stage.diagnostics).toEqual([]);
+    expect(verifyGraph(graph, { ranges: program.dims }, { stage: 'kernels' })).toEqual([]);
+  });
+
+  test('bind no more buffers than every device has', () => {
+    for (const kernel of kernelsOf(graph))
+      expect(kernel.inputs.length + kernel.outputs.length).toBeLessThanOrEqual(maxBindings);
+  });
+
+  test.each([
+    { B: 1, T: 1 },
+    { B: 2, T: 5 },
+    { B: 3, T: 7 },
+  ])('compute what the model says at %o', (sizes) => {
+    expect(difference(program, graphOf(program), graph, sizes, 11)).toBeLessThan(1e-12);
+  });
+
+  test('come out the same on a second run', () => {
+    expect(printGraph(graphOf(toKernels(optimize(program).value, profile).value))).toBe(printGraph(graph));
+  });
+});
