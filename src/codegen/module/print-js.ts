@@ -1,0 +1,122 @@
+/**
+ * The JavaScript of a generated module: kernels and plan as data, a class with one method per entry, the runtime.
+ * It has no import statement and touches nothing when it is imported.
+ *
+ * One ts-morph source file is made from one bulk structure; adding statements one at a time costs forty times as much
+ * (dsherret/ts-morph#159).
+ */
+import {
+  Project,
+  type StatementStructures,
+  StructureKind,
+  VariableDeclarationKind,
+  type WriterFunction,
+} from 'ts-morph';
+import type { Artifact } from '../../runtime/artifact.ts';
+import { objectKey, stringLiteral, templateLiteral } from '../../support/names.ts';
+import type { ModuleDescription } from './describe.ts';
+import { type Data, printData, verbatim } from './literals.ts';
+import { signatureData, weightsData } from './signature.ts';
+
+/** The runtime's bundle ends with one export statement; inside the module it becomes a function's result. */
+export function runtimeExpression(bundle: string): string {
+  const match = /\nexport \{([^}]*)\};\s*$/.exec(`\n${bundle}`);
+  if (!match) throw new Error('the runtime bundle does not end with an export statement');
+  const body = `\n${bundle}`.slice(0, match.index).trim();
+  const names = (match[1] ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+    .map((name) => {
+      const [local, exported = local] = name.split(/\s+as\s+/);
+      return local === exported ? `${local}` : `${exported}: ${local}`;
+    });
+  return `/* @__PURE__ */ (() => {\n${body}\nreturn { ${names.join(', ')} };\n})()`;
+}
+
+function kernelTexts(artifact: Artifact): string {
+  const lines = Object.entries(artifact.kernels).map(
+    ([name, kernel]) => `  ${objectKey(name)}: ${templateLiteral(`\n${kernel.code.trim()}\n`)},`,
+  );
+  return `{\n${lines.join('\n')}\n}`;
+}
+
+function artifactData(artifact: Artifact): Data {
+  const kernels = Object.fromEntries(
+    Object.entries(artifact.kernels).map(([name, kernel]) => [
+      name,
+      { ...kernel, code: verbatim(`kernels[${stringLiteral(name)}]`) },
+    ]),
+  );
+  return { ...(artifact as unknown as { [key: string]: Data }), kernels, program: verbatim('program') };
+}
+
+function constant(
+  name: string,
+  initializer: string | WriterFunction,
+  isExported: boolean,
+  doc: string,
+): StatementStructures {
+  return {
+    kind: StructureKind.VariableStatement,
+    declarationKind: VariableDeclarationKind.Const,
+    isExported,
+    docs: [doc],
+    declarations: [{ name, initializer }],
+  };
+}
+
+export function printJavaScript(artifact: Artifact, module: ModuleDescription, runtimeText: string): string {
+  const statements: (StatementStructures | string)[] = [
+    module.header.map((line) => `// ${line}`).join('\n'),
+    constant('kernels', kernelTexts(artifact), true, 'WGSL by kernel name.'),
+    constant('signature', printData(signatureData(artifact)), true, 'Names, element types and shapes of every entry.'),
+    constant('weights', printData(weightsData(artifact)), true, 'Tensors that the checkpoint must hold.'),
+    constant(
+      'program',
+      templateLiteral(`\n${artifact.program.trim()}\n`),
+      false,
+      'What the interpreter runs where there is no adapter.',
+    ),
+    constant('artifact', printData(artifactData(artifact)), false, 'Dispatches, buffers and weights as data.'),
+    {
+      kind: StructureKind.Class,
+      name: module.className,
+      isExported: true,
+      docs: ['A loaded model. Made by `load`.'],
+      properties: [{ name: '#model' }],
+      ctors: [{ parameters: [{ name: 'model' }], statements: ['this.#model = model;'] }],
+      getAccessors: [
+        { name: 'device', statements: ['return this.#model.device;'] },
+        { name: 'lost', statements: ['return this.#model.lost;'] },
+      ],
+      methods: [
+        ...module.entries.map((entry) => ({
+          name: entry.method,
+          parameters: [{ name: 'inputs' }, { name: 'options' }],
+          statements: [`return this.#model.run(${stringLiteral(entry.name)}, inputs, options);`],
+          ...(entry.doc.length === 0 ? {} : { docs: [entry.doc.join('\n')] }),
+        })),
+        { name: 'stats', statements: ['return this.#model.stats();'] },
+        { name: 'close', statements: ['return this.#model.close();'] },
+        {
+          name: '[Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose")]',
+          statements: ['return this.#model.close();'],
+        },
+      ],
+    },
+    {
+      kind: StructureKind.Function,
+      name: 'load',
+      isExported: true,
+      isAsync: true,
+      parameters: [{ name: 'options' }],
+      statements: [`return new ${module.className}(await runtime.createModel(artifact, options));`],
+      docs: ['Finds a device, loads the weights and makes the pipelines.'],
+    },
+    'export default load;',
+    constant('runtime', runtimeExpression(runtimeText), false, 'The runtime of sorac.'),
+  ];
+  const project = new Project({ useInMemoryFileSystem: true, skipLoadingLibFiles: true, manipulationSettings: {} });
+  return project.createSourceFile('module.js', { statements }).getFullText();
+}

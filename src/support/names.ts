@@ -1,0 +1,141 @@
+/**
+ * The only place that turns a person's names and texts into identifiers, strings, keys and comments of generated
+ * TypeScript and WGSL. Everything generated comes from an allow-list or is escaped: a `.sora` file from a stranger must
+ * never become code (docs: SECURITY.md; the class of bug: protobufjs CVE-2026-41242).
+ */
+
+/** Reserved words of ECMAScript modules in strict mode and names with a meaning of their own there. */
+const reservedInScript: ReadonlySet<string> = new Set(
+  (
+    'abstract any arguments as async await boolean break case catch class const constructor continue debugger declare default ' +
+    'delete do else enum eval export extends false finally for from function get if implements import in infer instanceof ' +
+    'interface is keyof let module namespace never new null number object of package private protected prototype public ' +
+    'readonly require return satisfies set static string super switch symbol then this throw true try type typeof undefined ' +
+    'unique unknown using var void while with yield globalThis Infinity NaN Object Array Promise Symbol Error'
+  ).split(' '),
+);
+
+/** Keywords, reserved words and predeclared types of WGSL that a name could collide with. */
+const reservedInWgsl: ReadonlySet<string> = new Set(
+  (
+    'alias array atomic bitcast bool break case const const_assert continue continuing default diagnostic discard else enable ' +
+    'f16 f32 false fn for i32 if let loop mat2x2 mat3x3 mat4x4 override ptr requires return sampler struct switch texture true ' +
+    'u32 var vec2 vec3 vec4 vec2f vec3f vec4f vec2u vec3u vec4u vec2i vec3i vec4i while active actual asm async attribute auto ' +
+    'await become cast catch class compile concept coroutine do enum explicit export extends extern external final finally ' +
+    'friend from get goto impl implements import inline instanceof interface is lambda layout macro match meta mod module move ' +
+    'mut namespace new nil noinline null of operator package partition pass patch pixelfragment precise precision private ' +
+    'protected pub public readonly ref register require resource restrict self set shared sizeof smooth static std super target ' +
+    'template this throw trait try type typedef typeid typename typeof union unless unsafe unsized use using varying virtual ' +
+    'volatile wgsl where with workgroup yield storage uniform immediate function read write read_write main dims'
+  ).split(' '),
+);
+
+export const maximumIdentifierLength = 64;
+
+/** Whether the text can stand as an identifier as it is, apart from reserved words. */
+function isPlainIdentifier(text: string): boolean {
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(text) && text.length <= maximumIdentifierLength;
+}
+
+/** Replaces what is not allowed by `_`, cuts to length, never empty, never starting with a digit or `__`. */
+function toIdentifier(text: string): string {
+  const replaced = text.replace(/[^A-Za-z0-9_]+/g, '_').slice(0, maximumIdentifierLength - 8);
+  const started = /^[A-Za-z_]/.test(replaced) ? replaced : `_${replaced}`;
+  return started.startsWith('__') ? `n${started}` : started;
+}
+
+/** Hands out identifiers of one scope; the same scope never gives one name twice. */
+export interface NameScope {
+  /** An identifier made from `wanted`, numbered when it is taken. */
+  take(wanted: string): string;
+}
+
+function nameScope(reserved: ReadonlySet<string>, taken: Iterable<string>): NameScope {
+  const used = new Set(taken);
+  return {
+    take(wanted) {
+      const base = toIdentifier(wanted);
+      const first = reserved.has(base) ? `${base}_` : base;
+      let name = first;
+      for (let number = 2; used.has(name); number++) name = `${first}_${number}`;
+      used.add(name);
+      return name;
+    },
+  };
+}
+
+/** Identifiers of a TypeScript or JavaScript scope; `taken` are the names that the scope already has. */
+export function scriptNames(taken: Iterable<string> = []): NameScope {
+  return nameScope(reservedInScript, taken);
+}
+
+/** Identifiers of a WGSL module. */
+export function wgslNames(taken: Iterable<string> = []): NameScope {
+  return nameScope(reservedInWgsl, taken);
+}
+
+/** Code points that end lines or reorder text: unsafe in strings that land in HTML, and in any comment. */
+const unsafeCharacters = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
+
+function unicodeEscape(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
+/** A double-quoted literal for JavaScript, TypeScript and JSON that is also safe inside an HTML script element. */
+export function stringLiteral(text: string): string {
+  return JSON.stringify(text)
+    .replace(unsafeCharacters, unicodeEscape)
+    .replace(/<\//g, '<\\/')
+    .replace(/<!--/g, '<\\u0021--');
+}
+
+/** A template literal without substitutions; line breaks stay, so that WGSL in a module can be read. */
+export function templateLiteral(text: string): string {
+  const escaped = text
+    .replace(/\r\n?/g, '\n')
+    .replace(/[`\\]/g, (character) => `\\${character}`)
+    .replace(/\$\{/g, '\\${')
+    .replace(/<\//g, '<\\/')
+    .replace(/<!--/g, '<\\u0021--')
+    .replace(unsafeCharacters, (character) =>
+      character === '\n' || character === '\t' ? character : unicodeEscape(character),
+    );
+  return `\`${escaped}\``;
+}
+
+/** A key of an object literal. `__proto__` as a plain key would set the prototype, so it is computed. */
+export function objectKey(text: string): string {
+  if (text === '__proto__') return '["__proto__"]';
+  return isPlainIdentifier(text) && !reservedInScript.has(text) ? text : stringLiteral(text);
+}
+
+/** A property of a TypeScript interface. */
+export function propertyKey(text: string): string {
+  return isPlainIdentifier(text) && !reservedInScript.has(text) ? text : stringLiteral(text);
+}
+
+/** A finite number as a literal; no text from a source ever becomes a number literal. */
+export function numberLiteral(value: number): string {
+  if (!Number.isFinite(value)) throw new RangeError('a literal must be finite');
+  return Object.is(value, -0) ? '-0' : String(value);
+}
+
+/**
+ * Text for one comment line: no line breaks, no control or bidi characters, nothing that ends or opens a comment or a
+ * script element.
+ */
+export function commentLine(text: string): string {
+  return text
+    .replace(unsafeCharacters, ' ')
+    .replace(/\*\//g, '* /')
+    .replace(/\/\*/g, '/ *')
+    .replace(/<\//g, '< /')
+    .replace(/<!--/g, '< !--')
+    .replace(/\s+/g, ' ')
+    .trim();
+}
+
+/** The lines of a doc comment, each made safe. */
+export function commentLines(text: string): readonly string[] {
+  return text.split(/\r\n|\r|\n/).map(commentLine);
+}
