@@ -264,6 +264,13 @@ function buildEntry(builder: Builder, node: CstNode): EntryMember | undefined {
   const results = builder.node(node, 'entryResults');
   const named = results === undefined ? [] : builder.nodes(results, 'namedResult');
   builder.requireCommas(named, 'results', 'lines');
+  if (results === undefined && builder.isWhole(node)) {
+    builder.report(
+      diagnose('SORA1002', `entry \`${name.text}\` does not say what it gives`, name.span, {
+        help: 'write `-> f32[…]`, or `-> { name: f32[…] }`, after the parameters',
+      }),
+    );
+  }
   const single = results && buildTensorType(builder, builder.node(results, 'tensorType'));
   return {
     kind: 'entry',

@@ -7,7 +7,7 @@
 import type { CstNode, IToken } from 'chevrotain';
 import { diagnose } from '../support/diagnostic.ts';
 import { limits } from '../support/limits.ts';
-import { joinSpans, type Span } from '../support/source.ts';
+import { joinSpans, type Span, spanText } from '../support/source.ts';
 import type { Argument, BinaryOperator, Expression, IndexItem, Let, RecordField } from './ast.ts';
 import type { Builder } from './cst.ts';
 import { unescapeString } from './lex.ts';
@@ -274,8 +274,42 @@ export function buildBlock(builder: Builder, node: CstNode | undefined, near: Sp
   if (node === undefined) return builder.missing(near);
   const span = builder.span(node, near);
   const lets = builder.nodes(node, 'letStatement').map((item) => buildLet(builder, item));
-  const result = buildExpression(builder, builder.node(node, 'expression'), span);
+  const values = builder.nodes(node, 'expression').map((item) => buildExpression(builder, item, span));
+  if (builder.isWhole(node)) checkBlock(builder, span, lets, values);
+  const result = values.at(-1) ?? builder.missing(span);
   return builder.grown({ kind: 'block', lets, result, span }, [...lets.map((item) => item.value), result]);
+}
+
+/** A block gives one expression, its last part. */
+function checkBlock(builder: Builder, span: Span, lets: readonly Let[], values: readonly Expression[]): void {
+  const last = values.at(-1);
+  const lastLet = lets.at(-1);
+  if (last === undefined || (lastLet !== undefined && lastLet.span.start > last.span.start && values.length === 1)) {
+    const place = last?.span ?? { file: span.file, start: span.end - 1, end: span.end };
+    const message = last === undefined ? 'this block gives nothing' : 'the result of a block stands last';
+    builder.report(diagnose('SORA1002', message, place, { help: 'end the block with an expression, without `let`' }));
+    return;
+  }
+  const [first, second] = values;
+  if (first === undefined || second === undefined) return;
+  if (first.kind === 'name' && first.name === 'return') {
+    builder.report(diagnose('SORA1002', 'a block gives its last expression, without `return`', first.span));
+    return;
+  }
+  const startsNew = /^[([{-]/.test(spanText(second.span));
+  const isSameLine = !/[\n\r]/.test(span.file.text.slice(first.span.end, second.span.start));
+  builder.report(
+    diagnose(
+      'SORA1002',
+      isSameLine ? 'expected an operator or the end of the line' : 'a block gives one expression',
+      second.span,
+      {
+        labels: [{ span: first.span, text: 'the expression before it' }],
+        ...(startsNew ? { notes: ['a line that starts with `(`, `[`, `{` or `-` begins a new expression'] } : {}),
+        help: 'name the first one with `let`, or join the two',
+      },
+    ),
+  );
 }
 
 function buildLet(builder: Builder, node: CstNode): Let {

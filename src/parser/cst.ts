@@ -105,6 +105,7 @@ export function makeBuilder(file: SourceFile, docs: ReadonlyMap<number, string>,
     report: (diagnostic) => void diagnostics.push(diagnostic),
     isWhole: (node) => node.recoveredNode !== true,
     requireCommas(items, what, separator = 'commas') {
+      if (!items.every((item) => builder.isWhole(item))) return;
       builder.requireCommasBetween(
         items.map((item) => builder.span(item, whole)),
         what,

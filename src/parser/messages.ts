@@ -2,7 +2,7 @@
  * Syntax errors in plain words: what chevrotain reports as token classes becomes "expected … found …".
  */
 import { EOF, type IParserErrorMessageProvider, type IToken, type TokenType } from 'chevrotain';
-import { Equals, Identifier, New, reservedTypes, StringLiteral } from './tokens.ts';
+import { Equals, FatArrow, Identifier, New, NumberLiteral, reservedTypes, StringLiteral } from './tokens.ts';
 
 /** What may stand at the start of each rule that can fail as a whole. */
 const ruleWords: Readonly<Record<string, string>> = {
@@ -27,16 +27,15 @@ const tokenPurpose: Readonly<Record<string, string>> = {
   'configDeclaration.RBrace': 'a field (`name: type`) or `}`',
   'configDeclaration.Identifier': 'a name for the config',
   'configField.Colon': '`:` and a type after the field name',
-  'block.RBrace': '`}`: a block ends with one expression',
+  'block.RBrace': '`let`, an expression or `}`',
   'letStatement.Equals': '`=` and a value',
-  'dimItem.In': '`in` and a range, as `in 1..512`',
+  'dimItem.InWord': '`in` and a range, as `in 1..512`',
   'dimItem.DotDot': '`..` and the largest value',
   'dimItem.Identifier': 'a name for the dim',
   'functionParameter.Colon': '`:` and a type after the parameter name',
   'moduleParameter.Colon': '`:` and a type after the parameter name',
-  'entryMember.Arrow': '`->` and the type of the result',
   'entryMember.Identifier': 'a name for the entry',
-  'importDeclaration.From': '`from` and a path in quotes',
+  'importDeclaration.FromWord': '`from` and a path in quotes',
   'importDeclaration.LBrace': '`{` and the names to import',
   'importDeclaration.StringLiteral': 'a path in quotes',
   'fieldClauses.StringLiteral': 'a name in quotes',
@@ -63,27 +62,35 @@ function expectedToken(expected: TokenType, ruleName: string): string {
   return tokenPurpose[`${ruleName}.${expected.name}`] ?? expected.LABEL ?? expected.name;
 }
 
-function expectedFound(expected: string, actual: IToken | undefined): string {
-  return actual === undefined ? `expected ${expected}` : `expected ${expected}, found ${describeToken(actual)}`;
+/** What stands on a later line has nothing to do with what is missing on this one: it is not named then. */
+function expectedFound(expected: string, actual: IToken | undefined, previous?: IToken): string {
+  const isLater = previous !== undefined && (actual?.startLine ?? 0) > (previous.endLine ?? 0);
+  return actual === undefined || isLater
+    ? `expected ${expected}`
+    : `expected ${expected}, found ${describeToken(actual)}`;
 }
 
 export const messageProvider: IParserErrorMessageProvider = {
-  buildMismatchTokenMessage({ expected, actual, ruleName }) {
-    return expectedFound(expectedToken(expected, ruleName), actual);
+  buildMismatchTokenMessage({ expected, actual, previous, ruleName }) {
+    return expectedFound(expectedToken(expected, ruleName), actual, previous);
   },
   buildNotAllInputParsedMessage({ firstRedundant }) {
     return expectedFound(ruleWords.sourceFile ?? 'a declaration', firstRedundant);
   },
-  buildNoViableAltMessage({ actual, ruleName }) {
-    return expectedFound(ruleWords[ruleName] ?? 'something else', actual[0]);
+  buildNoViableAltMessage({ actual, previous, ruleName }) {
+    return expectedFound(ruleWords[ruleName] ?? 'something else', actual[0], previous);
   },
-  buildEarlyExitMessage({ actual, ruleName }) {
-    return expectedFound(ruleWords[ruleName] ?? 'at least one', actual[0]);
+  buildEarlyExitMessage({ actual, previous, ruleName }) {
+    return expectedFound(ruleWords[ruleName] ?? 'at least one', actual[0], previous);
   },
 };
 
 /** Advice for mistakes that people coming from other languages make. */
 export function adviceFor(actual: IToken, previous: IToken | undefined, expected: string): string | undefined {
+  if (actual.tokenType === FatArrow) return 'functions as values come with a later version';
+  if (expected.startsWith('expected `..`') && previous?.tokenType === NumberLiteral && previous.image.includes('.')) {
+    return `a range is written \`${previous.image.replace('.', '..')}\``;
+  }
   if (actual.tokenType === Equals && expected.includes('`{`') === false && !expected.includes('`:`')) {
     return 'a comparison is written `==`; a new name needs `let`';
   }
@@ -91,7 +98,5 @@ export function adviceFor(actual: IToken, previous: IToken | undefined, expected
   if (reservedTypes.has(actual.tokenType) && expected.startsWith('a name'))
     return `\`${actual.image}\` cannot be a name`;
   if (previous?.tokenType === Identifier && /^(?:const|var)$/.test(previous.image)) return 'names are made with `let`';
-  if (previous?.tokenType === Identifier && previous.image === 'return')
-    return 'a block gives its last expression, without `return`';
   return undefined;
 }

@@ -48,10 +48,10 @@ function grammarDiagnostics(
   for (const error of sorted) {
     if (found.length >= limits.syntaxErrors) break;
     const at = indexOf(error.token);
-    if (at < explainedUpTo) continue;
     const previous = tokens[at - 1];
     const culprit = error.token.tokenType === EOF || contextOf(error.token).startsLine ? at - 1 : at;
-    explainedUpTo = Math.max(nextStatement(tokens, Math.max(culprit, 0)), at + 1);
+    if (culprit < explainedUpTo) continue;
+    explainedUpTo = nextStatement(tokens, Math.max(culprit, 0));
     const span = errorSpan(file, error.token, previous);
     const isRepaired = isVirtual(error.token) && error.token.tokenType !== EOF;
     if (isRepaired || spoiledLines.has(positionAt(file, span.start).line)) continue;
@@ -90,7 +90,10 @@ export function parse(file: SourceFile): Stage<SourceTree> {
   // Rules beyond the grammar are checked on what recovery left too; on a line that is already wrong they add nothing.
   const wrongLines = new Set(parsed.diagnostics.map((one) => positionAt(file, one.span.start).line));
   const extra = hasErrors(parsed.diagnostics)
-    ? built.diagnostics.filter((one) => !wrongLines.has(positionAt(file, one.span.start).line))
+    ? built.diagnostics.filter((one) => {
+        const spans = [one.span, ...one.labels.map((label) => label.span)];
+        return spans.every((span) => !wrongLines.has(positionAt(file, span.start).line));
+      })
     : built.diagnostics;
   return { value: built.tree, diagnostics: [...parsed.diagnostics, ...extra].sort(byPosition) };
 }

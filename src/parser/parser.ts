@@ -34,7 +34,8 @@ class SoraParser extends CstParser {
   constructor() {
     super([...t.tokenTypes], {
       recoveryEnabled: true,
-      maxLookahead: 3,
+      // One token, plus the gates below where words are names too: entering a rule early gives the better message.
+      maxLookahead: 1,
       nodeLocationTracking: 'onlyOffset',
       errorMessageProvider: messageProvider,
     });
@@ -85,6 +86,18 @@ class SoraParser extends CstParser {
     return skipped;
   }
 
+  /** Whether the next token starts a declaration: such a word is no operand, so that an unfinished line ends there. */
+  private startsDeclaration(): boolean {
+    const context = contextOf(this.LA(1));
+    if (context.depth > 0 || !context.startsLine || !declarationTypes.has(this.LA(1).tokenType)) return false;
+    return this.is(2, t.Identifier) || this.is(2, t.LBrace);
+  }
+
+  /** A token is skipped only inside its line, and never a bracket: those carry the outline. */
+  override canTokenTypeBeDeletedInRecovery(_expected: TokenType): boolean {
+    return !isBracket(this.LA(1)) && !contextOf(this.LA(1)).startsLine && !contextOf(this.LA(2)).startsLine;
+  }
+
   /** Literals and names are never invented: the tree says `missing` instead. */
   override canTokenTypeBeInsertedInRecovery(type: TokenType): boolean {
     return type !== t.Identifier && type !== t.StringLiteral && type !== t.LBrace && type !== t.LParen;
@@ -129,7 +142,7 @@ class SoraParser extends CstParser {
     this.CONSUME(t.Dim);
     this.SUBRULE(this.dimItem);
     this.MANY({
-      GATE: () => this.is(1, t.Comma) || this.is(2, t.In),
+      GATE: () => !this.startsDeclaration() && (this.is(1, t.Comma) || this.is(2, t.In)),
       DEF: () => {
         this.OPTION(() => this.CONSUME(t.Comma));
         this.SUBRULE2(this.dimItem);
@@ -290,8 +303,11 @@ class SoraParser extends CstParser {
     this.CONSUME(t.Entry);
     this.CONSUME(t.Identifier);
     this.SUBRULE(this.functionParameters);
-    this.CONSUME(t.Arrow);
-    this.SUBRULE(this.entryResults);
+    // Always needed; build-ast.ts says so when it is absent.
+    this.OPTION(() => {
+      this.CONSUME(t.Arrow);
+      this.SUBRULE(this.entryResults);
+    });
     this.SUBRULE(this.body);
   });
 
@@ -364,10 +380,12 @@ class SoraParser extends CstParser {
     ]);
   });
 
+  /** Lets and expressions in any order; build-expressions.ts wants exactly one expression, at the end. */
   private readonly block: Rule = this.RULE('block', () => {
     this.CONSUME(t.LBrace);
-    this.MANY(() => this.SUBRULE(this.letStatement));
-    this.SUBRULE(this.expression);
+    this.MANY(() => {
+      this.OR([{ ALT: () => this.SUBRULE(this.letStatement) }, { ALT: () => this.SUBRULE(this.expression) }]);
+    });
     this.CONSUME(t.RBrace);
   });
 
@@ -478,7 +496,7 @@ class SoraParser extends CstParser {
       { ALT: () => this.CONSUME(t.StringLiteral) },
       { ALT: () => this.CONSUME(t.True) },
       { ALT: () => this.CONSUME(t.False) },
-      { ALT: () => this.CONSUME(t.Identifier) },
+      { GATE: () => !this.startsDeclaration(), ALT: () => this.CONSUME(t.Identifier) },
       {
         ALT: () => {
           this.CONSUME(t.LParen);
@@ -543,6 +561,14 @@ class SoraParser extends CstParser {
     this.SUBRULE(this.callArguments);
     this.OPTION({ GATE: () => this.continues(), DEF: () => this.SUBRULE(this.record) });
   });
+}
+
+const declarationTypes: ReadonlySet<TokenType> = new Set([t.Import, t.Dim, t.Config, t.Module, t.Model]);
+
+function isBracket(token: IToken): boolean {
+  return (
+    isCloser(token) || token.tokenType === t.LBrace || token.tokenType === t.LParen || token.tokenType === t.LBracket
+  );
 }
 
 function isCloser(token: IToken): boolean {

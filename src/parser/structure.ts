@@ -8,24 +8,29 @@
  * - Every token learns its depth and whether it starts a line (`contextOf`), which the grammar's line rule and error
  *   recovery ask for.
  */
-import { createTokenInstance, type IToken, type TokenType } from 'chevrotain';
+import { createTokenInstance, type IToken, type TokenType, tokenMatcher } from 'chevrotain';
 import { type Diagnostic, diagnose } from '../support/diagnostic.ts';
 import { limits } from '../support/limits.ts';
 import type { SourceFile } from '../support/source.ts';
 import { closest } from '../support/suggest.ts';
 import { tokenSpan } from './lex.ts';
 import {
+  BinaryOperator,
+  Comma,
   Dot,
   declarationWords,
   Entry,
   Equals,
+  Fn,
   Identifier,
   If,
   In,
   LBrace,
   LBracket,
+  Let,
   LParen,
   laterBlocks,
+  PrefixOperator,
   RBrace,
   RBracket,
   RParen,
@@ -119,61 +124,96 @@ function isDeclarationAtMargin(tokens: readonly IToken[], at: number): boolean {
   const token = tokens[at];
   const next = tokens[at + 1];
   if (token?.startColumn !== 1 || !onSameLine(token, next) || next === undefined) return false;
-  if (!declarationWords.includes(token.image) && !laterBlocks.has(token.image)) return false;
-  return isWord(next) || next.tokenType === LBrace;
+  const isKnown = declarationWords.includes(token.image) || laterBlocks.has(token.image);
+  if (next.tokenType === LBrace) return isKnown;
+  return isKnown ? isWord(next) : token.tokenType === Identifier && next.tokenType === Identifier;
 }
+
+/** An opener that waits for its closer. */
+interface Open {
+  readonly token: IToken;
+  /** Where in the output its closer must have stood, once a line made that plain. */
+  closeAt: number | undefined;
+}
+
+/**
+ * Whether a line that starts at `at` cannot go on inside `( )` or `[ ]`: the line before it ended with a whole item and no
+ * comma. Asked only to place a closer that is missing.
+ */
+function breaksItem(tokens: readonly IToken[], at: number): boolean {
+  const [previous, token] = [tokens[at - 1], tokens[at]];
+  if (previous === undefined || token === undefined || !startsLine(tokens, at)) return false;
+  if (statementWords.has(token.tokenType)) return true;
+  const isOpen = previous.tokenType === Comma || closerOf.has(previous.tokenType) || isOperator(previous);
+  return !isOpen && !closers.has(token.tokenType) && !isOperator(token) && token.tokenType !== Comma;
+}
+
+function isOperator(token: IToken): boolean {
+  return tokenMatcher(token, BinaryOperator) || tokenMatcher(token, PrefixOperator) || token.tokenType === Dot;
+}
+
+const statementWords: ReadonlySet<TokenType> = new Set([Let, Fn]);
 
 function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
   const diagnostics: Diagnostic[] = [];
   const out: IToken[] = [];
-  const stack: IToken[] = [];
+  const stack: Open[] = [];
   // The first closer on a line of its own that stands at another indentation than its opener's line: when brackets run
   // out later, that opener is the one whose closer was forgotten.
   let suspect: IToken | undefined;
 
   const reportUnclosed = (opener: IToken, seen: IToken | undefined): void => {
     const labels = seen === undefined ? [] : [{ span: tokenSpan(file, seen), text: 'noticed here' }];
-    const help = `add \`${closerOf.get(opener.tokenType)?.LABEL?.replaceAll('`', '') ?? '}'}\``;
+    const help = `add ${closerOf.get(opener.tokenType)?.LABEL ?? 'its closer'}`;
     diagnostics.push(
       diagnose('SORA1007', `\`${opener.image}\` is never closed`, tokenSpan(file, opener), { labels, help }),
     );
   };
   const closeDownTo = (height: number): void => {
-    while (stack.length > height) {
-      const opener = stack.pop();
-      const last = out.at(-1);
-      if (opener !== undefined && last !== undefined) out.push(virtualCloser(opener, last));
+    for (let inserted = 0; stack.length > height; inserted++) {
+      const open = stack.pop();
+      if (open === undefined) break;
+      const at = open.closeAt === undefined ? out.length : open.closeAt + inserted;
+      const before = out[at - 1] ?? open.token;
+      out.splice(at, 0, virtualCloser(open.token, before));
+    }
+  };
+  const noteBreak = (): void => {
+    for (const open of stack.toReversed()) {
+      if (open.token.tokenType === LBrace) break;
+      open.closeAt ??= out.length;
     }
   };
 
   tokens.forEach((token, at) => {
-    if (stack.length > 0 && isDeclarationAtMargin(tokens, at)) {
-      reportUnclosed(suspect ?? stack[0] ?? token, token);
+    const [outermost] = stack;
+    if (outermost !== undefined && isDeclarationAtMargin(tokens, at)) {
+      reportUnclosed(suspect ?? outermost.token, token);
       closeDownTo(0);
       suspect = undefined;
     }
-    if (closerOf.has(token.tokenType)) stack.push(token);
+    if (breaksItem(tokens, at)) noteBreak();
     if (closers.has(token.tokenType)) {
-      const height = stack.findLastIndex((opener) => closerOf.get(opener.tokenType) === token.tokenType);
-      if (height < 0) {
-        diagnostics.push(
-          diagnose('SORA1007', `\`${token.image}\` closes nothing`, tokenSpan(file, token), { help: 'remove it' }),
-        );
+      const height = stack.findLastIndex((open) => closerOf.get(open.token.tokenType) === token.tokenType);
+      const innermost = stack.at(-1);
+      if (height < 0 || innermost === undefined) {
+        const span = tokenSpan(file, token);
+        diagnostics.push(diagnose('SORA1007', `\`${token.image}\` closes nothing`, span, { help: 'remove it' }));
         return;
       }
-      const innermost = stack.at(-1);
-      if (height < stack.length - 1 && innermost !== undefined) {
-        reportUnclosed(innermost, token);
+      if (height < stack.length - 1) {
+        reportUnclosed(innermost.token, token);
         closeDownTo(height + 1);
       }
-      const opener = stack.pop();
+      const opener = stack.pop()?.token;
       if (opener && startsLine(tokens, at) && lineIndent(file, token) < lineIndent(file, opener)) suspect ??= opener;
     }
+    if (closerOf.has(token.tokenType)) stack.push({ token, closeAt: undefined });
     out.push(token);
   });
   const [outermost] = stack;
   if (outermost !== undefined) {
-    reportUnclosed(suspect ?? outermost, undefined);
+    reportUnclosed(suspect ?? outermost.token, undefined);
     closeDownTo(0);
   }
   return { tokens: out, diagnostics };
@@ -320,17 +360,19 @@ export function structure(file: SourceFile, tokens: readonly IToken[]): Structur
 }
 
 /**
- * The first token after `at` where another statement begins: it starts a line no deeper than the statement around `at`.
+ * The first token after `at` where another statement begins: it starts a line, or stands after the bracket around `at`.
  * Errors before that point are taken for consequences of the one at `at`.
  */
 export function nextStatement(tokens: readonly IToken[], at: number): number {
   const from = tokens[at];
-  const depth = from === undefined ? 0 : contextOf(from).statementDepth;
+  const around = from !== undefined && contextOf(from).isInParentheses ? contextOf(from).depth : 0;
   for (let index = at + 1; index < tokens.length; index++) {
     const token = tokens[index];
     if (token === undefined) break;
     const context = contextOf(token);
-    if (context.startsLine && context.depth <= depth && !closers.has(token.tokenType)) return index;
+    const isCloser = closers.has(token.tokenType);
+    if (isCloser && context.depth < around) return index + 1;
+    if (context.startsLine && !context.isInParentheses && !isCloser) return index;
   }
   return tokens.length;
 }

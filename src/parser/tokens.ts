@@ -127,6 +127,8 @@ export const DotDot = punctuation('DotDot', '..');
 export const Dot = punctuation('Dot', '.');
 export const Colon = punctuation('Colon', ':');
 export const Arrow = punctuation('Arrow', '->');
+/** Not in the language yet; known so that `(a) => b` gets one clear message. */
+export const FatArrow = punctuation('FatArrow', '=>');
 export const EqualEqual = punctuation('EqualEqual', '==', [BinaryOperator]);
 export const NotEqual = punctuation('NotEqual', '!=', [BinaryOperator]);
 export const LessEqual = punctuation('LessEqual', '<=', [BinaryOperator]);
@@ -159,6 +161,7 @@ export const tokenTypes: readonly TokenType[] = [
   Identifier,
   ...[LBrace, RBrace, LParen, RParen, LBracket, RBracket, Comma, Ellipsis, DotDot, Dot, Colon, Arrow],
   ...[
+    FatArrow,
     EqualEqual,
     NotEqual,
     LessEqual,

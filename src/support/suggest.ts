@@ -40,7 +40,8 @@ export function closest(name: string, candidates: Iterable<string>): string | un
     if (candidate === name) continue;
     const folded = editDistance(name.toLowerCase(), candidate.toLowerCase(), allowed);
     if (folded > allowed || folded >= candidate.length) continue;
-    const score = folded + editDistance(name, candidate) / 2;
+    // Among equals the one that goes on as the name does: `modul` is `module` rather than `model`.
+    const score = folded + editDistance(name, candidate) / 2 - (candidate.startsWith(name) ? 0.25 : 0);
     if (score < bestScore || (score === bestScore && best !== undefined && candidate < best)) {
       best = candidate;
       bestScore = score;
