@@ -8,7 +8,7 @@
 import type { Graph, Node, Value } from '../ir/graph.ts';
 import type { InferContext } from '../ir/op.ts';
 import { dimOf, numberOf, numbersOf } from '../ir/ops/shared.ts';
-import { addDims } from '../ir/symbolic.ts';
+import { addDims, constantValue } from '../ir/symbolic.ts';
 import { sameShape, sameType } from '../ir/types.ts';
 import { hasTrait, type Pass, type PassResult, type RewriteContext, rewriteGraph, splatOf } from './pass.ts';
 
@@ -90,9 +90,21 @@ const decideSelect: Rule = (node, [condition, yes, no]) => {
   return decided === undefined ? undefined : decided === 0 ? no : yes;
 };
 
+/** Any combination of one element is that element. */
+const dropUnitReduction: Rule = (node, [input], { emit }) => {
+  const [output] = node.outputs;
+  if (!input || !output || node.op !== 'reduce') return undefined;
+  const isUnit = numbersOf(node.attributes, 'axes').every((axis) => {
+    const dim = input.type.shape[axis < 0 ? axis + input.type.shape.length : axis];
+    return dim !== undefined && constantValue(dim) === 1;
+  });
+  return isUnit ? emit('reshape', [input], { shape: output.type.shape }) : undefined;
+};
+
 const rules: readonly Rule[] = [
   dropSameType,
   dropSingleConcat,
+  dropUnitReduction,
   viewOfSplat,
   joinViews,
   constantsRight,

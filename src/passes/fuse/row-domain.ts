@@ -113,12 +113,17 @@ function operandIndex(node: Node, operand: number, index: Index): Index {
   return from.map((dim, axis) => (isOne(dim) ? origin : blend(index, `${node.op}${operand}.${axis}`)));
 }
 
+/** Where an element of a row stands along a reduced axis. */
+function placeAlong(axis: number, extent: Dim | undefined): Component {
+  return extent && isOne(extent) ? origin : { name: `place${axis}`, moves: true };
+}
+
 /** Index of the kernel's output in terms of rows and places within a row; undefined when its shape is not of the domain. */
 function outputIndex(shape: Shape, domain: RowDomain): Index | undefined {
   const reduced = new Set(domain.axes);
-  const place = (axis: number): Component => ({ name: `place${axis}`, moves: true });
   const row = (axis: number): Component => ({ name: `row${axis}`, moves: false });
-  if (sameShape(shape, domain.shape)) return shape.map((_, axis) => (reduced.has(axis) ? place(axis) : row(axis)));
+  if (sameShape(shape, domain.shape))
+    return shape.map((dim, axis) => (reduced.has(axis) ? placeAlong(axis, dim) : row(axis)));
   const kept = domain.shape.map((dim, axis) => (reduced.has(axis) ? constantDim(1) : dim));
   if (sameShape(shape, kept)) return shape.map((_, axis) => (reduced.has(axis) ? origin : row(axis)));
   const outer = domain.shape.flatMap((dim, axis) => (reduced.has(axis) ? [] : [{ dim, axis }]));
@@ -157,13 +162,13 @@ export function rowDomain(root: Value, cone: ReadonlySet<Node>): RowDomain | und
     const inside = first.shape.map((_, axis): Component => {
       if (first.axes.includes(axis)) {
         if (keep) outer.shift();
-        return { name: `place${axis}`, moves: true };
+        return placeAlong(axis, first.shape[axis]);
       }
       return outer.shift() ?? origin;
     });
     // Each row is the one that the output asked for: same names as the output's own rows.
     const same = inside.every(
-      (part, axis) => part.moves || part.name === `row${axis}` || isOne(first.shape[axis] as Dim),
+      (part, axis) => first.axes.includes(axis) || part.name === `row${axis}` || isOne(first.shape[axis] as Dim),
     );
     return same && walk(operand, inside);
   };
