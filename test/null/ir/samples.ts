@@ -1,0 +1,155 @@
+/**
+ * Calls of every op for the generic tests: shapes with 0, 1 and primes, every element type that makes a difference.
+ */
+import type { Attributes } from '../../../src/ir/graph.ts';
+import { isFailure, type OpDefinition } from '../../../src/ir/op.ts';
+import { inferOp, ops } from '../../../src/ir/ops/index.ts';
+import type { TensorType } from '../../../src/ir/types.ts';
+import { bool, dimAttributes, f32, i32, noRanges, typed } from './support.ts';
+
+export interface Sample {
+  readonly op: string;
+  readonly inputs: readonly TensorType[];
+  readonly attributes: Attributes;
+}
+
+type Row = readonly [inputs: readonly TensorType[], attributes?: Readonly<Record<string, unknown>>];
+
+const shapes: readonly (readonly number[])[] = [[], [1], [0, 3], [5, 7], [2, 1, 3]];
+
+/** Axes that are contracted in `x [.., K]` times `y [N, K]`, without batch. */
+const plainDot = { lhs_batch: [], rhs_batch: [], lhs_contract: [1], rhs_contract: [1] };
+
+const rows: Readonly<Record<string, readonly Row[]>> = {
+  constant: [
+    [[], { values: [1.5], dtype: 'f32', shape: [] }],
+    [[], { values: [1, 0, 1], dtype: 'bool', shape: [3, 1] }],
+    [[], { values: [], dtype: 'i32', shape: [0] }],
+  ],
+  iota: [
+    [[], { length: 7, dtype: 'i32' }],
+    [[], { length: 0, dtype: 'f32' }],
+  ],
+  dim_value: [[[], { value: 13 }]],
+  cast: shapes.flatMap((shape) => [
+    [[typed('f32', shape)], { dtype: 'i32' }],
+    [[typed('i32', shape)], { dtype: 'f32' }],
+    [[typed('bool', shape)], { dtype: 'u32' }],
+    [[typed('f32', shape)], { dtype: 'bool' }],
+    [[typed('f32', shape)], { dtype: 'f16' }],
+  ]),
+  reshape: [
+    [[f32(2, 3, 5)], { shape: [5, 6] }],
+    [[f32(0, 3)], { shape: [3, 0, 7] }],
+    [[i32()], { shape: [1, 1] }],
+    [[bool(1, 1)], { shape: [] }],
+  ],
+  transpose: [
+    [[f32(2, 3, 5)], { permutation: [2, 0, 1] }],
+    [[i32(0, 3)], { permutation: [1, 0] }],
+    [[bool(17, 1)], { permutation: [1, 0] }],
+    [[f32()], { permutation: [] }],
+  ],
+  broadcast: [
+    [[f32()], { shape: [3, 5] }],
+    [[f32(3, 1)], { shape: [2, 3, 5] }],
+    [[i32(1)], { shape: [0] }],
+    [[bool(7)], { shape: [7] }],
+  ],
+  slice: [
+    [[f32(5, 7)], { axis: 1, start: 2, size: 3 }],
+    [[i32(5, 7)], { axis: 0, start: 5, size: 0 }],
+    [[f32(2, 3, 1)], { axis: 2, start: 0, size: 1 }],
+  ],
+  concat: [
+    [[f32(2, 3), f32(2, 5), f32(2, 0)], { axis: 1 }],
+    [[i32(1)], { axis: 0 }],
+    [[bool(2, 3), bool(1, 3)], { axis: 0 }],
+  ],
+  reduce: ['sum', 'max', 'min', 'prod'].flatMap((kind): Row[] => [
+    [[f32(3, 5, 7)], { kind, axes: [1], keep: true }],
+    [[f32(3, 5, 7)], { kind, axes: [0, 2], keep: false }],
+    [[i32(3, 5)], { kind, axes: [1], keep: false }],
+    [[f32(3, 0)], { kind, axes: [1], keep: false }],
+    [[f32(0, 3)], { kind, axes: [1], keep: false }],
+  ]),
+  dot_general: [
+    [[f32(5, 7), f32(3, 7)], plainDot],
+    [[i32(2, 3), i32(9, 3)], plainDot],
+    [[f32(2, 0), f32(3, 0)], plainDot],
+    [
+      [f32(2, 7, 3, 5), f32(11, 2, 5, 3)],
+      { lhs_batch: [0, 2], rhs_batch: [1, 3], lhs_contract: [3], rhs_contract: [2] },
+    ],
+    [[f32(3), f32(5)], { lhs_batch: [], rhs_batch: [], lhs_contract: [], rhs_contract: [] }],
+  ],
+  gather: [[[f32(11, 3), i32(2, 5)]], [[f32(11), i32()]], [[f32(0, 3), i32(2)]], [[i32(3, 2, 2), typed('u32', [0])]]],
+  linear: [
+    [[f32(2, 3, 5), f32(7, 5), f32(7)]],
+    [[f32(5), f32(1, 5)]],
+    [[f32(0, 5), f32(7, 5), f32(7)]],
+    [[typed('f16', [2, 5]), typed('f16', [3, 5])]],
+  ],
+  layer_norm: [
+    [[f32(2, 3, 7), f32(7), f32(7)], { eps: 1e-5 }],
+    [[f32(2, 7), f32(7)], { eps: 1e-12 }],
+    [[f32(1)], { eps: 1e-5 }],
+    [[f32(0, 7)], { eps: 1e-5 }],
+    [[typed('f16', [3, 5]), typed('f16', [5])], { eps: 1e-5 }],
+  ],
+  rms_norm: [
+    [[f32(2, 3, 7), f32(7)], { eps: 1e-6 }],
+    [[f32(5)], { eps: 1e-6 }],
+    [[f32(0, 5)], { eps: 1e-6 }],
+  ],
+  softmax: [
+    [[f32(2, 3, 5)], { axis: -1 }],
+    [[f32(2, 3, 5)], { axis: 0 }],
+    [[f32(1)], { axis: 0 }],
+    [[f32(0, 3)], { axis: 1 }],
+    [[typed('f16', [3, 5])], { axis: 1 }],
+  ],
+  mean: [
+    [[f32(2, 3, 5)], { axes: [1, -1], keep: false }],
+    [[f32(2, 3)], { axes: [0], keep: true }],
+    [[typed('f16', [2, 3])], { axes: [0], keep: true }],
+  ],
+  attention: [
+    [[f32(2, 3, 8), f32(2, 5, 8), f32(2, 5, 12)], { heads: 4, kv_heads: 4, scale: 0.5 }],
+    [[f32(2, 3, 8), f32(2, 5, 4), f32(2, 5, 2), bool(2, 1, 1, 5)], { heads: 4, kv_heads: 2, scale: 0.5 }],
+    [[f32(3, 6), f32(3, 2), f32(3, 2), bool(3, 3, 3)], { heads: 3, kv_heads: 1, scale: 1 }],
+    [[f32(1, 2, 4), f32(1, 0, 4), f32(1, 0, 4)], { heads: 2, kv_heads: 2, scale: 1 }],
+    [[typed('f16', [1, 2, 4]), typed('f16', [1, 3, 4]), typed('f16', [1, 3, 4])], { heads: 2, kv_heads: 2, scale: 1 }],
+  ],
+};
+
+const dtypesTried = ['f32', 'f16', 'i32', 'u32', 'bool'] as const;
+
+/** Elementwise ops without attributes need no rows: whatever `infer` accepts is a sample. */
+function elementwiseSamples(definition: OpDefinition): Sample[] {
+  return dtypesTried.flatMap((dtype) =>
+    shapes.flatMap((shape): Sample[] => {
+      const operands = definition.operands.map((name) => typed(name === 'condition' ? 'bool' : dtype, shape));
+      const accepted = !isFailure(inferOp(definition, operands, {}, noRanges));
+      return accepted ? [{ op: definition.name, inputs: operands, attributes: {} }] : [];
+    }),
+  );
+}
+
+/** Empty for ops that have none, which a test refuses. */
+export function samplesOf(definition: OpDefinition): readonly Sample[] {
+  const listed = rows[definition.name];
+  if (listed) {
+    return listed.map(([inputs, attributes = {}]) => ({
+      op: definition.name,
+      inputs,
+      attributes: dimAttributes(definition.name, attributes),
+    }));
+  }
+  return definition.traits.includes('elementwise') ? elementwiseSamples(definition) : [];
+}
+
+/** Every op whose types are inferred. */
+export const sampledOps: readonly OpDefinition[] = [...ops.values()].filter(
+  (definition) => !definition.traits.includes('stated'),
+);
