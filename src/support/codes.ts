@@ -73,6 +73,10 @@ export const codes = {
   SORA7102: error('an input does not fit its parameter'),
   SORA7103: error('a tensor has another shape than stated'),
   SORA7104: error('no such entry'),
+  // 7201 to 7299: a checkpoint against a model (src/cli)
+  SORA7201: error('weight missing in the checkpoint'),
+  SORA7202: error('weight of the wrong shape'),
+  SORA7203: error('weight of a type that cannot be loaded'),
 } as const satisfies Record<string, CodeInfo>;
 
 export type Code = keyof typeof codes;

@@ -1,0 +1,189 @@
+/**
+ * `sorac goldens DIR` (hidden: it needs a checkout's `models/`; `npm run goldens -- DIR` calls it): every reference case
+ * of a folder through the path of `sorac run`, as one table.
+ */
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { EntrySpec } from '../../runtime/artifact.ts';
+import { type Call, type Register, requiredOption, textOption } from '../command.ts';
+import { compareTensors, type Difference, maskOf } from '../compare.ts';
+import { type CommandResult, type Context, say, showDiagnostics } from '../context.ts';
+import { deviceOption } from '../device-choice.ts';
+import { compileFile, type OpenModel, openModel } from '../execute.ts';
+import { environmentError, exitCodes, summarizeError, usageError } from '../exit-codes.ts';
+import { caseName, findCaseFolders, type GoldenCase, type GoldenVariant, readCase } from '../golden-case.ts';
+import { matchInputs } from '../match-inputs.ts';
+import { readModelCatalog } from '../model-catalog.ts';
+import { renderTable, scientific } from '../table.ts';
+import { hostTensor } from '../tensor-file.ts';
+
+/** The comparison rule of f32 forward passes: a faithful f32 run is near 1e-6 to 1e-5, above 1e-3 it is a bug. */
+const tolerance = 1e-4;
+
+type Outcome = 'pass' | 'fail' | 'not supported yet';
+
+interface Row {
+  readonly case: string;
+  readonly variant: string;
+  readonly result: string;
+  readonly maxAbsolute?: number;
+  readonly maxRelative?: number;
+  readonly outcome: Outcome;
+  readonly detail?: string;
+}
+
+export const registerGoldens: Register = (program, bind) => {
+  program
+    .command('goldens', { hidden: true })
+    .description('run folders of reference cases')
+    .argument('<dir>', 'folder of cases, or one case')
+    .option('--filter <text>', 'only cases whose name contains this')
+    .addOption(deviceOption())
+    .action(bind(goldens));
+};
+
+async function goldens(context: Context, call: Call): Promise<CommandResult> {
+  const [folder = ''] = call.args;
+  const filter = textOption(call, 'filter') ?? '';
+  const folders = findCaseFolders(folder).filter((path) => caseName(path).includes(filter));
+  if (folders.length === 0) throw usageError(`no case of \`${folder}\` has \`${filter}\` in its name`);
+  const catalog = readModelCatalog(modelsFolder());
+  const device = requiredOption(call, 'device');
+  const adapters = new Set<string>();
+  const rows: Row[] = [];
+  for (const path of folders) {
+    rows.push(...(await runCase(context, path, catalog, device, adapters)));
+  }
+  return summarize(context, rows, [...adapters]);
+}
+
+/** `models/` of the package that this file belongs to, whether it runs from `src/` or from `dist/`. */
+function modelsFolder(): string {
+  const folder = fileURLToPath(new URL('../../../models', import.meta.url));
+  if (!existsSync(folder)) throw environmentError('the folder `models` of sorac is missing', 'install sorac again');
+  return folder;
+}
+
+async function runCase(
+  context: Context,
+  folder: string,
+  catalog: ReadonlyMap<string, string>,
+  device: string,
+  adapters: Set<string>,
+): Promise<readonly Row[]> {
+  const name = caseName(folder);
+  const whole = (outcome: Outcome, detail: string): readonly Row[] => [
+    { case: name, variant: '', result: '', outcome, detail },
+  ];
+  const golden = await readCase(folder);
+  if ('problem' in golden) return whole('fail', golden.problem);
+  if (golden.runner !== 'plain') return whole('not supported yet', `runner \`${golden.runner}\``);
+  const architecture = golden.architectures.find((candidate) => catalog.has(candidate));
+  const path = architecture === undefined ? undefined : catalog.get(architecture);
+  if (architecture === undefined || path === undefined) {
+    return whole('not supported yet', `no model ${golden.architectures.join(', ')}`);
+  }
+  try {
+    const compiled = compileFile({ path, model: architecture, configPath: golden.configPath });
+    showDiagnostics(context, compiled.diagnostics);
+    if (compiled.compilation === undefined) return whole('fail', 'the model does not compile with this config');
+    const { artifact } = compiled.compilation;
+    const model = await openModel(artifact, { weights: golden.weightsPath, device });
+    adapters.add(model.adapter);
+    try {
+      const rows: Row[] = [];
+      for (const variant of golden.variants) rows.push(...(await runVariant(golden, variant, artifact.entries, model)));
+      return rows;
+    } finally {
+      await model.close();
+    }
+  } catch (error) {
+    const summary = summarizeError(error);
+    // No device at all is about the machine, not about the case.
+    if (summary === undefined || summary.code === 'SORA6001') throw error;
+    return whole('fail', `${summary.code}: ${summary.message}`);
+  }
+}
+
+/** The first entry that yields every wanted result from the inputs that are there. */
+function entryFor(entries: readonly EntrySpec[], variant: GoldenVariant): EntrySpec | undefined {
+  return entries.find((entry) => {
+    const results = new Set(entry.results.map((result) => result.name));
+    const isFed = entry.inputs.every((input) => input.initial !== undefined || variant.inputs.has(input.name));
+    return isFed && [...variant.outputs.keys()].every((name) => results.has(name));
+  });
+}
+
+async function runVariant(
+  golden: GoldenCase,
+  variant: GoldenVariant,
+  entries: readonly EntrySpec[],
+  model: OpenModel,
+): Promise<readonly Row[]> {
+  const fail = (detail: string): readonly Row[] => [
+    { case: golden.name, variant: variant.name, result: '', outcome: 'fail', detail },
+  ];
+  const entry = entryFor(entries, variant);
+  if (entry === undefined) {
+    return fail(
+      `no entry gives ${[...variant.outputs.keys()].join(', ')} from ${[...variant.inputs.keys()].join(', ')}`,
+    );
+  }
+  let results: Awaited<ReturnType<OpenModel['call']>>;
+  try {
+    results = await model.call(entry.name, matchInputs(entry, variant.inputs).inputs);
+  } catch (error) {
+    const summary = summarizeError(error);
+    if (summary === undefined) throw error;
+    return fail(`${summary.code}: ${summary.message}`);
+  }
+  const mask = maskOf(variant.inputs);
+  return [...variant.outputs].map(([name, want]) => {
+    const got = results.get(name);
+    const difference: Difference | undefined =
+      got === undefined ? undefined : compareTensors(got, hostTensor(want), tolerance, mask);
+    return {
+      case: golden.name,
+      variant: variant.name,
+      result: name,
+      ...(difference === undefined || difference.problem !== undefined
+        ? { detail: difference?.problem ?? 'the entry did not return it' }
+        : { maxAbsolute: difference.maxAbsolute, maxRelative: difference.maxRelative }),
+      outcome: difference?.isEqual === true ? 'pass' : 'fail',
+    };
+  });
+}
+
+function summarize(context: Context, rows: readonly Row[], adapters: readonly string[]): CommandResult {
+  const table = renderTable(
+    [
+      { title: 'case' },
+      { title: 'variant' },
+      { title: 'result' },
+      { title: 'max abs', align: 'right' },
+      { title: 'max rel', align: 'right' },
+      { title: 'outcome' },
+    ],
+    rows.map((row) => [
+      row.case,
+      row.variant,
+      row.result,
+      row.maxAbsolute === undefined ? '' : scientific(row.maxAbsolute),
+      row.maxRelative === undefined ? '' : scientific(row.maxRelative),
+      row.detail === undefined ? row.outcome : `${row.outcome} (${row.detail})`,
+    ]),
+  );
+  const casesWith = (outcome: Outcome) =>
+    new Set(rows.filter((row) => row.outcome === outcome).map((row) => row.case)).size;
+  const failed = casesWith('fail');
+  const notSupported = casesWith('not supported yet');
+  const cases = new Set(rows.map((row) => row.case)).size;
+  const passed = cases - failed - notSupported;
+  const summary = `${cases} cases: ${passed} passed, ${failed} failed, ${notSupported} not supported yet`;
+  if (adapters.length > 0) say(context, `ran on ${adapters.join(', ')}; tolerance ${tolerance}`);
+  return {
+    exitCode: failed > 0 ? exitCodes.model : exitCodes.ok,
+    document: { ok: failed === 0, adapters, tolerance, cases, passed, failed, notSupported, results: rows },
+    text: `${table}\n\n${summary}`,
+  };
+}

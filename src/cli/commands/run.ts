@@ -1,0 +1,75 @@
+/**
+ * `sorac run`: one call of one entry, safetensors in and out. The contract that tests and later tools rely on: inputs are
+ * matched to parameters by name, dims are inferred from them, results are written under their result names.
+ */
+import { type Call, optional, type Register, requiredOption, textOption } from '../command.ts';
+import { type CommandResult, type Context, diagnosticsDocument, note, say, showDiagnostics } from '../context.ts';
+import { deviceOption } from '../device-choice.ts';
+import { chooseEntry, compileFile, modelFailure, openModel } from '../execute.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { matchInputs } from '../match-inputs.ts';
+import { describeElements, readTensorFile, writeTensorFile } from '../tensor-file.ts';
+
+export const registerRun: Register = (program, bind) => {
+  program
+    .command('run')
+    .description('run an entry once, safetensors in and out')
+    .argument('<file>', '.sora file')
+    .requiredOption('--weights <file>', 'checkpoint (.safetensors)')
+    .requiredOption('--inputs <file>', 'tensors named as the entry parameters (.safetensors)')
+    .requiredOption('--out <file>', 'where the results go (.safetensors)')
+    .option('--entry <name>', 'entry of the model, when there are several')
+    .option('--model <name>', 'model of the file, when there are several')
+    .option('--config <config.json>', 'Hugging Face config.json that binds the `config` fields')
+    .addOption(deviceOption())
+    .action(bind(run));
+};
+
+async function run(context: Context, call: Call): Promise<CommandResult> {
+  const [path = ''] = call.args;
+  const compiled = compileFile({
+    path,
+    ...optional('model', textOption(call, 'model')),
+    ...optional('configPath', textOption(call, 'config')),
+  });
+  if (compiled.compilation === undefined) return modelFailure(context, compiled.diagnostics);
+  showDiagnostics(context, compiled.diagnostics);
+
+  const { artifact } = compiled.compilation;
+  const entry = chooseEntry(artifact, textOption(call, 'entry'));
+  const tensors = await readTensorFile(requiredOption(call, 'inputs'));
+  const { inputs, unused } = matchInputs(entry, tensors);
+  for (const name of unused)
+    note(context, `input \`${name}\` is not used: entry \`${entry.name}\` has no such parameter`);
+
+  const model = await openModel(artifact, {
+    weights: requiredOption(call, 'weights'),
+    device: requiredOption(call, 'device'),
+  });
+  try {
+    const start = performance.now();
+    const results = await model.call(entry.name, inputs);
+    const milliseconds = performance.now() - start;
+    const out = requiredOption(call, 'out');
+    writeTensorFile(out, results);
+    const shapes = [...results].map(([name, tensor]) => `${name} ${describeElements(tensor)}`);
+    say(context, `${entry.name} on ${model.adapter}: ${milliseconds.toFixed(1)} ms`);
+    return {
+      exitCode: exitCodes.ok,
+      document: {
+        ok: true,
+        model: artifact.name,
+        entry: entry.name,
+        adapter: model.adapter,
+        out,
+        results: [...results].map(([name, tensor]) => ({ name, type: describeElements(tensor), shape: tensor.shape })),
+        unusedInputs: unused,
+        milliseconds: { compile: compiled.milliseconds, load: model.loadMilliseconds, call: milliseconds },
+        diagnostics: diagnosticsDocument(compiled.diagnostics),
+      },
+      text: `${shapes.join('\n')}\nwritten to ${out}`,
+    };
+  } finally {
+    await model.close();
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * The one path from a source file to results, shared by `run`, `golden`, `goldens` and `doctor`:
+ * compile -> artifact -> createModel -> entry. A generated module takes the same path from its artifact on.
+ */
+import { type Compilation, compile } from '../compile.ts';
+import type { Artifact, EntrySpec } from '../runtime/artifact.ts';
+import { createModel } from '../runtime/index.ts';
+import { type Diagnostic, hasErrors } from '../support/diagnostic.ts';
+import { closest } from '../support/suggest.ts';
+import { optional } from './command.ts';
+import { type CommandResult, type Context, diagnosticsDocument, showDiagnostics } from './context.ts';
+import { deviceChoice } from './device-choice.ts';
+import { exitCodes, usageError } from './exit-codes.ts';
+import { type LoadedSource, loadConfig, loadSource } from './source-files.ts';
+import type { HostTensor } from './tensor-file.ts';
+
+export interface CompileRequest {
+  readonly path: string;
+  readonly model?: string;
+  readonly configPath?: string;
+}
+
+export interface Compiled {
+  readonly source: LoadedSource;
+  readonly compilation: Compilation | undefined;
+  readonly diagnostics: readonly Diagnostic[];
+  /** Milliseconds from source text to artifact. */
+  readonly milliseconds: number;
+}
+
+export function compileFile(request: CompileRequest): Compiled {
+  const source = loadSource(request.path);
+  const config = request.configPath === undefined ? undefined : loadConfig(request.configPath);
+  const start = performance.now();
+  const stage = compile({
+    file: source.file,
+    host: source.host,
+    ...optional('model', request.model),
+    ...optional('config', config),
+  });
+  const compilation = hasErrors(stage.diagnostics) ? undefined : stage.value;
+  return { source, compilation, diagnostics: stage.diagnostics, milliseconds: performance.now() - start };
+}
+
+/** What every command answers when the model has errors. */
+export function modelFailure(context: Context, diagnostics: readonly Diagnostic[]): CommandResult {
+  showDiagnostics(context, diagnostics);
+  return { exitCode: exitCodes.model, document: { ok: false, diagnostics: diagnosticsDocument(diagnostics) } };
+}
+
+/** The entry that was asked for, or the only one. */
+export function chooseEntry(artifact: Artifact, name: string | undefined): EntrySpec {
+  const names = artifact.entries.map((entry) => entry.name);
+  const list = names.map((known) => `\`${known}\``).join(', ');
+  if (name !== undefined) {
+    const found = artifact.entries.find((entry) => entry.name === name);
+    if (found !== undefined) return found;
+    const near = closest(name, names);
+    throw usageError(
+      `model \`${artifact.name}\` has no entry \`${name}\``,
+      near === undefined ? `its entries: ${list}` : `did you mean \`${near}\`?`,
+    );
+  }
+  const only = artifact.entries[0];
+  if (only === undefined) throw usageError(`model \`${artifact.name}\` has no entry to run`);
+  if (artifact.entries.length > 1) {
+    throw usageError(`model \`${artifact.name}\` has ${names.length} entries`, `choose one with --entry: ${list}`);
+  }
+  return only;
+}
+
+export interface OpenModel {
+  /** Name of the adapter and its rung of the device ladder. */
+  readonly adapter: string;
+  readonly loadMilliseconds: number;
+  readonly call: (
+    entry: string,
+    inputs: Readonly<Record<string, HostTensor>>,
+  ) => Promise<ReadonlyMap<string, HostTensor>>;
+  readonly close: () => Promise<void>;
+}
+
+export interface OpenOptions {
+  readonly weights: string | Uint8Array;
+  readonly device: string;
+}
+
+export async function openModel(artifact: Artifact, options: OpenOptions): Promise<OpenModel> {
+  const start = performance.now();
+  const model = await createModel(artifact, {
+    weights: options.weights,
+    adapter: deviceChoice(options.device),
+  });
+  return {
+    adapter: `${model.device.name} (${model.device.kind})`,
+    loadMilliseconds: performance.now() - start,
+    call: async (entry, inputs) => new Map(Object.entries(await model.run(entry, inputs))),
+    close: () => model.close(),
+  };
+}

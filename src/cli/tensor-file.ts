@@ -1,0 +1,76 @@
+/**
+ * Tensor files of the command line (inputs, results, expected outputs): whole in memory, unlike checkpoints. The format
+ * itself is src/runtime/safetensors.ts.
+ */
+import { resolve } from 'node:path';
+import type { ElementType } from '../runtime/artifact.ts';
+import { convertElements, type ElementArray, type FileType, newElements } from '../runtime/convert.ts';
+import { encodeSafetensors, openSafetensors, type TensorInfo } from '../runtime/safetensors.ts';
+import { writeFileAtomic } from './atomic-file.ts';
+
+/** A tensor as its file has it. */
+export interface FileTensor {
+  readonly dtype: FileType;
+  readonly shape: readonly number[];
+  /** The elements in another type; SORA7103 and SORA7104 when they do not fit it. */
+  readonly read: <Type extends ElementType>(dtype: Type) => ElementArray<Type>;
+}
+
+/** A tensor as entries take and give it. */
+export interface HostTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int32Array | Uint32Array;
+}
+
+export async function readTensorFile(path: string): Promise<ReadonlyMap<string, FileTensor>> {
+  const file = await openSafetensors(resolve(path));
+  try {
+    const tensors = new Map<string, FileTensor>();
+    for (const [name, info] of file.tensors) {
+      const bytes = new Uint8Array(info.bytes);
+      const elementBytes = info.elements === 0 ? 0 : info.bytes / info.elements;
+      await file.readChunks(info, (run, first) => bytes.set(run, first * elementBytes));
+      tensors.set(name, fileTensor(info, bytes));
+    }
+    return tensors;
+  } finally {
+    await file.close();
+  }
+}
+
+function fileTensor(info: TensorInfo, bytes: Uint8Array): FileTensor {
+  return {
+    dtype: info.dtype,
+    shape: info.shape,
+    read: (dtype) => {
+      const elements = newElements(dtype, info.elements);
+      convertElements(info, bytes, elements, dtype, 0);
+      return elements;
+    },
+  };
+}
+
+/** Names, types and shapes only; the data is not read. */
+export async function readTensorHeaders(path: string): Promise<ReadonlyMap<string, TensorInfo>> {
+  const file = await openSafetensors(resolve(path));
+  await file.close();
+  return file.tensors;
+}
+
+export function writeTensorFile(path: string, tensors: ReadonlyMap<string, HostTensor>): void {
+  const list = [...tensors].map(([name, { shape, data }]) => ({ name, shape, data }));
+  writeFileAtomic(resolve(path), [encodeSafetensors(list)]);
+}
+
+/** The file's elements as numbers of the kind that they are: floats as f32, whole numbers as i32 or u32. */
+export function hostTensor(tensor: FileTensor): HostTensor {
+  const { shape, dtype } = tensor;
+  if (/^(F|BF)/.test(dtype)) return { shape, data: tensor.read('f32') };
+  if (dtype === 'BOOL') return { shape, data: tensor.read('bool') };
+  return { shape, data: dtype.startsWith('U') ? tensor.read('u32') : tensor.read('i32') };
+}
+
+export function describeElements(tensor: HostTensor): string {
+  const dtype = tensor.data instanceof Float32Array ? 'f32' : tensor.data instanceof Int32Array ? 'i32' : 'u32';
+  return `${dtype}[${tensor.shape.join(', ')}]`;
+}
