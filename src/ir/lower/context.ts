@@ -1,0 +1,119 @@
+/**
+ * The state of one elaboration: where diagnostics go, what is bound once per program, and which graph is being built.
+ *
+ * A mistake is reported once however often its module is instantiated (same code, same place). A mistake that surfaces
+ * inside the library is shown at the call in the person's own file, with a label at the library line.
+ */
+import type { ConfigDeclaration, SourceTree } from '../../parser/ast.ts';
+import type { Code } from '../../support/codes.ts';
+import { type Diagnostic, type DiagnosticDetails, diagnose } from '../../support/diagnostic.ts';
+import type { SourceFile, Span } from '../../support/source.ts';
+import type { GraphBuilder, Value, Weight } from '../graph.ts';
+import type { DimRange } from '../symbolic.ts';
+import type { Binding } from './binding.ts';
+import type { Scope } from './scope.ts';
+
+/** The graph under construction: one per entry. */
+export interface GraphSite {
+  readonly builder: GraphBuilder;
+  /** One `weight` node per path. */
+  readonly weights: Map<string, Value>;
+  /** Nodes made so far, for the limit. */
+  nodes: number;
+}
+
+export interface Frame {
+  /** The call. */
+  readonly span: Span;
+  /** The function or module being elaborated, to find recursion. */
+  readonly declaration: object;
+  /** The module instance whose function runs: the same function of another instance is no recursion. */
+  readonly owner: object | undefined;
+  /** Label for the nodes made inside: the path of the module instance. */
+  readonly label: string | undefined;
+}
+
+export interface WeightRecord {
+  readonly weight: Weight;
+  /** The field to show when two weights have one name. */
+  readonly field: Span;
+}
+
+export interface Context {
+  readonly trees: readonly SourceTree[];
+  readonly json: Readonly<Record<string, unknown>> | undefined;
+  readonly diagnostics: Diagnostic[];
+  readonly reported: Set<string>;
+  /** Declarations that something referred to. */
+  readonly used: Set<object>;
+  /** Functions whose bodies were elaborated. */
+  readonly elaborated: Set<object>;
+  readonly ranges: Map<string, DimRange>;
+  readonly configs: Map<ConfigDeclaration, Binding>;
+  readonly fileScopes: Map<SourceFile, Scope>;
+  readonly weights: Map<string, WeightRecord>;
+  readonly frames: Frame[];
+  /** Module instances made so far, for the limit. */
+  instances: number;
+  site: GraphSite | undefined;
+}
+
+export function createContext(trees: readonly SourceTree[], json: Context['json']): Context {
+  return {
+    trees,
+    json,
+    diagnostics: [],
+    reported: new Set(),
+    used: new Set(),
+    elaborated: new Set(),
+    ranges: new Map(),
+    configs: new Map(),
+    fileScopes: new Map(),
+    weights: new Map(),
+    frames: [],
+    instances: 0,
+    site: undefined,
+  };
+}
+
+/** True for the standard library (`sora:nn`). */
+export function isLibraryFile(file: SourceFile): boolean {
+  return file.path.startsWith('sora:');
+}
+
+export function report(
+  context: Context,
+  code: Code,
+  message: string,
+  span: Span,
+  details: DiagnosticDetails = {},
+): void {
+  let place = span;
+  let shown = details;
+  if (isLibraryFile(span.file)) {
+    const caller = context.frames.findLast((frame) => !isLibraryFile(frame.span.file));
+    if (caller) {
+      place = caller.span;
+      shown = { ...details, labels: [...(details.labels ?? []), { span, text: 'asked for here' }] };
+    }
+  }
+  const key = `${code} ${place.file.path} ${place.start} ${place.end}`;
+  if (context.reported.has(key)) return;
+  context.reported.add(key);
+  context.diagnostics.push(diagnose(code, message, place, shown));
+}
+
+/** Path of the module instance being elaborated: `encoder.layer.0`. */
+export function currentLabel(context: Context): string | undefined {
+  return context.frames.findLast((frame) => frame.label !== undefined)?.label;
+}
+
+/** Runs `body` inside a call; the frame is gone afterwards. */
+export function inFrame<Result>(context: Context, frame: Frame, body: () => Result): Result {
+  context.frames.push(frame);
+  try {
+    return body();
+  } finally {
+    context.frames.pop();
+  }
+}

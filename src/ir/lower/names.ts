@@ -1,0 +1,86 @@
+/**
+ * Looking names up, and what to say about a name that is not there: the nearest name that is, or the import that is
+ * missing.
+ */
+import type { Identifier, SourceTree } from '../../parser/ast.ts';
+import type { Fix } from '../../support/diagnostic.ts';
+import type { Span } from '../../support/source.ts';
+import { closest } from '../../support/suggest.ts';
+import { type Binding, poison } from './binding.ts';
+import { type Context, report } from './context.ts';
+import { intrinsicNames } from './intrinsics.ts';
+import { libraryNames } from './library.ts';
+import { lookup, type Scope, visibleNames } from './scope.ts';
+
+const maskNames: readonly string[] = ['padding', 'causal'];
+
+/** Edits that add `name` to the import of `from`, or a new import line at the top. */
+function importFix(tree: SourceTree, name: string, from: string): Fix {
+  const title = `import \`${name}\` from "${from}"`;
+  const known = tree.imports.find((declaration) => declaration.from.text === from);
+  const last = known?.names.at(-1);
+  if (last) {
+    const end = (last.alias ?? last.name).span.end;
+    return { title, edits: [{ span: { file: tree.file, start: end, end }, text: `, ${name}` }] };
+  }
+  const start = tree.imports[0]?.span.start ?? 0;
+  const text = `import { ${name} } from "${from}"\n`;
+  return {
+    title,
+    edits: [{ span: { file: tree.file, start, end: start }, text: tree.imports.length > 0 ? text : `${text}\n` }],
+  };
+}
+
+/** Reports an unknown name, with the best guess at what was meant. */
+export function reportUnknown(context: Context, name: string, span: Span, scope: Scope, what = 'name'): void {
+  const message = `unknown ${what} \`${name}\``;
+  if (maskNames.includes(name)) {
+    report(context, 'SORA2001', `\`${name}\` stands only in the \`mask\` of \`attend\``, span);
+    return;
+  }
+  const library = libraryNames();
+  const tree = context.trees.find((candidate) => candidate.file === span.file);
+  if (library.includes(name) && tree) {
+    report(context, 'SORA2001', message, span, {
+      help: `\`${name}\` is in \`sora:nn\`: import it`,
+      fixes: [importFix(tree, name, 'sora:nn')],
+    });
+    return;
+  }
+  const guess = closest(name, [...visibleNames(scope), ...intrinsicNames(), ...library]);
+  if (guess === undefined) {
+    report(context, 'SORA2001', message, span);
+    return;
+  }
+  const seen = lookup(scope, guess);
+  const fromLibrary = seen === undefined && !intrinsicNames().includes(guess);
+  report(context, 'SORA2001', message, span, {
+    labels: seen?.span === undefined ? [] : [{ span: seen.span, text: `\`${guess}\` is declared here` }],
+    help: fromLibrary ? `did you mean \`${guess}\` of \`sora:nn\`?` : `did you mean \`${guess}\`?`,
+    fixes: [{ title: `replace by \`${guess}\``, edits: [{ span, text: guess }] }],
+  });
+}
+
+/** What a name stands for; unknown names are reported and give poison. */
+export function resolveName(context: Context, name: string, span: Span, scope: Scope): Binding {
+  const entry = lookup(scope, name);
+  if (entry) {
+    if (entry.declaration) context.used.add(entry.declaration);
+    return entry.binding;
+  }
+  if (intrinsicNames().includes(name)) return { kind: 'intrinsic', name };
+  reportUnknown(context, name, span, scope);
+  return poison;
+}
+
+/** Labels and help for a member that does not exist. */
+export function nearMember(member: Identifier, names: Iterable<string>): { help?: string; fixes?: readonly Fix[] } {
+  const all = [...names];
+  const guess = closest(member.text, all);
+  if (guess === undefined)
+    return all.length === 0 ? {} : { help: `there is ${all.map((name) => `\`${name}\``).join(', ')}` };
+  return {
+    help: `did you mean \`${guess}\`?`,
+    fixes: [{ title: `replace by \`${guess}\``, edits: [{ span: member.span, text: guess }] }],
+  };
+}
