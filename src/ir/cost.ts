@@ -31,6 +31,29 @@ function bytesOf(values: readonly Value[], dims: Dims): number {
   return values.reduce((sum, value) => sum + elementCount(shapeOf(value, dims)) * bytesPerElement[value.type.dtype], 0);
 }
 
+/** Elements that a node reads of each operand. What a region reads of an operand is the most that a reader inside reads. */
+function elementsRead(node: Node, dims: Dims): readonly number[] {
+  const inputs = node.inputs.map((value) => shapeOf(value, dims));
+  const { region } = node;
+  if (region) {
+    return inputs.map((shape, at) => {
+      const operand = region.inputs[at]?.outputs[0];
+      const readers = region.nodes.filter((inner) => operand && inner.inputs.includes(operand));
+      const counts = readers.flatMap((inner) =>
+        elementsRead(inner, dims).filter((_, index) => inner.inputs[index] === operand),
+      );
+      return counts.length === 0 ? elementCount(shape) : Math.max(...counts);
+    });
+  }
+  const outputs = node.outputs.map((value) => shapeOf(value, dims));
+  return opNamed(node.op).elementsRead?.(inputs, outputs) ?? inputs.map(elementCount);
+}
+
+function bytesRead(node: Node, dims: Dims): number {
+  const counts = elementsRead(node, dims);
+  return node.inputs.reduce((sum, value, at) => sum + (counts[at] ?? 0) * bytesPerElement[value.type.dtype], 0);
+}
+
 function flopsOf(node: Node, dims: Dims): number {
   const definition = opNamed(node.op);
   if (node.region) return graphFlops(node.region, dims);
@@ -54,7 +77,7 @@ export function costOfNode(node: Node, dims: Dims): Cost {
   const isStored = hasTrait(node, 'stated') && hasTrait(node, 'leaf');
   return {
     flops: flopsOf(node, dims),
-    bytesRead: bytesOf(node.inputs, dims),
+    bytesRead: bytesRead(node, dims),
     bytesWritten: isStored || node.op === 'constant' ? 0 : bytesOf(node.outputs, dims),
   };
 }

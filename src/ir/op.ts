@@ -125,4 +125,6 @@ export interface OpDefinition {
     outputs: readonly (readonly number[])[],
     attributes: Attributes,
   ): number;
+  /** For the cost model: elements read of each operand, where that is not all of them. */
+  elementsRead?(inputs: readonly (readonly number[])[], outputs: readonly (readonly number[])[]): readonly number[];
 }

@@ -35,4 +35,5 @@ export const gather: OpDefinition = {
     return [result];
   },
   flops: () => 0,
+  elementsRead: ([, indices = []], [out = []]) => [elementCount(out), elementCount(indices)],
 };

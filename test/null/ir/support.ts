@@ -3,7 +3,7 @@
  */
 import { createEmitter, type GraphEmitter } from '../../../src/ir/emit.ts';
 import { type Attributes, type Graph, GraphBuilder, type Value } from '../../../src/ir/graph.ts';
-import { interpretGraph } from '../../../src/ir/interpret.ts';
+import { concreteShape, interpretGraph } from '../../../src/ir/interpret.ts';
 import type { InferContext, Tensor } from '../../../src/ir/op.ts';
 import { broadcastTo } from '../../../src/ir/ops/build.ts';
 import { opNamed } from '../../../src/ir/ops/index.ts';
@@ -134,4 +134,20 @@ export function difference(actual: ArrayLike<number>, expected: ArrayLike<number
     worst = Math.max(worst, Number.isNaN(gap) ? Number.POSITIVE_INFINITY : gap);
   }
   return worst;
+}
+
+/** Random tensors for all inputs of a graph, by name. */
+export function tensorsFor(
+  graph: Graph,
+  dims: Readonly<Record<string, number>>,
+  seed: number,
+): Readonly<Record<string, Tensor>> {
+  const values = new Map(Object.entries(dims));
+  const pairs = graph.inputs.flatMap((node, at) =>
+    node.outputs.map(({ type }) => [
+      String(node.attributes.name),
+      randomTensor(type.dtype, concreteShape(type, values), seed * 31 + at),
+    ]),
+  );
+  return Object.fromEntries(pairs);
 }
