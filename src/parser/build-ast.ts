@@ -308,7 +308,7 @@ export function buildTree(
   comments: readonly IToken[],
 ): { readonly tree: SourceTree; readonly diagnostics: Diagnostic[] } {
   const diagnostics: Diagnostic[] = [];
-  const builder = makeBuilder(file, docTexts(file, tokens, comments), diagnostics);
+  const builder = makeBuilder(file, docTexts(tokens, comments), diagnostics);
   const imports = builder.nodes(root, 'importDeclaration').flatMap((node) => buildImport(builder, node) ?? []);
   const declarations: Declaration[] = [
     ...builder.nodes(root, 'dimDeclaration').flatMap((node) => buildDims(builder, node)),

@@ -9,6 +9,7 @@ import type { SourceFile, Span } from '../support/source.ts';
 import type { Expression, Identifier, StringValue } from './ast.ts';
 import { tokenSpan, unescapeString } from './lex.ts';
 import { isVirtual } from './structure.ts';
+import { Comma } from './tokens.ts';
 
 export interface Builder {
   readonly whole: Span;
@@ -36,25 +37,24 @@ export interface Builder {
 }
 
 /** The text of `///` lines without the slashes, by the offset of the token that follows them. */
-export function docTexts(
-  file: SourceFile,
-  tokens: readonly IToken[],
-  comments: readonly IToken[],
-): ReadonlyMap<number, string> {
+export function docTexts(tokens: readonly IToken[], comments: readonly IToken[]): ReadonlyMap<number, string> {
   const docs = new Map<number, string>();
   let at = 0;
   let previousLine = 0;
+  let lines: string[] = [];
   for (const token of tokens) {
     if (isVirtual(token)) continue;
-    const lines: string[] = [];
     for (let comment = comments[at]; comment && comment.startOffset < token.startOffset; comment = comments[++at]) {
       const isDoc = comment.tokenType.name === 'DocComment' && (comment.startLine ?? 0) > previousLine;
       if (isDoc) lines.push(comment.image.slice(3).replace(/^ /, '').trimEnd());
     }
-    if (lines.length > 0) docs.set(token.startOffset, lines.join('\n').trim());
     previousLine = token.endLine ?? 0;
+    // A comma may be left out: lines before it belong to what comes after it.
+    if (token.tokenType === Comma) continue;
+    if (lines.length > 0) docs.set(token.startOffset, lines.join('\n').trim());
+    lines = [];
   }
-  return file.text.length === 0 ? new Map() : docs;
+  return docs;
 }
 
 function isNode(element: CstNode | IToken): element is CstNode {
