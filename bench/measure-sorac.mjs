@@ -12,6 +12,6 @@ await measure({
   adapter: model.device.name,
   loadMilliseconds: performance.now() - start,
   runs: Number(process.argv[2]),
-  call: async () => (await model.encode(input)).last_hidden_state.data,
+  call: async () => (await model.forward(input)).last_hidden_state.data,
 });
 await model.close();
