@@ -34,8 +34,11 @@ function elementCount(shape: Shape): number {
   return sizesOf(shape)?.reduce((product, size) => product * size, 1) ?? Number.POSITIVE_INFINITY;
 }
 
-function emitConstant(tensor: Tensor, shape: readonly Dim[], { emit }: RewriteContext): Value {
-  return emit('constant', [], { values: [...tensor.data], dtype: tensor.dtype, shape });
+/** Undefined for numbers that are not finite in f32: WGSL has no literal for them, so the device computes them. */
+function emitConstant(tensor: Tensor, shape: readonly Dim[], { emit }: RewriteContext): Value | undefined {
+  const values = [...tensor.data];
+  if (!values.every((value) => Number.isFinite(Math.fround(value)))) return undefined;
+  return emit('constant', [], { values, dtype: tensor.dtype, shape });
 }
 
 /** The op on constant tensors, when the result is no bigger than what it is made of. */
@@ -65,12 +68,10 @@ function foldSplats(node: Node, inputs: readonly Value[], context: RewriteContex
   const numbers = inputs.map(splatOf);
   if (!numbers.every((number) => number !== undefined)) return undefined;
   const dtypes = inputs.map((input) => input.type.dtype);
-  const value = context.emit('constant', [], {
-    values: [scalar(numbers, node.attributes, dtypes)],
-    dtype: output.type.dtype,
-    shape: [],
-  });
-  return output.type.shape.length === 0 ? value : context.emit('broadcast', [value], { shape: output.type.shape });
+  const { dtype, shape } = output.type;
+  // A tensor of one element, so that integers wrap around as they do when run.
+  const value = emitConstant(tensorOf(dtype, [], [scalar(numbers, node.attributes, dtypes)], 'f64'), [], context);
+  return value === undefined || shape.length === 0 ? value : context.emit('broadcast', [value], { shape });
 }
 
 export const constantFold: Pass = {
