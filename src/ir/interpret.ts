@@ -178,7 +178,13 @@ export function runProgram(
   options: Omit<InterpretOptions, 'dims'> & { readonly dims?: ReadonlyMap<string, number> },
 ): Map<string, Tensor> {
   const entry = entryNamed(program, entryName);
+  const missing = entry.parameters.find(({ name, initial }) => initial === undefined && !options.inputs.has(name));
+  if (missing) throw new SoraError('SORA7102', `the input \`${missing.name}\` is missing`);
   const dims = new Map([...dimsOfInputs(entry.parameters, options.inputs), ...(options.dims ?? [])]);
+  const unknown = entry.parameters
+    .flatMap(({ type }) => type.shape.flatMap(symbolsOfDim))
+    .find((name) => !dims.has(name));
+  if (unknown !== undefined) throw new SoraError('SORA7102', `no given input tells the value of \`${unknown}\``);
   const inputs = new Map(options.inputs);
   for (const { name, type, initial } of entry.parameters) {
     if (inputs.has(name) || initial === undefined) continue;

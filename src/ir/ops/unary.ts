@@ -22,7 +22,13 @@ interface UnaryRow {
 const call = (builtin: string) => (x: string) => `${builtin}(${x})`;
 
 const rows: readonly UnaryRow[] = [
-  { name: 'neg', doc: '`-x`.', takes: 'signed', apply: (x) => -x, wgsl: (x) => `(-${x})` },
+  {
+    name: 'neg',
+    doc: '`-x`.',
+    takes: 'signed',
+    apply: (x) => -x,
+    wgsl: (x) => (x.startsWith('-') ? `(-(${x}))` : `(-${x})`),
+  },
   { name: 'abs', doc: 'Absolute value.', takes: 'number', apply: Math.abs, wgsl: call('abs') },
   { name: 'sign', doc: '-1, 0 or 1.', takes: 'signed', apply: Math.sign, wgsl: call('sign') },
   { name: 'exp', doc: 'e to the power of `x`.', takes: 'float', apply: Math.exp, wgsl: call('exp') },
