@@ -40,6 +40,11 @@ export interface WeightSpec {
   readonly layout: WeightLayout;
 }
 
+/** The line by which every kernel with runtime dims declares them … */
+export const IMMEDIATE_DECLARATION = 'var<immediate> dims: Dims;';
+/** … and what stands in its place on devices without immediates. */
+export const UNIFORM_DECLARATION = '@group(1) @binding(0) var<uniform> dims: Dims;';
+
 export interface KernelSpec {
   /** WGSL with one entry point `main`. Runtime dims are in `var<immediate> dims: Dims` (a struct of u32, see wgsl/writer.ts). */
   readonly code: string;

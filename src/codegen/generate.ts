@@ -1,0 +1,183 @@
+/**
+ * Code generation: fused nodes to kernels, entries to plans, the whole to one artifact.
+ *
+ * Kernels with equal text are one kernel, across layers, entries and profiles.
+ *
+ * Not here: the text of the generated module (module/).
+ */
+import type { Entry, Node, Program } from '../ir/graph.ts';
+import { hasTrait } from '../ir/ops/index.ts';
+import { printProgram } from '../ir/print.ts';
+import { constantValue } from '../ir/symbolic.ts';
+import { type ProfileName, profileNames } from '../ir/target.ts';
+import { printType, type TensorType } from '../ir/types.ts';
+import type { Artifact, EntryPlan, EntrySpec, KernelSpec, TensorSpec } from '../runtime/artifact.ts';
+import { type Diagnostic, diagnose, type Stage } from '../support/diagnostic.ts';
+import { InternalError } from '../support/error.ts';
+import type { Span } from '../support/source.ts';
+import { type Planned, planEntry } from './plan/entry.ts';
+import { bytesOf, greatest, sizeOf } from './plan/sizes.ts';
+import { type WeightTable, weightTable } from './plan/weights.ts';
+import { kernelsFor } from './wgsl/index.ts';
+import type { InputLayout, Kernel } from './wgsl/kernel.ts';
+import { UnsupportedOp } from './wgsl/regions.ts';
+
+export interface GenerateInput {
+  /** Unoptimized: inputs, results, dims, weights and the text for the interpreter. */
+  readonly program: Program;
+  readonly perProfile: Readonly<Record<ProfileName, Program>>;
+  readonly compiler: string;
+  /** Hash of source and config. */
+  readonly source: string;
+}
+
+/** Limits that every WebGPU device has (the default limits of the specification). */
+const limits = { storageBuffers: 8, immediates: 16, bindingBytes: 128 * 1024 * 1024 };
+
+const nowhere: Span = { file: { path: '', text: '' }, start: 0, end: 0 };
+
+class KernelTable {
+  readonly kernels = new Map<string, KernelSpec>();
+  readonly #names = new Map<string, string>();
+
+  register(kernel: Kernel): string {
+    const { code } = kernel.text;
+    const known = this.#names.get(code);
+    if (known !== undefined) return known;
+    let name = kernel.name;
+    for (let count = 2; this.kernels.has(name); count++) name = `${kernel.name}_${count}`;
+    this.#names.set(code, name);
+    const bindings = kernel.text.bindings.map((binding) => binding.access).join('');
+    this.kernels.set(name, { code, bindings, params: kernel.text.params.length });
+    return name;
+  }
+}
+
+function kernelProblems(node: Node, kernel: Kernel, span: Span): readonly Diagnostic[] {
+  const { bindings, params } = kernel.text;
+  const over: string[] = [];
+  if (bindings.length > limits.storageBuffers) {
+    over.push(`kernel \`${kernel.name}\` binds ${bindings.length} buffers; a device promises ${limits.storageBuffers}`);
+  }
+  if (params.length > limits.immediates) {
+    over.push(
+      `kernel \`${kernel.name}\` takes ${params.length} runtime sizes; at most ${limits.immediates} are passed`,
+    );
+  }
+  return over.map((message) => diagnose('SORA5002', message, node.span ?? span));
+}
+
+function f16Problems(program: Program): readonly Diagnostic[] {
+  const isHalf = (type: TensorType) => type.dtype === 'f16';
+  return program.entries.flatMap((entry) => {
+    const node = entry.graph.nodes.find((other) => other.outputs.some((output) => isHalf(output.type)));
+    const message = '`f16` values on a device';
+    return node ? [diagnose('SORA5001', message, node.span ?? entry.span ?? nowhere)] : [];
+  });
+}
+
+/** Weights and results whose buffer would be larger than a binding may be. */
+function sizeProblems(program: Program): readonly Diagnostic[] {
+  return program.weights.flatMap((weight) => {
+    const bytes = greatest(bytesOf(weight.type), program.dims);
+    if (bytes <= limits.bindingBytes) return [];
+    const size = `${Math.ceil(bytes / 1024 / 1024)} MiB`;
+    const message = `weight \`${weight.path}\` is ${printType(weight.type)}, ${size}; a buffer holds at most 128 MiB`;
+    return [diagnose('SORA5002', message, weight.span ?? nowhere)];
+  });
+}
+
+function tensorSpec(name: string, type: TensorType, rest: Partial<TensorSpec>): TensorSpec {
+  return { name, dtype: type.dtype, shape: type.shape.map(sizeOf), ...rest };
+}
+
+/** Least and greatest index allowed for inputs that index tables directly. */
+function indexRange(entry: Entry, name: string): readonly [number, number] | undefined {
+  let most = Number.POSITIVE_INFINITY;
+  for (const node of entry.graph.nodes) {
+    if (node.op !== 'gather') continue;
+    let source = node.inputs[1];
+    while (source && hasTrait(source.node, 'view')) source = source.node.inputs[0];
+    if (source?.node.op !== 'input' || source.node.attributes.name !== name) continue;
+    const rows = node.inputs[0]?.type.shape[0];
+    const size = rows && constantValue(rows);
+    if (size !== undefined) most = Math.min(most, size - 1);
+  }
+  return Number.isFinite(most) ? [0, most] : undefined;
+}
+
+function entrySpec(entry: Entry, plans: Readonly<Record<ProfileName, EntryPlan>>): EntrySpec {
+  const inputs = entry.parameters.map((parameter) => {
+    const range = indexRange(entry, parameter.name);
+    return tensorSpec(parameter.name, parameter.type, {
+      ...(parameter.doc === undefined ? {} : { doc: parameter.doc }),
+      ...(parameter.initial === undefined ? {} : { initial: parameter.initial }),
+      ...(range === undefined ? {} : { range }),
+    });
+  });
+  const results = entry.results.map((result) => tensorSpec(result.name, result.type, {}));
+  return { name: entry.name, ...(entry.doc === undefined ? {} : { doc: entry.doc }), inputs, results, plans };
+}
+
+/** Plans of all entries, with what the plan checker needs; `generate` without the artifact around it. */
+export interface PlannedEntries {
+  readonly kernels: ReadonlyMap<string, KernelSpec>;
+  readonly weights: WeightTable;
+  readonly entries: readonly { readonly entry: Entry; readonly planned: Readonly<Record<ProfileName, Planned>> }[];
+}
+
+export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
+  const { program, perProfile } = input;
+  const diagnostics: Diagnostic[] = [];
+  const kernels = new KernelTable();
+  const weights = weightTable(
+    program,
+    profileNames.map((name) => perProfile[name]),
+  );
+  const plan = (profile: ProfileName, entry: Entry): Planned => {
+    const own = perProfile[profile].entries.find((other) => other.name === entry.name);
+    if (!own) throw new InternalError(`no entry \`${entry.name}\` under profile \`${profile}\``);
+    return planEntry(own, {
+      ranges: program.dims,
+      weights,
+      kernelsOf(node: Node, layouts: readonly InputLayout[]) {
+        try {
+          const made = kernelsFor({ node, profile, ranges: program.dims, layouts });
+          for (const kernel of made) diagnostics.push(...kernelProblems(node, kernel, entry.span ?? nowhere));
+          return made;
+        } catch (error) {
+          if (!(error instanceof UnsupportedOp)) throw error;
+          const span = error.node.span ?? node.span ?? entry.span ?? nowhere;
+          diagnostics.push(diagnose('SORA5001', `not supported on devices: ${error.message}`, span));
+          return [];
+        }
+      },
+      register: (kernel) => kernels.register(kernel),
+    });
+  };
+  const entries = program.entries.map((entry) => ({
+    entry,
+    planned: { software: plan('software', entry), gpu: plan('gpu', entry) },
+  }));
+  return { value: { kernels: kernels.kernels, weights, entries }, diagnostics };
+}
+
+export function generate(input: GenerateInput): Stage<Artifact> {
+  const { program } = input;
+  const planned = planProgram(input);
+  const artifact: Artifact = {
+    format: 1,
+    name: program.name,
+    compiler: input.compiler,
+    source: input.source,
+    config: program.config,
+    dims: Object.fromEntries(program.dims),
+    weights: planned.value.weights.specs,
+    kernels: Object.fromEntries(planned.value.kernels),
+    entries: planned.value.entries.map(({ entry, planned: plans }) =>
+      entrySpec(entry, { software: plans.software.plan, gpu: plans.gpu.plan }),
+    ),
+    program: printProgram(program),
+  };
+  return { value: artifact, diagnostics: [...f16Problems(program), ...sizeProblems(program), ...planned.diagnostics] };
+}

@@ -1,0 +1,189 @@
+/**
+ * The plan of one entry under one profile: a kernel (or several, each for its range of dims) per fused node, in the order
+ * of the graph, and a buffer for every value.
+ */
+import {
+  type Entry,
+  type Graph,
+  GraphBuilder,
+  type Node,
+  onlyOutput,
+  type Result,
+  type Value,
+} from '../../ir/graph.ts';
+import { numbersOf } from '../../ir/ops/shared.ts';
+import type { DimRange } from '../../ir/symbolic.ts';
+import type { BufferSpec, EntryPlan, Step } from '../../runtime/artifact.ts';
+import { unreachable } from '../../support/error.ts';
+import type { InputLayout, Kernel } from '../wgsl/kernel.ts';
+import type { StepMeaning } from './check.ts';
+import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
+import { SlotAllocator } from './slots.ts';
+import type { WeightTable } from './weights.ts';
+
+export interface PlanContext {
+  readonly ranges: ReadonlyMap<string, DimRange>;
+  readonly weights: WeightTable;
+  /** Kernels of a fused node; empty when it cannot be written (a diagnostic says why). */
+  kernelsOf(node: Node, layouts: readonly InputLayout[]): readonly Kernel[];
+  /** The name under which the kernel stands in the artifact. */
+  register(kernel: Kernel): string;
+}
+
+export interface Planned {
+  readonly plan: EntryPlan;
+  /** For the checker (check.ts): what every step reads and writes at given dims. */
+  meanings(dims: Readonly<Record<string, number>>): readonly StepMeaning[];
+}
+
+/** A fused node that copies a value: for results that no kernel computes. */
+function copyOf(value: Value, name: string): Node {
+  const region = new GraphBuilder();
+  const input = region.input(name, value.type);
+  const body = region.finish('copy', [{ name, value: input }]);
+  const outer = new GraphBuilder();
+  return outer.add('fused', [value], [value.type], { attributes: { skeleton: 'map' }, region: body, label: 'copy' });
+}
+
+/** The graph's kernels, with copies for results that are inputs, weights, constants, or stand twice. */
+function kernelNodes(graph: Graph): { nodes: readonly Node[]; results: readonly Result[] } {
+  const nodes = graph.nodes.filter((node) => node.op === 'fused');
+  const taken = new Set<Value>();
+  const copies: Node[] = [];
+  const results = graph.results.map((result): Result => {
+    if (result.value.node.op === 'fused' && !taken.has(result.value)) {
+      taken.add(result.value);
+      return result;
+    }
+    const copy = copyOf(result.value, result.name);
+    copies.push(copy);
+    return { name: result.name, value: onlyOutput(copy) };
+  });
+  return { nodes: [...nodes, ...copies], results };
+}
+
+class BufferTable {
+  readonly buffers: BufferSpec[] = [];
+  readonly #given = new Map<Value, number>();
+
+  /** Buffers of inputs, weights and constants, made when first read. */
+  given(value: Value, weights: WeightTable): number | undefined {
+    const known = this.#given.get(value);
+    if (known !== undefined) return known;
+    const spec = givenSpec(value, weights);
+    if (!spec) return undefined;
+    return this.#add(value, spec);
+  }
+
+  add(spec: BufferSpec): number {
+    this.buffers.push(spec);
+    return this.buffers.length - 1;
+  }
+
+  #add(value: Value, spec: BufferSpec): number {
+    const index = this.add(spec);
+    this.#given.set(value, index);
+    return index;
+  }
+}
+
+function givenSpec(value: Value, weights: WeightTable): BufferSpec | undefined {
+  const { node } = value;
+  switch (node.op) {
+    case 'input':
+      return { kind: 'input', name: String(node.attributes.name) };
+    case 'weight':
+      return { kind: 'weight', weight: weights.indexOf(node) };
+    case 'constant':
+      return { kind: 'constant', dtype: value.type.dtype, values: numbersOf(node.attributes, 'values') };
+    default:
+      return undefined;
+  }
+}
+
+function layoutOf(value: Value, weights: WeightTable): InputLayout {
+  if (value.node.op !== 'weight') return { panels: undefined };
+  const layout = weights.specs[weights.indexOf(value.node)]?.layout;
+  return { panels: layout?.kind === 'panels' ? layout.width : undefined };
+}
+
+export function planEntry(entry: Entry, context: PlanContext): Planned {
+  const { nodes, results } = kernelNodes(entry.graph);
+  const table = new BufferTable();
+  const slots = new SlotAllocator(context.ranges);
+  const resultBuffers = new Map<Value, number>();
+  for (const { name, value } of results) {
+    resultBuffers.set(value, table.add({ kind: 'result', name, bytes: sizeOf(bytesOf(value.type)) }));
+  }
+  const lastUse = new Map<Value, number>();
+  nodes.forEach((node, at) => {
+    for (const value of node.inputs) lastUse.set(value, at);
+  });
+
+  /** Slot of each scratch value; slots become buffers when all sizes are known. */
+  const slotOf = new Map<Value, number>();
+  type Place = { readonly buffer: number } | { readonly slot: number };
+  const placeOf = (value: Value): Place => {
+    const result = resultBuffers.get(value);
+    if (result !== undefined) return { buffer: result };
+    const slot = slotOf.get(value);
+    if (slot !== undefined) return { slot };
+    const buffer = table.given(value, context.weights);
+    return buffer === undefined ? unreachable(`no buffer for %${value.node.id}`) : { buffer };
+  };
+
+  interface DraftStep {
+    readonly kernel: Kernel;
+    readonly reads: readonly { place: Place; value: Value }[];
+    readonly writes: readonly { place: Place; value: Value }[];
+    readonly places: readonly Place[];
+  }
+  const drafts: DraftStep[] = [];
+  nodes.forEach((node, at) => {
+    const layouts = node.inputs.map((value) => layoutOf(value, context.weights));
+    const kernels = context.kernelsOf(node, layouts);
+    for (const output of node.outputs) {
+      if (!resultBuffers.has(output)) slotOf.set(output, slots.take(bytesOf(output.type)));
+    }
+    for (const kernel of kernels) {
+      const reads: { place: Place; value: Value }[] = [];
+      const writes: { place: Place; value: Value }[] = [];
+      const places = kernel.text.bindings.map(({ key, access }) => {
+        const operand = Number(key.replace(/^\D+/, ''));
+        const value = access === 'r' ? node.inputs[operand] : node.outputs[operand];
+        if (!value) return unreachable(`kernel ${kernel.name} binds ${key}`);
+        const place = placeOf(value);
+        (access === 'r' ? reads : writes).push({ place, value });
+        return place;
+      });
+      drafts.push({ kernel, reads, writes, places });
+    }
+    for (const value of new Set([...node.inputs, ...node.outputs])) {
+      const slot = slotOf.get(value);
+      if (slot !== undefined && (lastUse.get(value) ?? at) === at) slots.release(slot);
+    }
+  });
+
+  const firstSlot = table.buffers.length;
+  for (const bytes of slots.sizes()) table.add({ kind: 'scratch', bytes });
+  const bufferOf = (place: Place) => ('buffer' in place ? place.buffer : firstSlot + place.slot);
+  const steps = drafts.map(({ kernel, places }): Step => {
+    const { when } = kernel;
+    return {
+      kernel: context.register(kernel),
+      buffers: places.map(bufferOf),
+      params: kernel.text.params.map(sizeOf),
+      groups: groupsOf(kernel.groups),
+      ...(when ? { when: { value: sizeOf(when.value), minimum: when.minimum, maximum: when.maximum } } : {}),
+    };
+  });
+  const meanings = (dims: Readonly<Record<string, number>>) => {
+    const use = ({ place, value }: { place: Place; value: Value }) => ({
+      buffer: bufferOf(place),
+      value: `%${value.node.label ?? value.node.op}.${value.node.id}.${value.output}`,
+      bytes: evaluateSize(sizeOf(bytesOf(value.type)), dims),
+    });
+    return drafts.map(({ reads, writes }) => ({ reads: reads.map(use), writes: writes.map(use) }));
+  };
+  return { plan: { buffers: table.buffers, steps }, meanings };
+}

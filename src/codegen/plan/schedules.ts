@@ -1,0 +1,67 @@
+/**
+ * Schedules as data: how the work of a contraction is cut, per device profile and shape class.
+ *
+ * Software drivers (measured on lavapipe, 2 cores, 512x1024x1024 in GFLOP/s: 4 rows x 1 vector 11, 8x1 13, 8x2 16 to 19):
+ * registers only, no barriers, one subgroup of 8 lanes per workgroup. GPUs: tiles in workgroup memory.
+ */
+import type { ProfileName } from '../../ir/target.ts';
+
+/** A lane computes `rows` x `4 * vectors` results in registers; a workgroup's lanes lie side by side along the columns. */
+export interface RegisterTile {
+  readonly kind: 'registers';
+  readonly rows: number;
+  readonly vectors: number;
+  readonly lanes: number;
+}
+
+/** A workgroup of `lanes` x `lanes` invocations stages tiles of `depth` in workgroup memory; a lane computes `rows` x 4. */
+export interface SharedTile {
+  readonly kind: 'shared';
+  readonly rows: number;
+  readonly lanes: number;
+  readonly depth: number;
+}
+
+/** Few rows: lanes along the columns, `slices` of the sum beside each other, added in workgroup memory. */
+export interface SlicedTile {
+  readonly kind: 'sliced';
+  readonly rows: number;
+  readonly lanes: number;
+  readonly slices: number;
+}
+
+export type Tile = RegisterTile | SharedTile | SlicedTile;
+
+/** A tile and the numbers of rows it is for; `maximum` undefined: no end. */
+export interface Schedule {
+  readonly tile: Tile;
+  readonly minimum: number;
+  readonly maximum: number | undefined;
+}
+
+export interface ContractionSchedules {
+  /** One matrix product: `linear`. */
+  readonly single: readonly Schedule[];
+  /** Many small ones: scores and mixtures of attention. */
+  readonly batched: readonly Schedule[];
+}
+
+export const contractionSchedules: Readonly<Record<ProfileName, ContractionSchedules>> = {
+  software: {
+    single: [
+      { tile: { kind: 'registers', rows: 2, vectors: 2, lanes: 8 }, minimum: 0, maximum: 4 },
+      { tile: { kind: 'registers', rows: 8, vectors: 2, lanes: 8 }, minimum: 5, maximum: undefined },
+    ],
+    batched: [{ tile: { kind: 'registers', rows: 8, vectors: 1, lanes: 8 }, minimum: 0, maximum: undefined }],
+  },
+  gpu: {
+    single: [
+      { tile: { kind: 'sliced', rows: 4, lanes: 8, slices: 8 }, minimum: 0, maximum: 8 },
+      { tile: { kind: 'shared', rows: 4, lanes: 16, depth: 16 }, minimum: 9, maximum: undefined },
+    ],
+    batched: [{ tile: { kind: 'shared', rows: 4, lanes: 16, depth: 16 }, minimum: 0, maximum: undefined }],
+  },
+};
+
+/** Width of the panels that weights of contractions are laid out in: the columns of a lane in the widest tile. */
+export const panelWidth = 8;

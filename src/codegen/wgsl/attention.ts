@@ -1,0 +1,329 @@
+/**
+ * The attention skeleton: softmax(scale * q k^T, masked) v without storing the scores.
+ *
+ * A workgroup takes one head and a block of queries and walks the keys in blocks. Several lanes share a query: for the
+ * scores they share out the keys, for the mixture they share out the columns of the value. The softmax is streamed: a
+ * running maximum m and sum l per query, and what was mixed so far is scaled by exp(m_old - m_new).
+ *
+ * A query whose keys are all masked gives zeros. Source: Milakov & Gimelshein 2018 (online softmax), Dao et al. 2022
+ * (FlashAttention), without its backward pass.
+ */
+import type { Node } from '../../ir/graph.ts';
+import { numberOf } from '../../ir/ops/shared.ts';
+import { constantDim, constantValue, type Dim, divideDim } from '../../ir/symbolic.ts';
+import { range } from './columns.ts';
+import { addIndices, constantIndex, type Index, scaleIndex } from './index-algebra.ts';
+import {
+  type Draft,
+  elements,
+  type Kernel,
+  type KernelRequest,
+  regionOf,
+  type Written,
+  writeKernel,
+} from './kernel.ts';
+import { operandOf, UnsupportedOp } from './regions.ts';
+import { type Finish, finisher, type Target, targetsOf } from './results.ts';
+import { fourth, type IndexVector } from './values.ts';
+
+/** Invocations of a workgroup. */
+const lanes = 64;
+/** Workgroup memory that every device has (16 KiB), in f32. */
+const memory = 4096;
+/** Below every score that is not masked, and finite. */
+const masked = '-1e30f';
+
+interface Geometry {
+  readonly batch: readonly Dim[];
+  readonly heads: number;
+  readonly headsPerGroup: number;
+  readonly queries: Dim;
+  readonly keys: Dim;
+  /** Width of a head of query and key; of value. */
+  readonly width: number;
+  readonly valueWidth: number;
+}
+
+interface Blocks {
+  readonly queries: number;
+  readonly keys: number;
+  readonly lanesPerQuery: number;
+}
+
+function geometryOf(node: Node): Geometry {
+  const { shape } = operandOf(node, 0).type;
+  const value = operandOf(node, 2).type.shape;
+  const heads = numberOf(node.attributes, 'heads');
+  const groups = numberOf(node.attributes, 'kv_heads');
+  const perHead = (dims: readonly Dim[], count: number) => {
+    const total = dims.at(-1);
+    const width = total && constantValue(total);
+    if (width === undefined) throw new UnsupportedOp(node, 'attention with heads of a width known only at run time');
+    return width / count;
+  };
+  const keyShape = operandOf(node, 1).type.shape;
+  return {
+    batch: shape.slice(0, -2),
+    heads,
+    headsPerGroup: heads / groups,
+    queries: shape.at(-2) ?? constantDim(1),
+    keys: keyShape.at(-2) ?? constantDim(1),
+    width: perHead(shape, heads),
+    valueWidth: perHead(value, groups),
+  };
+}
+
+/** The largest blocks whose queries, keys (or values), scores and weights fit into workgroup memory. */
+function chooseBlocks(node: Node, width: number, valueWidth: number): Blocks {
+  const padded = 4 * Math.ceil(width / 4);
+  const widest = Math.max(padded, 4 * Math.ceil(valueWidth / 4));
+  for (const [queries, keys] of [
+    [16, 32],
+    [16, 16],
+    [16, 8],
+    [8, 8],
+    [8, 4],
+    [4, 4],
+  ] as const) {
+    if (queries * padded + keys * widest + 2 * queries * keys <= memory) {
+      return { queries, keys, lanesPerQuery: lanes / queries };
+    }
+  }
+  throw new UnsupportedOp(node, `attention with heads of width ${width}`);
+}
+
+export function attentionKernels(request: KernelRequest): readonly Kernel[] {
+  const region = regionOf(request.node);
+  const found = region.nodes.filter((node) => node.op === 'attention');
+  const [node] = found;
+  if (!node || found.length !== 1) throw new UnsupportedOp(node ?? request.node, 'several attentions in one kernel');
+  const targets = targetsOf(region, node);
+  if (!targets) throw new UnsupportedOp(node, 'attention whose result is not kept whole');
+  return [writeKernel(request, (draft) => writeAttention(draft, node, targets))];
+}
+
+/** Everything the parts of the kernel share. */
+interface Parts {
+  readonly draft: Draft;
+  readonly node: Node;
+  readonly geometry: Geometry;
+  readonly blocks: Blocks;
+  readonly batch: readonly Index[];
+  readonly head: Index;
+  readonly finish: Finish;
+}
+
+function writeAttention(draft: Draft, node: Node, targets: readonly Target[]): Written {
+  const { writer, walker } = draft;
+  const geometry = geometryOf(node);
+  const blocks = chooseBlocks(node, geometry.width, geometry.valueWidth);
+  const batches = elements(geometry.batch);
+  const queryBlocks = ceiling(draft, geometry.queries, blocks.queries);
+  writer.line(`let query_block = group % ${queryBlocks};`);
+  writer.line(`let head_of_batch = group / ${queryBlocks};`);
+  const head = writer.variable('head', constantDim(geometry.heads), `head_of_batch % ${geometry.heads}u`);
+  const z = writer.variable('batch', batches, `head_of_batch / ${geometry.heads}u`);
+  writer.open(`if (group < ${queryBlocks} * ${geometry.heads}u * ${writer.dim(batches)})`);
+  const parts: Parts = {
+    draft,
+    node,
+    geometry,
+    blocks,
+    batch: walker.algebra.delinearize(z, geometry.batch),
+    head,
+    finish: finisher(draft, node, targets),
+  };
+  writer.line(`let own = lane / ${blocks.lanesPerQuery}u;`);
+  writer.line(`let share = lane % ${blocks.lanesPerQuery}u;`);
+  writeBody(parts);
+  writer.close();
+  const size = divideDim(geometry.queries, constantDim(1)) ?? geometry.queries;
+  return {
+    workgroup: lanes,
+    groups: {
+      factors: [
+        { size, divisor: blocks.queries },
+        { size: constantDim(geometry.heads), divisor: 1 },
+        { size: batches, divisor: 1 },
+      ],
+    },
+    note:
+      `attention: ${blocks.queries} queries per workgroup, ${blocks.lanesPerQuery} lanes per query, ` +
+      `keys in blocks of ${blocks.keys}`,
+  };
+}
+
+function ceiling(draft: Draft, dim: Dim, by: number): string {
+  const value = constantValue(dim);
+  return value === undefined ? `((${draft.writer.dim(dim)} + ${by - 1}u) / ${by}u)` : `${Math.ceil(value / by)}u`;
+}
+
+function last(draft: Draft, dim: Dim): string {
+  const value = constantValue(dim);
+  return value === undefined ? `${draft.writer.dim(dim)} - 1u` : `${value - 1}u`;
+}
+
+function writeBody(parts: Parts): void {
+  const { draft, geometry, blocks } = parts;
+  const { writer } = draft;
+  const width4 = Math.ceil(geometry.width / 4);
+  const value4 = Math.ceil(geometry.valueWidth / 4);
+  const tile4 = Math.max(width4, value4);
+  const queryTile = writer.workgroupVariable('query_tile', `array<vec4f, ${blocks.queries * width4}>`);
+  const keyTile = writer.workgroupVariable('key_tile', `array<vec4f, ${blocks.keys * tile4}>`);
+  const scores = writer.workgroupVariable('scores', `array<f32, ${blocks.queries * blocks.keys}>`);
+  const weights = writer.workgroupVariable('weights', `array<f32, ${blocks.queries * blocks.keys}>`);
+  const query = (text: string) => `query_block * ${blocks.queries}u + ${text}`;
+  const copyQueries = { tile: queryTile, rows: blocks.queries, first: query('0u'), extent: geometry.queries };
+  copyTile(parts, { ...copyQueries, operand: 0, heads: parts.head, width: geometry.width });
+
+  const mixed = range(Math.ceil(value4 / blocks.lanesPerQuery));
+  for (const at of mixed) writer.line(`var mixed_${at} = vec4f(0);`);
+  writer.line(`var greatest = ${masked};`);
+  writer.line('var sum = 0.0f;');
+  const i = writer.variable('i', geometry.queries, `min(${query('own')}, ${last(draft, geometry.queries)})`);
+  const group = draft.walker.algebra.quotient(parts.head, constantDim(geometry.headsPerGroup));
+
+  writer.open(`for (var block = 0u; block < ${ceiling(draft, geometry.keys, blocks.keys)}; block++)`);
+  const first = `block * ${blocks.keys}u`;
+  const copyKeys = { tile: keyTile, rows: blocks.keys, first, extent: geometry.keys, heads: group };
+  copyTile(parts, { ...copyKeys, operand: 1, width: geometry.width });
+  writer.line('workgroupBarrier();');
+  writer.open(`for (var key = share; key < ${blocks.keys}u; key += ${blocks.lanesPerQuery}u)`);
+  writeScore(parts, { queryTile, keyTile, scores, width4, i, first });
+  writer.close();
+  writer.line('workgroupBarrier();');
+
+  copyTile(parts, { ...copyKeys, operand: 2, width: geometry.valueWidth });
+  writer.line('var block_greatest = greatest;');
+  writer.open(`for (var key = 0u; key < ${blocks.keys}u; key++)`);
+  writer.line(`block_greatest = max(block_greatest, ${scores}[own * ${blocks.keys}u + key]);`);
+  writer.close();
+  writer.line('let shrink = exp(greatest - block_greatest);');
+  writer.line('greatest = block_greatest;');
+  writer.open(`for (var key = share; key < ${blocks.keys}u; key += ${blocks.lanesPerQuery}u)`);
+  writer.line(`let score = ${scores}[own * ${blocks.keys}u + key];`);
+  writer.line(`${weights}[own * ${blocks.keys}u + key] = select(0.0f, exp(score - greatest), score > ${masked});`);
+  writer.close();
+  writer.line('workgroupBarrier();');
+
+  writer.line('sum = sum * shrink;');
+  for (const at of mixed) writer.line(`mixed_${at} = mixed_${at} * shrink;`);
+  writer.open(`for (var key = 0u; key < ${blocks.keys}u; key++)`);
+  writer.line(`let weight = ${weights}[own * ${blocks.keys}u + key];`);
+  writer.line('sum += weight;');
+  for (const at of mixed) {
+    // Lanes past the width of the value read its last vector and store nothing.
+    const column = `min(share + ${at * blocks.lanesPerQuery}u, ${value4 - 1}u)`;
+    writer.line(`mixed_${at} = fma(vec4f(weight), ${keyTile}[key * ${value4}u + ${column}], mixed_${at});`);
+  }
+  writer.close();
+  writer.line('workgroupBarrier();');
+  writer.close();
+
+  writer.line('let normalizer = select(0.0f, 1.0f / sum, sum > 0.0f);');
+  writer.open(`if (${query('own')} < ${writer.dim(geometry.queries)})`);
+  for (const at of mixed) writeResult(parts, at, value4, i);
+  writer.close();
+}
+
+interface Copy {
+  readonly operand: number;
+  readonly tile: string;
+  /** How many rows the tile has, which row of the operand is its first, how many there are. */
+  readonly rows: number;
+  readonly first: string;
+  readonly extent: Dim;
+  /** The head of this operand. */
+  readonly heads: Index;
+  readonly width: number;
+}
+
+/** Copies rows of one head to workgroup memory, by four; rows past the end repeat the last, columns past it are 0. */
+function copyTile({ draft, node, batch }: Parts, copy: Copy): void {
+  const { writer, walker } = draft;
+  const operand = operandOf(node, copy.operand);
+  const width4 = Math.ceil(copy.width / 4);
+  const name = writer.fresh('copied');
+  writer.open(`for (var ${name} = lane; ${name} < ${copy.rows * width4}u; ${name} += ${lanes}u)`);
+  const place = `${copy.first} + ${name} / ${width4}u`;
+  const row = writer.variable(`${name}_row`, copy.extent, `min(${place}, ${last(draft, copy.extent)})`);
+  const column4 = writer.variable(`${name}_column4`, constantDim(width4), `${name} % ${width4}u`);
+  const at = (column: Index): IndexVector => [...batch, row, addIndices(scaleIndex(copy.heads, copy.width), column)];
+  if (copy.width % 4 === 0) {
+    const value = walker.at(operand, at(addIndices(scaleIndex(column4, 4), fourth)));
+    writer.line(`${copy.tile}[${name}] = ${walker.as(value, 4).text};`);
+  } else {
+    const singles = range(4).map((lane) => {
+      const wanted = writer.let('wanted_column', `${writer.index(scaleIndex(column4, 4))} + ${lane}u`);
+      const column = writer.variable(`${wanted}_in`, constantDim(copy.width), `min(${wanted}, ${copy.width - 1}u)`);
+      return `select(0.0f, ${walker.at(operand, at(column)).text}, ${wanted} < ${copy.width}u)`;
+    });
+    writer.line(`${copy.tile}[${name}] = vec4f(${singles.join(', ')});`);
+  }
+  writer.close();
+}
+
+interface ScoreNames {
+  readonly queryTile: string;
+  readonly keyTile: string;
+  readonly scores: string;
+  readonly width4: number;
+  readonly i: Index;
+  readonly first: string;
+}
+
+/** The score of the lane's query and key `key` of the block; masked keys and keys past the end get the least score. */
+function writeScore({ draft, node, geometry, blocks, batch, head }: Parts, names: ScoreNames): void {
+  const { writer, walker } = draft;
+  writer.line('var products = vec4f(0);');
+  writer.open(`for (var d = 0u; d < ${names.width4}u; d++)`);
+  const left = `${names.queryTile}[own * ${names.width4}u + d]`;
+  writer.line(`products = fma(${left}, ${names.keyTile}[key * ${names.width4}u + d], products);`);
+  writer.close();
+  const scale = numberOf(node.attributes, 'scale');
+  writer.line(`var score = (products.x + products.y + products.z + products.w) * f32(${scale});`);
+  writer.line(`let wanted_key = ${names.first} + key;`);
+  const mask = node.inputs[3];
+  const inside = `wanted_key < ${writer.dim(geometry.keys)}`;
+  if (mask) {
+    const j = writer.variable('j', geometry.keys, `min(wanted_key, ${last(draft, geometry.keys)})`);
+    const full: IndexVector = [...batch, head, names.i, j];
+    const index = mask.type.shape.map((dim, axis) =>
+      constantValue(dim) === 1 ? constantIndex(0) : (full[axis] ?? constantIndex(0)),
+    );
+    const visible = writer.let('visible', walker.at(mask, index).text);
+    writer.line(`score = select(${masked}, score, ${visible} && ${inside});`);
+  } else writer.line(`score = select(${masked}, score, ${inside});`);
+  writer.line(`${names.scores}[own * ${blocks.keys}u + key] = score;`);
+}
+
+/** Stores the lane's vector `at` of the mixture. */
+function writeResult(
+  { draft, geometry, blocks, batch, head, finish }: Parts,
+  at: number,
+  value4: number,
+  i: Index,
+): void {
+  const { writer } = draft;
+  const text = `share + ${at * blocks.lanesPerQuery}u`;
+  writer.open(`if (${text} < ${value4}u)`);
+  const column4 = writer.variable(writer.fresh('column4'), constantDim(value4), text);
+  const value = writer.let('result_four', `mixed_${at} * normalizer`);
+  const index = (column: Index): IndexVector => [
+    ...batch,
+    i,
+    addIndices(scaleIndex(head, geometry.valueWidth), column),
+  ];
+  const first = scaleIndex(column4, 4);
+  if (geometry.valueWidth % 4 === 0) {
+    finish(index(addIndices(first, fourth)), { text: value, lanes: 4, dtype: 'f32' });
+  } else {
+    for (const lane of range(4)) {
+      writer.open(`if (${writer.index(first)} + ${lane}u < ${geometry.valueWidth}u)`);
+      finish(index(addIndices(first, constantIndex(lane))), { text: `${value}[${lane}]`, lanes: 1, dtype: 'f32' });
+      writer.close();
+    }
+  }
+  writer.close();
+}

@@ -1,0 +1,21 @@
+/**
+ * Kernels of a fused node, by the skeleton that the passes chose.
+ */
+import { attentionKernels } from './attention.ts';
+import { contractionKernels } from './contraction.ts';
+import type { Kernel, KernelRequest } from './kernel.ts';
+import { mapKernels } from './map.ts';
+import { rowKernels } from './row.ts';
+
+export function kernelsFor(request: KernelRequest): readonly Kernel[] {
+  switch (request.node.attributes.skeleton) {
+    case 'row':
+      return rowKernels(request);
+    case 'contraction':
+      return contractionKernels(request);
+    case 'attention':
+      return attentionKernels(request);
+    default:
+      return mapKernels(request);
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * What every kernel of a fused node has: its writer and walker, stores into results, the comment at its head.
+ *
+ * A buffer has one element type in a kernel, so a kernel that reads one buffer both by four and by one is written again
+ * with that buffer bound as scalars.
+ */
+import type { Graph, Node, Value } from '../../ir/graph.ts';
+import { constantValue, type Dim, type DimRange, productOfDims } from '../../ir/symbolic.ts';
+import type { ProfileName } from '../../ir/target.ts';
+import { printType } from '../../ir/types.ts';
+import { unreachable } from '../../support/error.ts';
+import { positionAt } from '../../support/source.ts';
+import { constantIndex, type Index, mentions } from './index-algebra.ts';
+import { kernelName } from './names.ts';
+import { memoryType, toMemory } from './scalars.ts';
+import { type BufferAccess, type Expression, FOURTH, type IndexVector, ValueWalker } from './values.ts';
+import { type KernelText, KernelWriter } from './writer.ts';
+
+/** How an input's elements lie, when not row-major (WeightLayout). */
+export interface InputLayout {
+  readonly panels: number | undefined;
+}
+
+export interface KernelRequest {
+  /** A `fused` node. */
+  readonly node: Node;
+  readonly profile: ProfileName;
+  readonly ranges: ReadonlyMap<string, DimRange>;
+  /** For each input of the node. */
+  readonly layouts: readonly InputLayout[];
+}
+
+/** When a kernel of several for one node is the right one: `minimum <= value <= maximum`. */
+export interface Condition {
+  readonly value: Dim;
+  readonly minimum: number;
+  readonly maximum: number;
+}
+
+/** A number of workgroups: `ceil(size / divisor)` for each factor, multiplied. */
+export interface GroupCount {
+  readonly factors: readonly { readonly size: Dim; readonly divisor: number }[];
+}
+
+export interface Kernel {
+  readonly name: string;
+  readonly text: KernelText;
+  readonly groups: GroupCount;
+  readonly when?: Condition;
+}
+
+/** A kernel being written. */
+export interface Draft {
+  readonly request: KernelRequest;
+  readonly region: Graph;
+  readonly writer: KernelWriter;
+  readonly walker: ValueWalker;
+  /** Writes a result's element, or four neighbours when the index mentions `fourth`. */
+  store(result: number, index: IndexVector, value: Expression): void;
+}
+
+export interface Written {
+  readonly workgroup: number;
+  readonly groups: GroupCount;
+  /** How the work is divided, for the head comment. */
+  readonly note: string;
+  readonly when?: Condition;
+}
+
+export function regionOf(node: Node): Graph {
+  return node.region ?? unreachable(`\`${node.op}\` node %${node.id} without a region`);
+}
+
+export function elements(shape: readonly Dim[]): Dim {
+  return productOfDims(shape);
+}
+
+export function countUses(region: Graph): ReadonlyMap<Value, number> {
+  const uses = new Map<Value, number>();
+  for (const value of [
+    ...region.nodes.flatMap((node) => node.inputs),
+    ...region.results.map((result) => result.value),
+  ]) {
+    uses.set(value, (uses.get(value) ?? 0) + 1);
+  }
+  return uses;
+}
+
+/** The first operand position that has the same outer value: one buffer gets one binding. */
+export function inputKey(node: Node, at: number): string {
+  const value = node.inputs[at];
+  return `in${value ? node.inputs.indexOf(value) : at}`;
+}
+
+function inputName(node: Node, region: Graph, at: number): string {
+  const value = node.inputs[at];
+  const label = value?.node.label ?? region.inputs[at]?.label;
+  return value?.node.op === 'fused' ? kernelName(undefined, `x${at}`) : kernelName(label, `x${at}`);
+}
+
+function inputAccess(request: KernelRequest, region: Graph): readonly BufferAccess[] {
+  return region.inputs.map((input, at) => {
+    const type = input.outputs[0]?.type ?? unreachable('a region input without a type');
+    return {
+      key: inputKey(request.node, at),
+      name: inputName(request.node, region, at),
+      dtype: type.dtype,
+      shape: type.shape,
+      panels: request.layouts[at]?.panels,
+    };
+  });
+}
+
+function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<string>): Draft {
+  const writer = new KernelWriter();
+  const walker = new ValueWalker({
+    writer,
+    ranges: request.ranges,
+    inputNodes: region.inputs,
+    inputs: inputAccess(request, region),
+    scalarBuffers,
+    uses: countUses(region),
+  });
+  const store: Draft['store'] = (result, index, value) => {
+    const type = region.results[result]?.value.type ?? unreachable(`no result ${result}`);
+    const key = `out${result}`;
+    const name = region.results.length === 1 ? 'result' : `result_${result}`;
+    const element = memoryType(type.dtype);
+    const bind = (vector: boolean) => writer.bind({ key, name, element, access: 'w', vector });
+    const position = walker.algebra.linearize(index, type.shape);
+    if (!mentions(position, FOURTH)) {
+      scalarBuffers.add(key);
+      writer.line(`${bind(false)}[${writer.index(position)}] = ${toMemory(type.dtype, value.text, 1)};`);
+      return;
+    }
+    const aligned = walker.alignedFour(position);
+    if (aligned !== undefined && !scalarBuffers.has(key)) {
+      const text = toMemory(type.dtype, walker.as(value, 4).text, 4);
+      writer.line(`${bind(true)}[${writer.index(aligned)}] = ${text};`);
+      return;
+    }
+    scalarBuffers.add(key);
+    const four = walker.named(value, 'stored');
+    for (let lane = 0; lane < 4; lane++) {
+      const at = walker.algebra.substitute(position, FOURTH, constantIndex(lane));
+      const part = four.lanes === 4 ? `${four.text}[${lane}]` : four.text;
+      writer.line(`${bind(false)}[${writer.index(at)}] = ${toMemory(type.dtype, part, 1)};`);
+    }
+  };
+  return { request, region, writer, walker, store };
+}
+
+function headComment(request: KernelRequest, region: Graph, name: string, note: string): readonly string[] {
+  const { node } = request;
+  const ops = region.nodes.filter((inner) => !['input', 'constant'].includes(inner.op)).map((inner) => inner.op);
+  const types = (values: readonly Value[]) => values.map((value) => printType(value.type)).join(', ');
+  const { span } = node;
+  const place = span ? [`from ${span.file.path}:${positionAt(span.file, span.start).line}`] : [];
+  return [
+    `${name}: ${[...new Set(ops)].join(', ')}`,
+    `${types(node.inputs)} -> ${types(node.outputs)}`,
+    ...place,
+    note,
+  ];
+}
+
+/** Writes a kernel, again when a buffer turned out to need scalar access. */
+export function writeKernel(request: KernelRequest, write: (draft: Draft) => Written): Kernel {
+  const region = regionOf(request.node);
+  const name = kernelName(request.node.label, mainOp(region));
+  const scalarBuffers = new Set<string>();
+  for (;;) {
+    const draft = makeDraft(request, region, scalarBuffers);
+    const written = write(draft);
+    const text = draft.writer.finish(headComment(request, region, name, written.note), written.workgroup);
+    if (text.bindings.some((binding) => binding.vector && scalarBuffers.has(binding.key))) continue;
+    const when = written.when === undefined ? {} : { when: written.when };
+    return { name, text, groups: written.groups, ...when };
+  }
+}
+
+/** A throw-away draft, to ask how a value would be read. */
+export function probe(request: KernelRequest): Draft {
+  return makeDraft(request, regionOf(request.node), new Set());
+}
+
+function mainOp(region: Graph): string {
+  const named = region.nodes.filter(
+    (node) => !['input', 'constant', 'reshape', 'transpose', 'broadcast'].includes(node.op),
+  );
+  return (
+    named.find((node) => ['dot_general', 'attention', 'reduce', 'gather'].includes(node.op))?.op ??
+    named.at(-1)?.op ??
+    'copy'
+  );
+}
+
+/** Opens the body for an element per invocation; index of the element. */
+export function elementIndex(draft: Draft, name: string, count: Dim, workgroup: number): Index {
+  const { writer } = draft;
+  const fixed = constantValue(count);
+  const text = `group * ${workgroup}u + lane`;
+  if (fixed === 1) {
+    writer.open(`if (${text} == 0u)`);
+    return constantIndex(0);
+  }
+  const index = writer.variable(name, count, text);
+  writer.open(`if (${writer.index(index)} < ${writer.dim(count)})`);
+  return index;
+}

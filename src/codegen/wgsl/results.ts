@@ -1,0 +1,70 @@
+/**
+ * From an anchor (a contraction, an attention) to the results of its region: which views stand between, and how an
+ * accumulator is finished and stored. What follows the anchor is pulled from the accumulator at the anchor's own index.
+ */
+import { type Graph, type Node, onlyOutput, type Value } from '../../ir/graph.ts';
+import { hasTrait } from '../../ir/ops/index.ts';
+import type { Draft } from './kernel.ts';
+import type { Expression, IndexVector, Override } from './values.ts';
+import { pushIndex } from './views.ts';
+
+/** A result of the region and the views on the way to it, in the order of the data. */
+export interface Target {
+  readonly result: number;
+  readonly views: readonly Node[];
+}
+
+function viewsBetween(anchor: Value, value: Value): readonly Node[] | undefined {
+  if (value === anchor) return [];
+  const { node } = value;
+  const keepsElements = node.op === 'reshape' || node.op === 'transpose';
+  if (!keepsElements && !hasTrait(node, 'elementwise')) return undefined;
+  for (const operand of node.inputs) {
+    const views = viewsBetween(anchor, operand);
+    if (views) return keepsElements ? [...views, node] : views;
+  }
+  return undefined;
+}
+
+/** Undefined when some result does not follow from the anchor through ops that keep every element. */
+export function targetsOf(region: Graph, anchor: Node): readonly Target[] | undefined {
+  const targets: Target[] = [];
+  for (const [result, { value }] of region.results.entries()) {
+    const views = viewsBetween(onlyOutput(anchor), value);
+    if (!views) return undefined;
+    targets.push({ result, views });
+  }
+  return targets;
+}
+
+/** Finishes one accumulator (or four neighbours): computes what follows at the anchor's index, and stores it. */
+export type Finish = (index: IndexVector, accumulator: Expression) => void;
+
+export function keyOf(index: IndexVector): string {
+  return index.map((part) => part.key).join(', ');
+}
+
+export function finisher(draft: Draft, anchor: Node, targets: readonly Target[]): Finish {
+  const { walker, region } = draft;
+  /** What the walker must know while one accumulator is finished: views lead back to it by the index they came from. */
+  const known = new Map<string, Override>();
+  walker.addOverride((value, index) =>
+    known.size === 0 ? undefined : known.get(`${value.node.id}.${value.output} ${keyOf(index)}`),
+  );
+  return (start, accumulator) => {
+    known.clear();
+    known.set(`${anchor.id}.0 ${keyOf(start)}`, { expression: accumulator });
+    for (const { result, views } of targets) {
+      let index = start;
+      for (const view of views) {
+        const pushed = pushIndex(walker.algebra, view, index) ?? index;
+        const [operand] = view.inputs;
+        if (operand) known.set(`${view.id}.0 ${keyOf(pushed)}`, { value: operand, index });
+        index = pushed;
+      }
+      const value = region.results[result]?.value;
+      if (value) draft.store(result, index, walker.at(value, index));
+    }
+    known.clear();
+  };
+}

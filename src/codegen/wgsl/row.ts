@@ -1,0 +1,226 @@
+/**
+ * The row skeleton: softmax, norms, means. The region reduces one set of axes of one shape; a row is what is reduced
+ * together. Reductions that do not need each other share a loop; a reduction of a reduction's row gets the next loop;
+ * the last loop writes the full-size results.
+ *
+ * Software drivers: one invocation per row, by four where the row lies by four (no barriers). GPUs: a workgroup per row,
+ * each lane takes every 64th element, then a tree in workgroup memory.
+ *
+ * Regions that are no rows (reductions over different axes) go to the map skeleton.
+ */
+import { type Graph, type Node, onlyOutput } from '../../ir/graph.ts';
+import { constantDim, constantValue, divideDim, sameDim } from '../../ir/symbolic.ts';
+import type { DType, Shape } from '../../ir/types.ts';
+import { sameShape } from '../../ir/types.ts';
+import { addIndices, type Index, scaleIndex } from './index-algebra.ts';
+import {
+  type Draft,
+  elementIndex,
+  elements,
+  type Kernel,
+  type KernelRequest,
+  regionOf,
+  type Written,
+  writeKernel,
+} from './kernel.ts';
+import { mapKernels } from './map.ts';
+import { fullToOuter, operandOf, reducedAxes, reducerOf } from './regions.ts';
+import { keyOf } from './results.ts';
+import type { Reducer } from './scalars.ts';
+import { type Expression, fourth, type IndexVector } from './values.ts';
+import { reshapeIndex } from './views.ts';
+
+interface RowShape {
+  readonly shape: Shape;
+  readonly axes: readonly number[];
+  /** Reductions in the order of their loops. */
+  readonly stages: readonly (readonly Node[])[];
+}
+
+const rowsPerGroup = 8;
+const lanesPerRow = 64;
+
+/** The common shape of the region's reductions; undefined when they differ. */
+export function rowShape(region: Graph): RowShape | undefined {
+  const reductions = region.nodes.filter((node) => node.op === 'reduce');
+  const [first] = reductions;
+  if (!first) return undefined;
+  const { shape } = operandOf(first, 0).type;
+  const axes = [...reducedAxes(first)].sort((a, b) => a - b);
+  const sameRow = (node: Node) =>
+    sameShape(operandOf(node, 0).type.shape, shape) &&
+    [...reducedAxes(node)].sort((a, b) => a - b).join() === axes.join();
+  if (!reductions.every(sameRow)) return undefined;
+  const levels = new Map<Node, number>();
+  for (const node of region.nodes) {
+    const below = Math.max(0, ...node.inputs.map((value) => levels.get(value.node) ?? 0));
+    levels.set(node, node.op === 'reduce' ? below + 1 : below);
+  }
+  const stages: Node[][] = [];
+  for (const node of reductions) {
+    const stage = (levels.get(node) ?? 1) - 1;
+    stages[stage] = [...(stages[stage] ?? []), node];
+  }
+  return { shape, axes, stages };
+}
+
+/** `full`: an element per element of the row; `outer`: one per row; `other`: neither. */
+function resultKind(row: RowShape, shape: Shape): 'full' | 'outer' | 'other' {
+  if (sameDim(elements(shape), elements(row.shape))) return 'full';
+  const outer = row.shape.filter((_, axis) => !row.axes.includes(axis));
+  return sameDim(elements(shape), elements(outer)) ? 'outer' : 'other';
+}
+
+export function rowKernels(request: KernelRequest): readonly Kernel[] {
+  const region = regionOf(request.node);
+  const row = rowShape(region);
+  if (!row) return mapKernels(request);
+  const kinds = region.results.map((result) => resultKind(row, result.value.type.shape));
+  const rowResults = [...kinds.keys()].filter((at) => kinds[at] !== 'other');
+  const others = [...kinds.keys()].filter((at) => kinds[at] === 'other');
+  return [
+    ...(rowResults.length === 0 ? [] : [writeKernel(request, (draft) => writeRows(draft, row, rowResults))]),
+    ...(others.length === 0 ? [] : mapKernels(request, others)),
+  ];
+}
+
+function writeRows(draft: Draft, row: RowShape, results: readonly number[]): Written {
+  const { writer, walker, region } = draft;
+  const gpu = draft.request.profile === 'gpu';
+  const outerShape = row.shape.map((dim, axis) => (row.axes.includes(axis) ? constantDim(1) : dim));
+  const rows = elements(outerShape);
+  const length = elements(row.axes.map((axis) => row.shape[axis] ?? constantDim(1)));
+  let rowIndex: Index;
+  if (gpu) {
+    rowIndex = writer.variable('row', rows, 'group');
+    writer.open(`if (group < ${writer.dim(rows)})`);
+  } else rowIndex = elementIndex(draft, 'row', rows, rowsPerGroup);
+  const outer = walker.algebra.delinearize(rowIndex, outerShape);
+  const width = rowWidth(row);
+  const fullIndex = (inRow: Index): IndexVector => {
+    const parts = walker.algebra.delinearize(
+      inRow,
+      row.axes.map((axis) => row.shape[axis] ?? constantDim(1)),
+    );
+    return outer.map((part, axis) => parts[row.axes.indexOf(axis)] ?? part);
+  };
+  /** Opens the loop over the row; the index of the element, or of four neighbours. */
+  const openLoop = (): IndexVector => {
+    const count = width === 4 ? (divideDim(length, constantDim(4)) ?? length) : length;
+    const name = writer.fresh('k');
+    const [start, step] = gpu ? ['lane', `${name} += ${lanesPerRow}u`] : ['0u', `${name}++`];
+    writer.open(`for (var ${name} = ${start}; ${name} < ${writer.dim(count)}; ${step})`);
+    const at = writer.variable(name, count);
+    return fullIndex(width === 4 ? addIndices(scaleIndex(at, 4), fourth) : at);
+  };
+
+  const known = new Map<Node, { index: string; expression: Expression }>();
+  walker.addOverride((value, index) => {
+    const found = known.get(value.node);
+    return found && found.index === keyOf(index) ? { expression: found.expression } : undefined;
+  });
+  const outerKey = (node: Node) => keyOf(fullToOuter(node, outer));
+
+  for (const stage of row.stages) {
+    const totals = stage.map((node) => startTotal(draft, node));
+    const index = openLoop();
+    stage.forEach((node, at) => {
+      const total = totals[at];
+      const value = walker.at(operandOf(node, 0), index);
+      if (!total) return;
+      if (value.lanes === 4 && !total.vector) {
+        const name = walker.named(value, 'part').text;
+        const pair = (left: string, right: string) => `(${total.reducer.combine(left, right)})`;
+        const folded = pair(pair(`${name}.x`, `${name}.y`), pair(`${name}.z`, `${name}.w`));
+        writer.line(`${total.name} = ${total.reducer.combine(total.name, folded)};`);
+        return;
+      }
+      // A value that is the same for four neighbours counts four times.
+      const repeats = width === 4 && value.lanes === 1 ? 4 : 1;
+      for (let time = 0; time < repeats; time++) {
+        writer.line(`${total.name} = ${total.reducer.combine(total.name, value.text)};`);
+      }
+    });
+    writer.close();
+    stage.forEach((node, at) => {
+      const total = totals[at];
+      if (!total) return;
+      const text = gpu ? foldLanes(draft, total) : total.name;
+      known.set(node, { index: outerKey(node), expression: { text, lanes: 1, dtype: total.dtype } });
+    });
+  }
+
+  const kind = (at: number) => resultKind(row, region.results[at]?.value.type.shape ?? []);
+  const valueOf = (at: number) => region.results[at]?.value;
+  const full = results.filter((at) => kind(at) === 'full');
+  if (full.length > 0) {
+    const index = openLoop();
+    for (const at of full) {
+      const value = valueOf(at);
+      if (!value) continue;
+      const place = reshapeIndex(walker.algebra, index, row.shape, value.type.shape);
+      draft.store(at, place, walker.at(value, place));
+    }
+    writer.close();
+  }
+  const single = results.filter((at) => kind(at) === 'outer' && !full.includes(at));
+  if (single.length > 0) {
+    if (gpu) writer.open('if (lane == 0u)');
+    for (const at of single) {
+      const value = valueOf(at);
+      if (!value) continue;
+      const place = reshapeIndex(walker.algebra, outer, outerShape, value.type.shape);
+      draft.store(at, place, walker.at(value, place));
+    }
+    if (gpu) writer.close();
+  }
+  writer.close();
+  return gpu
+    ? {
+        workgroup: lanesPerRow,
+        groups: { factors: [{ size: rows, divisor: 1 }] },
+        note: `row: ${lanesPerRow} lanes per row`,
+      }
+    : {
+        workgroup: rowsPerGroup,
+        groups: { factors: [{ size: rows, divisor: rowsPerGroup }] },
+        note: 'row: one invocation per row',
+      };
+}
+
+/** Rows are read by four when the innermost axis is reduced and a static multiple of four. */
+function rowWidth(row: RowShape): 1 | 4 {
+  const last = row.shape.length - 1;
+  const size = row.shape[last] && constantValue(row.shape[last]);
+  return row.axes.includes(last) && size !== undefined && size % 4 === 0 ? 4 : 1;
+}
+
+interface Total {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly reducer: Reducer;
+  readonly vector: boolean;
+}
+
+function startTotal(draft: Draft, node: Node): Total {
+  const { dtype } = onlyOutput(node).type;
+  const reducer = reducerOf(node);
+  const name = draft.writer.fresh(`row_${String(node.attributes.kind)}`);
+  draft.writer.line(`var ${name} = ${reducer.start(dtype)};`);
+  return { name, dtype, reducer, vector: false };
+}
+
+/** Adds up what the lanes of a workgroup have; every lane gets the whole. */
+function foldLanes(draft: Draft, total: Total): string {
+  const { writer } = draft;
+  const shared = writer.workgroupVariable(`${total.name}_lanes`, `array<${total.dtype}, ${lanesPerRow}>`);
+  writer.line(`${shared}[lane] = ${total.name};`);
+  writer.line('workgroupBarrier();');
+  writer.open(`for (var half = ${lanesPerRow / 2}u; half > 0u; half = half >> 1u)`);
+  writer.open('if (lane < half)');
+  writer.line(`${shared}[lane] = ${total.reducer.combine(`${shared}[lane]`, `${shared}[lane + half]`)};`);
+  writer.close();
+  writer.line('workgroupBarrier();');
+  writer.close();
+  return writer.let(`${total.name}_all`, `${shared}[0]`);
+}

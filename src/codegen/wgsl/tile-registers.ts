@@ -1,0 +1,94 @@
+/**
+ * Contraction tiles in registers: a lane holds `rows` x `4 * vectors` accumulators and walks the sum once. No barriers, no
+ * workgroup memory: best on software drivers, where both cost more than they save.
+ *
+ *   c[m, n] += a[m, k] * b[k, n]      four columns are one vec4; four steps of k share one vec4 of a
+ */
+import { constantValue } from '../../ir/symbolic.ts';
+import type { RegisterTile } from '../plan/schedules.ts';
+import {
+  accumulate,
+  ceiling,
+  chooseReading,
+  components,
+  finishColumns,
+  isMultiple,
+  lastOf,
+  nameColumns,
+  quarter,
+  range,
+  rightAt,
+  rightBlock,
+} from './columns.ts';
+import type { Product } from './contraction.ts';
+import { addIndices, scaleIndex } from './index-algebra.ts';
+import type { Written } from './kernel.ts';
+import { fourth } from './values.ts';
+
+export function writeRegisterTile(product: Product, tile: RegisterTile): Written {
+  const { draft, batch, rows, columns, depth } = product;
+  const { writer, walker } = draft;
+  const { vectors, lanes } = tile;
+  const width = 4 * vectors * lanes;
+  const height = Math.min(tile.rows, constantValue(rows) ?? tile.rows);
+  const covered = isMultiple(rows, height);
+
+  const rowTiles = ceiling(product, rows, height);
+  const columnTiles = ceiling(product, columns, width);
+  writer.line(`let row_tile = group % ${rowTiles};`);
+  writer.line(`let column_tile = (group / ${rowTiles}) % ${columnTiles};`);
+  const z = writer.variable('batch', batch, `group / (${rowTiles} * ${columnTiles})`);
+  writer.open(`if (group < ${rowTiles} * ${columnTiles} * ${writer.dim(batch)})`);
+  const rowTexts = range(height).map((r) => `row_tile * ${height}u + ${r}u`);
+  const rowIndices = rowTexts.map((text, r) =>
+    writer.variable(`row_${r}`, rows, covered ? text : `min(${text}, ${lastOf(product, rows)})`),
+  );
+  const fours = range(vectors).map((c) =>
+    nameColumns(product, `column4_${c}`, `(column_tile * ${lanes}u + lane) * ${vectors}u + ${c}u`, width),
+  );
+  const reading = chooseReading(product);
+  for (const r of range(height)) {
+    for (const c of range(vectors)) writer.line(`var sum_${r}_${c} = ${product.vector}(0);`);
+  }
+
+  const byFour = isMultiple(depth, 4);
+  const k = walker.loop('k', byFour ? quarter(depth) : depth);
+  /** One step of the sum; `left` has the rows' scalars. */
+  const step = (left: readonly string[], c: number, vector: string) => {
+    const b = writer.let('b', vector);
+    for (const r of range(height)) writer.line(accumulate(product, `sum_${r}_${c}`, left[r] ?? '', b));
+  };
+  if (byFour) {
+    const along = addIndices(scaleIndex(k, 4), fourth);
+    const left = rowIndices.map((row) => writer.let('a', walker.as(product.left(z, row, along), 4).text));
+    const blocks = fours.map((four) => rightBlock(product, four, reading, z, k));
+    for (const part of range(4)) {
+      for (const c of range(vectors)) {
+        const scalars = left.map((name) => `${name}.${components[part]}`);
+        step(scalars, c, blocks[c]?.[part]?.() ?? '');
+      }
+    }
+  } else {
+    const left = rowIndices.map((row) => writer.let('a', product.left(z, row, k).text));
+    for (const [c, four] of fours.entries()) step(left, c, rightAt(product, four, z, k));
+  }
+  writer.close();
+
+  for (const [r, row] of rowIndices.entries()) {
+    if (!covered) writer.open(`if (${rowTexts[r]} < ${writer.dim(rows)})`);
+    for (const [c, four] of fours.entries()) finishColumns(product, four, z, row, `sum_${r}_${c}`);
+    if (!covered) writer.close();
+  }
+  writer.close();
+  return {
+    workgroup: lanes,
+    groups: {
+      factors: [
+        { size: rows, divisor: height },
+        { size: columns, divisor: width },
+        { size: batch, divisor: 1 },
+      ],
+    },
+    note: `contraction: a lane computes ${height} rows x ${4 * vectors} columns, ${lanes} lanes side by side`,
+  };
+}

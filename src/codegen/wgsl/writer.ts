@@ -1,0 +1,285 @@
+/**
+ * Writes one kernel: nested blocks of statements, names, bindings, runtime dims and helpers.
+ *
+ * Statements go to the innermost block. Index arithmetic that does not depend on a block's variables is bound outside of
+ * it, so loops hold only what changes in them. A name given to a value is known in its block and the blocks inside.
+ *
+ * Not here: what a value is (values.ts), which kernel to write (map.ts, row.ts, contraction.ts, attention.ts).
+ */
+import { constantValue, type Dim } from '../../ir/symbolic.ts';
+import type { IMMEDIATE_DECLARATION } from '../../runtime/artifact.ts';
+import { helperSource } from './helpers.ts';
+import { constantIndex, type Index, type IndexTerm, variableIndex } from './index-algebra.ts';
+import { dimName } from './names.ts';
+import type { Lanes } from './scalars.ts';
+
+/** One storage buffer of a kernel. */
+export interface Binding {
+  readonly key: string;
+  readonly name: string;
+  /** Scalar type in memory: `f32`, `i32`, `u32`. */
+  readonly element: string;
+  readonly access: 'r' | 'w';
+  readonly vector: boolean;
+}
+
+export interface KernelText {
+  readonly code: string;
+  readonly bindings: readonly Binding[];
+  readonly params: readonly Dim[];
+}
+
+interface Block {
+  readonly header: string | undefined;
+  readonly lines: string[];
+  /** Names of indices, quotients and remainders, by their keys. */
+  readonly known: Map<string, string>;
+  readonly values: Map<string, KnownValue>;
+}
+
+interface KnownValue {
+  readonly text: string;
+  readonly lanes: Lanes;
+}
+
+/** The one line that declares the runtime dims; the runtime may replace it by a uniform (src/runtime/artifact.ts). */
+const immediateDeclaration: typeof IMMEDIATE_DECLARATION = 'var<immediate> dims: Dims;';
+
+/** Where `main` reads its place in the grid. */
+const builtins = [
+  '@builtin(workgroup_id) workgroup: vec3u',
+  '@builtin(num_workgroups) workgroups: vec3u',
+  '@builtin(local_invocation_index) lane: u32',
+];
+
+export class KernelWriter {
+  /** Loads written so far, counted in scalars and vectors alike: schedules compare ways to read with it. */
+  loads = 0;
+  readonly #blocks: Block[] = [{ header: undefined, lines: [], known: new Map(), values: new Map() }];
+  readonly #depths = new Map<string, number>();
+  readonly #names = new Map<string, number>();
+  readonly #bindings: Binding[] = [];
+  readonly #params = new Map<string, { name: string; dim: Dim }>();
+  readonly #helpers = new Set<string>();
+  readonly #workgroupVariables: string[] = [];
+
+  /** Innermost block. */
+  get depth(): number {
+    return this.#blocks.length - 1;
+  }
+
+  line(text: string): void {
+    this.#block(this.depth).lines.push(text);
+  }
+
+  open(header: string): void {
+    this.#blocks.push({ header, lines: [], known: new Map(), values: new Map() });
+  }
+
+  close(): void {
+    const block = this.#blocks.pop();
+    if (!block || this.#blocks.length === 0) throw new Error('no open block');
+    this.line(`${block.header} {`);
+    for (const line of block.lines) this.line(`  ${line}`);
+    this.line('}');
+  }
+
+  /** A name that nothing else in the kernel has: `sum`, `sum_2`, … */
+  fresh(name: string): string {
+    const count = (this.#names.get(name) ?? 0) + 1;
+    this.#names.set(name, count);
+    return count === 1 ? name : `${name}_${count}`;
+  }
+
+  /** Binds an expression in the innermost block. */
+  let(name: string, expression: string): string {
+    const bound = this.fresh(name);
+    this.line(`let ${bound} = ${expression};`);
+    return bound;
+  }
+
+  /** An index variable of the innermost block, in `[0, extent)`; declares it when an expression is given. */
+  variable(name: string, extent: Dim | undefined, expression?: string): Index {
+    if (extent !== undefined && constantValue(extent) === 1) return constantIndex(0);
+    const bound = expression === undefined ? name : this.let(name, expression);
+    this.#depths.set(bound, this.depth);
+    return variableIndex(bound, extent);
+  }
+
+  /** Remembers the text of a value in the innermost block. */
+  remember(key: string, value: KnownValue): void {
+    this.#block(this.depth).values.set(key, value);
+  }
+
+  known(key: string): KnownValue | undefined {
+    for (let depth = this.depth; depth >= 0; depth--) {
+      const value = this.#block(depth).values.get(key);
+      if (value !== undefined) return value;
+    }
+    return undefined;
+  }
+
+  /** A polynomial of runtime dims: a literal or a field of `dims`. */
+  dim(dim: Dim): string {
+    const constant = constantValue(dim);
+    if (constant !== undefined) return `${constant}u`;
+    const known = this.#params.get(dim.key);
+    if (known) return `dims.${known.name}`;
+    const plain = dimName(dim);
+    const clash = [...this.#params.values()].some((param) => param.name === plain);
+    const name = clash ? `${plain}_${this.#params.size}` : plain;
+    this.#params.set(dim.key, { name, dim });
+    return `dims.${name}`;
+  }
+
+  /** Text of an index, safe as an operand of `+` and inside brackets. */
+  index(index: Index): string {
+    return this.#indexAt(index, this.depth);
+  }
+
+  /** The same, safe as an operand of any operator. */
+  operand(index: Index): string {
+    const text = this.index(index);
+    return /^[\w.]+$/.test(text) ? text : `(${text})`;
+  }
+
+  bind(binding: Binding): string {
+    const known = this.#bindings.find((other) => other.key === binding.key);
+    if (known) return known.name;
+    const name = this.fresh(binding.name);
+    this.#bindings.push({ ...binding, name });
+    return name;
+  }
+
+  use(helpers: readonly string[]): void {
+    for (const helper of helpers) this.#helpers.add(helper);
+  }
+
+  /** `var<workgroup> name: type;` */
+  workgroupVariable(name: string, type: string): string {
+    const bound = this.fresh(name);
+    this.#workgroupVariables.push(`var<workgroup> ${bound}: ${type};`);
+    return bound;
+  }
+
+  finish(header: readonly string[], workgroupSize: number): KernelText {
+    // Inputs first: a kernel's text should not depend on the order in which its body happened to touch them.
+    const bindings = [...this.#bindings].sort((a, b) => (a.access === b.access ? 0 : a.access === 'r' ? -1 : 1));
+    const fields = [...this.#params.values()];
+    const body = this.#block(0).lines.map((line) => `  ${line}`);
+    const lines = [
+      ...header.map((line) => (line === '' ? '//' : `// ${line}`)),
+      '',
+      ...(fields.length === 0
+        ? []
+        : ['struct Dims {', ...fields.map((field) => `  ${field.name}: u32,`), '}', immediateDeclaration, '']),
+      ...bindings.map((binding, at) => {
+        const access = binding.access === 'r' ? 'read' : 'read_write';
+        const type = binding.vector ? `vec4<${binding.element}>` : binding.element;
+        return `@group(0) @binding(${at}) var<storage, ${access}> ${binding.name}: array<${type}>;`;
+      }),
+      ...this.#workgroupVariables,
+      '',
+      ...helperSource(this.#helpers),
+      `@compute @workgroup_size(${workgroupSize})`,
+      `fn main(${builtins.join(', ')}) {`,
+      '  let group = workgroup.x + workgroup.y * workgroups.x;',
+      ...body,
+      '}',
+      '',
+    ];
+    return { code: lines.join('\n'), bindings, params: fields.map((field) => field.dim) };
+  }
+
+  #block(depth: number): Block {
+    const block = this.#blocks[depth];
+    if (!block) throw new Error(`no block at depth ${depth}`);
+    return block;
+  }
+
+  #depthOf(index: Index): number {
+    return index.terms.reduce((depth, term) => Math.max(depth, this.#depthOfTerm(term)), 0);
+  }
+
+  #depthOfTerm({ atom }: IndexTerm): number {
+    return atom.kind === 'variable' ? (this.#depths.get(atom.name) ?? 0) : this.#depthOf(atom.of);
+  }
+
+  /** Terms of outer blocks are bound there and come in by name; the block's own terms follow. */
+  #indexAt(index: Index, depth: number): string {
+    const own = index.terms.filter((term) => this.#depthOfTerm(term) === depth);
+    const outerTerms = index.terms.filter((term) => !own.includes(term));
+    if (own.length === 0 && outerTerms.length === 0) return this.dim(index.constant);
+    if (own.length === 0) {
+      const whole = { ...index };
+      return this.#bindAt(whole, this.#depthOf(whole));
+    }
+    const parts = own.map((term) => this.#term(term, depth));
+    const outer: Index = { terms: outerTerms, constant: index.constant, key: `outer of ${index.key} at ${depth}` };
+    if (outerTerms.length > 0) {
+      const rebuilt = { ...outer, key: keyOf(outerTerms, index.constant) };
+      parts.unshift({ text: this.#bindAt(rebuilt, this.#depthOf(rebuilt)), negative: false });
+    } else if (index.constant.terms.length > 0) parts.push(this.#constant(index.constant));
+    return joinParts(parts);
+  }
+
+  #bindAt(index: Index, depth: number): string {
+    const block = this.#block(depth);
+    const key = `index ${index.key}`;
+    const bound = block.known.get(key);
+    if (bound !== undefined) return bound;
+    const text = this.#indexAt(index, depth);
+    if (/^[\w.]+$/.test(text)) return text;
+    const name = this.fresh('at');
+    block.lines.push(`let ${name} = ${text};`);
+    block.known.set(key, name);
+    return name;
+  }
+
+  #term({ atom, coefficient }: IndexTerm, depth: number): { text: string; negative: boolean } {
+    const name = atom.kind === 'variable' ? atom.name : this.#divided(atom, depth);
+    const negative = coefficient.terms.every((term) => term.coefficient < 0);
+    const size = negative
+      ? { ...coefficient, terms: coefficient.terms.map((term) => ({ ...term, coefficient: -term.coefficient })) }
+      : coefficient;
+    const factor = this.dim(negative ? rekey(size) : size);
+    return { text: factor === '1u' ? name : `${name} * ${factor}`, negative };
+  }
+
+  #constant(constant: Dim): { text: string; negative: boolean } {
+    const negative = constant.terms.every((term) => term.coefficient < 0);
+    if (!negative) return { text: this.dim(constant), negative };
+    const terms = constant.terms.map((term) => ({ ...term, coefficient: -term.coefficient }));
+    return { text: this.dim(rekey({ terms, key: '' })), negative };
+  }
+
+  #divided(atom: Extract<IndexTerm['atom'], { of: Index }>, depth: number): string {
+    const block = this.#block(depth);
+    const key = `atom ${atom.key}`;
+    const known = block.known.get(key);
+    if (known !== undefined) return known;
+    const inner = this.#indexAt(atom.of, depth);
+    const operand = /^[\w.]+$/.test(inner) ? inner : `(${inner})`;
+    const name = this.fresh(atom.kind === 'quotient' ? 'q' : 'r');
+    block.lines.push(`let ${name} = ${operand} ${atom.kind === 'quotient' ? '/' : '%'} ${this.dim(atom.by)};`);
+    block.known.set(key, name);
+    return name;
+  }
+}
+
+function rekey(dim: Dim): Dim {
+  return { terms: dim.terms, key: dim.terms.map((term) => [term.coefficient, ...term.factors].join('*')).join(' + ') };
+}
+
+function keyOf(terms: readonly IndexTerm[], constant: Dim): string {
+  return [...terms.map((term) => `(${term.coefficient.key})*${term.atom.key}`), constant.key].join(' + ');
+}
+
+function joinParts(parts: readonly { text: string; negative: boolean }[]): string {
+  const ordered = [...parts].sort((a, b) => Number(a.negative) - Number(b.negative));
+  return ordered
+    .map((part, at) =>
+      at === 0 ? `${part.negative ? '0u - ' : ''}${part.text}` : `${part.negative ? '-' : '+'} ${part.text}`,
+    )
+    .join(' ');
+}
