@@ -11,6 +11,7 @@ import type { Program } from './ir/graph.ts';
 import { lowerModel } from './ir/lower.ts';
 import type { ProfileName } from './ir/target.ts';
 import { resolveImports } from './parser/index.ts';
+import { library } from './parser/library.generated.ts';
 import { optimize, toKernels } from './passes/index.ts';
 import type { Artifact } from './runtime/artifact.ts';
 import { type Diagnostic, hasErrors, type Stage } from './support/diagnostic.ts';
@@ -44,7 +45,7 @@ const noFiles: CompileHost = { readFile: () => undefined };
 
 /** Names, types and shapes only: what `sorac check` and an editor want. */
 export function checkSource(input: CompileInput): Stage<Program | undefined> {
-  const parsed = resolveImports(input.file, input.host ?? noFiles);
+  const parsed = resolveImports(input.file, { library, readFile: (path) => (input.host ?? noFiles).readFile(path) });
   if (hasErrors(parsed.diagnostics)) return { value: undefined, diagnostics: parsed.diagnostics };
   const lowered = lowerModel({
     trees: parsed.value,
