@@ -69,18 +69,20 @@ export function copyNode(builder: GraphBuilder, node: Node, inputs: readonly Val
 export function rewriteGraph(graph: Graph, context: InferContext, rewrite: Rewrite): PassResult {
   const builder = new GraphBuilder();
   const values = new Map<Value, Value>();
-  const mapped = (value: Value): Value =>
-    values.get(value) ?? unreachable(`a value of \`${value.node.op}\` is not mapped`);
+  const mapped = (value: Value): Value => values.get(value) ?? unreachable(`\`${value.node.op}\` is not mapped`);
+  let current: Node | undefined;
+  const rewriter: RewriteContext = {
+    context,
+    builder,
+    mapped,
+    emit: (op: string, operands: readonly Value[], attributes?: Attributes) =>
+      createEmitter(builder, context, { span: current?.span, label: current?.label }).emit(op, operands, attributes),
+  };
   let fired = 0;
   for (const node of graph.nodes) {
-    const emitter = createEmitter(builder, context, { span: node.span, label: node.label });
+    current = node;
     const inputs = node.inputs.map(mapped);
-    const replaced = rewrite(node, inputs, {
-      context,
-      builder,
-      mapped,
-      emit: (op: string, operands: readonly Value[], attributes?: Attributes) => emitter.emit(op, operands, attributes),
-    });
+    const replaced = rewrite(node, inputs, rewriter);
     if (replaced) fired++;
     const outputs = replaced ?? copyNode(builder, node, inputs).outputs;
     node.outputs.forEach((output, index) => {

@@ -1,5 +1,5 @@
 /**
- * Who reads whom: readers, immediate post-dominators and descendants of a graph's nodes.
+ * Who reads whom: readers, immediate post-dominators and dependence of a graph's nodes.
  *
  * `p` post-dominates `n` when every way from `n` to a result goes through `p`: then everything between them can be
  * computed inside one kernel that writes only `p`.
@@ -52,16 +52,18 @@ export function flowOf(graph: Graph): Flow {
     nearest.set(node, results.has(node) ? undefined : others.reduce<Node | undefined>(join, first));
   }
 
-  const descendants = new Map<Node, ReadonlySet<Node>>();
-  const descendantsOf = (source: Node): ReadonlySet<Node> => {
-    const known = descendants.get(source);
-    if (known) return known;
-    const found = new Set<Node>([source]);
-    for (const node of graph.nodes.slice(at(source) + 1)) {
-      if (node.inputs.some((value) => found.has(value.node))) found.add(node);
-    }
-    descendants.set(source, found);
-    return found;
+  /** Per source; asked for nodes not far behind it, so the search goes backwards and stops at the source's position. */
+  const dependents = new Map<Node, Map<Node, boolean>>();
+  const dependsOn = (node: Node, source: Node): boolean => {
+    if (node === source) return true;
+    if (at(node) < at(source)) return false;
+    const answers = dependents.get(source) ?? new Map<Node, boolean>();
+    dependents.set(source, answers);
+    const known = answers.get(node);
+    if (known !== undefined) return known;
+    const answer = node.inputs.some((value) => dependsOn(value.node, source));
+    answers.set(node, answer);
+    return answer;
   };
 
   return {
@@ -74,6 +76,6 @@ export function flowOf(graph: Graph): Flow {
       for (let up: Node | undefined = node; up !== undefined; up = nearest.get(up)) if (up === dominator) return true;
       return false;
     },
-    dependsOn: (node, source) => descendantsOf(source).has(node),
+    dependsOn,
   };
 }

@@ -14,6 +14,7 @@ import type { Graph, Node } from '../../ir/graph.ts';
 import { type Cone, coneOf, skeletonOf } from './cone.ts';
 import { type Flow, flowOf } from './flow.ts';
 import { isBijectiveView, isCast, isTable, isTileOperand, roleOf } from './roles.ts';
+import { domainOf, sameDomain } from './row-domain.ts';
 
 /** Storage buffers that every WebGPU device can bind (`maxStorageBuffersPerShaderStage`); one is the output. */
 export const maxBindings = 8;
@@ -72,19 +73,33 @@ function grow(seed: Node, flow: Flow, stored: ReadonlySet<Node>, claimed: Readon
   for (let end = flow.postDominator(seed); end !== undefined; end = flow.postDominator(end)) {
     const root = end;
     if (claimed.has(root) || stored.has(root) || roleOf(root) === 'anchor' || failures >= patience) break;
+    // Readers do views that repeat or drop elements; to store what they show would be waste.
+    if (roleOf(root) === 'view' && !isBijectiveView(root)) continue;
     // Reductions that only this group needs may come in; what other heavy nodes give is stored, here or further up.
     const joins = (node: Node) => roleOf(node) === 'reduction' && !claimed.has(node) && flow.postDominates(root, node);
-    const fitting = [joins, () => false]
-      .map((mayJoin) => groupEndingAt(root, seed, mayJoin, flow, stored))
-      .find((cone) => {
-        // A read of something that depends on the seed would be a cycle between kernels.
-        if (!cone.nodes.has(seed) || cone.reads.some((read) => flow.dependsOn(read.node, seed))) return false;
-        return skeletonOf(cone) === family && ![...cone.nodes].some((node) => claimed.has(node));
-      });
-    if (fitting) best = fitting;
-    failures = fitting ? 0 : failures + 1;
+    const fits = (cone: Cone) => {
+      // A read of something that depends on the seed would be a cycle between kernels.
+      if (!cone.nodes.has(seed) || cone.reads.some((read) => flow.dependsOn(read.node, seed))) return false;
+      return skeletonOf(cone) === family && ![...cone.nodes].some((node) => claimed.has(node));
+    };
+    const largest = groupEndingAt(root, seed, joins, flow, stored);
+    if (isBlocked(largest, seed, flow)) break;
+    const group = fits(largest) ? largest : groupEndingAt(root, seed, () => false, flow, stored);
+    const grew = group === largest || fits(group);
+    if (grew) best = group;
+    failures = grew ? 0 : failures + 1;
   }
   return best;
+}
+
+/** Something behind the seed can never be in its kernel, so no bigger group will do. */
+function isBlocked(cone: Cone, seed: Node, flow: Flow): boolean {
+  for (const node of cone.nodes) {
+    if (node === seed || !isHeavy(node) || !flow.dependsOn(node, seed)) continue;
+    if (roleOf(seed) !== 'reduction' || roleOf(node) !== 'reduction') return true;
+    if (!sameDomain(domainOf(seed), domainOf(node))) return true;
+  }
+  return false;
 }
 
 /** The cone of `root` as far as it comes from `seed`; whatever else needs a heavy node that may not join is a read. */

@@ -3,7 +3,7 @@
  */
 import { type Node, onlyOutput, type Value } from '../../ir/graph.ts';
 import { productOfDims, sameDim } from '../../ir/symbolic.ts';
-import { definitionOf, hasTrait, isScalarConstant } from '../pass.ts';
+import { definitionOf, isScalarConstant } from '../pass.ts';
 
 /** Kernel families that a fused node may have. */
 export type KernelSkeleton = 'map' | 'row' | 'contraction' | 'attention';
@@ -18,7 +18,18 @@ export type KernelSkeleton = 'map' | 'row' | 'contraction' | 'attention';
  */
 export type Role = 'stored' | 'inline' | 'view' | 'elementwise' | 'lookup' | 'reduction' | 'anchor' | 'foreign';
 
+/** Nodes are immutable, and fusion asks for roles all the time. */
+const roles = new WeakMap<Node, Role>();
+
 export function roleOf(node: Node): Role {
+  const known = roles.get(node);
+  if (known !== undefined) return known;
+  const role = findRole(node);
+  roles.set(node, role);
+  return role;
+}
+
+function findRole(node: Node): Role {
   const definition = definitionOf(node);
   if (node.outputs.length !== 1) return 'foreign';
   const traits = definition.traits;
@@ -34,11 +45,17 @@ export function roleOf(node: Node): Role {
   return 'foreign';
 }
 
+const bijections = new WeakMap<Node, boolean>();
+
 /** A view that shows every element exactly once: it can be undone by storing elsewhere. */
 export function isBijectiveView(node: Node): boolean {
   const [input] = node.inputs;
-  if (!input || !hasTrait(node, 'view')) return false;
-  return sameDim(productOfDims(input.type.shape), productOfDims(onlyOutput(node).type.shape));
+  if (!input || roleOf(node) !== 'view') return false;
+  const known = bijections.get(node);
+  if (known !== undefined) return known;
+  const isBijective = sameDim(productOfDims(input.type.shape), productOfDims(onlyOutput(node).type.shape));
+  bijections.set(node, isBijective);
+  return isBijective;
 }
 
 /** A cast is the one elementwise op that a contraction can do while it loads an operand. */

@@ -35,7 +35,12 @@ export function domainOf(reduction: Node): RowDomain {
   const [operand] = reduction.inputs;
   if (!operand) return unreachable('a reduction has an operand');
   const rank = operand.type.shape.length;
-  return { shape: operand.type.shape, axes: intsOf(reduction, 'axes').map((axis) => (axis < 0 ? axis + rank : axis)) };
+  const axes = intsOf(reduction, 'axes').map((axis) => (axis < 0 ? axis + rank : axis));
+  return { shape: operand.type.shape, axes: axes.sort((left, right) => left - right) };
+}
+
+export function sameDomain(left: RowDomain, right: RowDomain): boolean {
+  return sameShape(left.shape, right.shape) && left.axes.join() === right.axes.join();
 }
 
 function isOne(dim: Dim): boolean {
@@ -71,8 +76,13 @@ function reshapeGroups(
   return groups;
 }
 
-function throughReshape(index: Index, from: Shape, to: Shape): Index {
-  const groups = reshapeGroups(from, to);
+type Groups = ReturnType<typeof reshapeGroups>;
+const groupsOfReshapes = new WeakMap<Node, { readonly groups: Groups }>();
+
+function throughReshape(node: Node, index: Index, from: Shape, to: Shape): Index {
+  const known = groupsOfReshapes.get(node) ?? { groups: reshapeGroups(from, to) };
+  groupsOfReshapes.set(node, known);
+  const { groups } = known;
   if (!groups) return from.map((_, axis) => blend(index, `flat${axis}`));
   const result: Component[] = from.map(() => origin);
   for (const [inner, outer] of groups) {
@@ -87,7 +97,7 @@ function throughReshape(index: Index, from: Shape, to: Shape): Index {
 
 /** How each view turns an index of its output into one of its input. */
 const views: Readonly<Record<string, (node: Node, index: Index, from: Shape, to: Shape) => Index>> = {
-  reshape: (_node, index, from, to) => throughReshape(index, from, to),
+  reshape: throughReshape,
   transpose(node, index) {
     const permutation = intsOf(node, 'permutation');
     return permutation.map((_, axis) => index[permutation.indexOf(axis)] ?? origin);
@@ -135,8 +145,7 @@ function outputIndex(shape: Shape, domain: RowDomain): Index | undefined {
 export function rowDomain(root: Value, cone: ReadonlySet<Node>): RowDomain | undefined {
   const [first, ...others] = [...cone].filter((node) => hasTrait(node, 'reduction')).map(domainOf);
   if (!first) return undefined;
-  const fits = (domain: RowDomain) => sameShape(domain.shape, first.shape) && domain.axes.join() === first.axes.join();
-  if (!others.every(fits)) return undefined;
+  if (!others.every((other) => sameDomain(first, other))) return undefined;
   const start = outputIndex(root.type.shape, first);
   if (!start) return undefined;
 
