@@ -94,7 +94,7 @@ export function printJavaScript(artifact: Artifact, module: ModuleDescription, r
         ...module.entries.map((entry) => ({
           name: entry.method,
           parameters: [{ name: 'inputs' }, { name: 'options' }],
-          statements: [`return this.#model.run(${stringLiteral(entry.name)}, inputs, options);`],
+          statements: [`return this.#model.call(${stringLiteral(entry.name)}, inputs, options);`],
           ...(entry.doc.length === 0 ? {} : { docs: [entry.doc.join('\n')] }),
         })),
         { name: 'stats', statements: ['return this.#model.stats();'] },
