@@ -1,0 +1,31 @@
+/**
+ * `sorac/runtime`: runs artifacts and reads checkpoints. Imports nothing of the compiler.
+ */
+export type { Artifact } from './artifact.ts';
+export { type ElementArray, type FileType, fileTypeBytes, isFileType } from './convert.ts';
+export type { CpuExecutor, CpuModule, HostTensor } from './cpu.ts';
+export {
+  type AdapterChoice,
+  type DeviceInfo,
+  type DeviceKind,
+  type DeviceLike,
+  type DeviceOptions,
+  describeDevice,
+  type GpuLike,
+  type OpenDevice,
+  openDevice,
+} from './device.ts';
+export { SoraError } from './error.ts';
+export { bfloatToSingle, halfToSingle, singleToBfloat, singleToHalf } from './half.ts';
+export type { InputData, Inputs, InputTensor } from './inputs.ts';
+export { type CallOptions, createModel, type LoadOptions, type Model, type ModelStats, type Results } from './model.ts';
+export {
+  encodeSafetensors,
+  openSafetensors,
+  type SafetensorsFile,
+  type TensorInfo,
+  type TensorToWrite,
+} from './safetensors.ts';
+export type { BlobLike, SourceInput } from './source.ts';
+export { findSwiftShader, swiftShaderFolder, swiftShaderVersion, unpackSwiftShader } from './swiftshader.ts';
+export type { WeightsInput } from './weights.ts';

@@ -1,0 +1,347 @@
+/**
+ * A loaded model: `createModel` opens a device, makes the pipelines, brings the weights and gives an object whose entries can be
+ * called. Generated modules and `sorac run` share it.
+ */
+import type { Artifact, EntrySpec, ProfileName } from './artifact.ts';
+import { type BufferPool, guard, makeBufferPool, usage } from './buffers.ts';
+import { elementBytes } from './convert.ts';
+import type { CpuModule, HostTensor } from './cpu.ts';
+import { type DeviceInfo, type DeviceOptions, openDevice } from './device.ts';
+import { messageOf, SoraError } from './error.ts';
+import { type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
+import { createPipelines, hasImmediates, kernelsOf, type Pipelines, warmUp } from './pipelines.ts';
+import { makeSession, type Session } from './session.ts';
+import { evaluateSize } from './size.ts';
+import {
+  type Checkpoint,
+  checkCheckpoint,
+  fillWeight,
+  hostWeight,
+  openCheckpoint,
+  type WeightsInput,
+  weightElements,
+} from './weights.ts';
+
+export interface LoadOptions extends DeviceOptions {
+  /** A safetensors file (or several) with the model's weights. Needed unless the model has none. */
+  readonly weights?: WeightsInput;
+  /** Stops loading. */
+  readonly signal?: AbortSignal;
+  /** Compile kernels in the driver while the weights are read, not in the first call. Default: true. */
+  readonly warmup?: boolean;
+  /** Told after each weight: bytes on the device so far, and of all. */
+  readonly onProgress?: (loaded: number, total: number) => void;
+}
+
+export interface CallOptions {
+  /** Stops waiting for the result; what is on the device runs to its end unseen. */
+  readonly signal?: AbortSignal;
+}
+
+/** A result. f16 comes as f32, bool as 0 and 1. */
+export type Results = Readonly<Record<string, HostTensor>>;
+
+export interface ModelStats {
+  /** Compute pipelines made since loading; calls make none. */
+  readonly pipelines: number;
+  /** Device buffers alive, and their bytes. */
+  readonly buffers: number;
+  readonly bytes: number;
+  /** Calls begun. */
+  readonly calls: number;
+}
+
+export interface Model {
+  readonly device: DeviceInfo;
+  /** Settles when the device is lost by itself; never after `close`. */
+  readonly lost: Promise<SoraError>;
+  call(entry: string, inputs: Inputs, options?: CallOptions): Promise<Results>;
+  stats(): ModelStats;
+  /** Frees what the model holds; waits for nothing. Calls under way reject with SORA6002. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What the two kinds of device do differently. */
+interface Executor {
+  run(entry: EntrySpec, inputs: BoundInputs): Promise<ReadonlyMap<string, HostTensor>>;
+  stats(): Omit<ModelStats, 'calls'>;
+  close(): void;
+}
+
+/** Errors that end everything: loss of the device, or the user's `close`. */
+interface Ending {
+  readonly lost: Promise<SoraError>;
+  error: SoraError | undefined;
+  readonly ended: Promise<never>;
+  end(error: SoraError): void;
+}
+
+export async function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
+  options.signal?.throwIfAborted();
+  if (options.weights === undefined && artifact.weights.length > 0) {
+    throw new SoraError('SORA7101', `\`${artifact.name}\` needs \`weights\`: a path, an address, a Blob or bytes`);
+  }
+  const opened = await openDevice(options);
+  let checkpoint: Checkpoint | undefined;
+  try {
+    if (options.weights !== undefined) checkpoint = await openCheckpoint(options.weights, options.signal);
+    if (opened.kind === 'cpu') {
+      const executor = await cpuExecutor(artifact, opened.module, checkpoint);
+      return makeModel(artifact, opened.info, executor, makeEnding(undefined));
+    }
+    const ending = makeEnding(opened.device.lost);
+    const loading = deviceExecutor(
+      artifact,
+      opened.device,
+      opened.info.profile ?? 'gpu',
+      checkpoint,
+      options,
+      opened.close,
+    );
+    // A device lost meanwhile must not leave loading hanging.
+    const executor = await Promise.race([loading, ending.ended]);
+    await checkpoint?.close();
+    return makeModel(artifact, opened.info, executor, ending);
+  } catch (error) {
+    await checkpoint?.close();
+    opened.close();
+    options.signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+function makeEnding(deviceLost: Promise<GPUDeviceLostInfo> | undefined): Ending {
+  let tellLost: (error: SoraError) => void = () => {};
+  let reject: (error: SoraError) => void = () => {};
+  const lost = new Promise<SoraError>((resolve) => {
+    tellLost = resolve;
+  });
+  const ended = new Promise<never>((_, fail) => {
+    reject = fail;
+  });
+  ended.catch(() => undefined);
+  const ending: Ending = {
+    lost,
+    ended,
+    error: undefined,
+    end(error) {
+      ending.error ??= error;
+      reject(ending.error);
+    },
+  };
+  deviceLost?.then((info) => {
+    if (ending.error) return;
+    const why = info.message || info.reason;
+    const error = new SoraError('SORA6101', `the device was lost: ${why}`, { help: 'load the model again' });
+    ending.end(error);
+    tellLost(error);
+  });
+  return ending;
+}
+
+function makeModel(artifact: Artifact, device: DeviceInfo, executor: Executor, ending: Ending): Model {
+  const entries = new Map(artifact.entries.map((entry) => [entry.name, entry] as const));
+  let calls = 0;
+  const close = async (): Promise<void> => {
+    if (ending.error?.code === 'SORA6002') return;
+    const wasLost = ending.error !== undefined;
+    ending.error = new SoraError('SORA6002', `\`${artifact.name}\` was used after \`close\``);
+    if (!wasLost) ending.end(ending.error);
+    executor.close();
+  };
+  return {
+    device,
+    lost: ending.lost,
+    async call(name, inputs, options = {}) {
+      if (ending.error) throw ending.error;
+      const { signal } = options;
+      signal?.throwIfAborted();
+      const entry = entries.get(name);
+      if (!entry) {
+        const known = [...entries.keys()].map((key) => `\`${key}\``).join(', ');
+        throw new SoraError('SORA6011', `\`${artifact.name}\` has no entry \`${name}\`, it has ${known}`);
+      }
+      const bound = bindInputs(artifact, entry, inputs);
+      calls++;
+      const running = executor.run(entry, bound).catch((error: unknown) => {
+        throw ending.error ?? error;
+      });
+      const results = await firstOf(running, ending.ended, signal);
+      return Object.fromEntries(entry.results.map((spec) => [spec.name, results.get(spec.name) as HostTensor]));
+    },
+    stats: () => ({ ...executor.stats(), calls }),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** The result, or the end of the model, or the caller's abort, whichever is first. */
+function firstOf<Value>(
+  running: Promise<Value>,
+  ended: Promise<never>,
+  signal: AbortSignal | undefined,
+): Promise<Value> {
+  if (!signal) return Promise.race([running, ended]);
+  return new Promise<Value>((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    Promise.race([running, ended])
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener('abort', abort));
+  });
+}
+
+async function cpuExecutor(
+  artifact: Artifact,
+  module: CpuModule,
+  checkpoint: Checkpoint | undefined,
+): Promise<Executor> {
+  if (checkpoint) checkCheckpoint(checkpoint, artifact.weights);
+  const executor = await module.createExecutor(artifact.program, (path) => {
+    if (!checkpoint) throw new SoraError('SORA7101', `\`${artifact.name}\` needs \`weights\``);
+    return hostWeight(checkpoint, path, artifact.weights);
+  });
+  return {
+    run(entry, { dims, data, shapes }) {
+      const inputs = entry.inputs.map((spec, at): readonly [string, HostTensor] => {
+        const shape = shapes[at] ?? [];
+        return [spec.name, { dtype: spec.dtype, shape, data: hostInput(spec.dtype, data[at], shape, spec.initial) }];
+      });
+      return executor.run(entry.name, dims, new Map(inputs));
+    },
+    stats: () => ({ pipelines: 0, buffers: 0, bytes: 0 }),
+    close() {
+      void checkpoint?.close();
+    },
+  };
+}
+
+function hostInput(
+  dtype: HostTensor['dtype'],
+  data: InputData | undefined,
+  shape: readonly number[],
+  initial = 0,
+): HostTensor['data'] {
+  if (data !== undefined) return data instanceof Uint8Array ? Uint32Array.from(data) : data;
+  const elements = shape.reduce((product, dim) => product * dim, 1);
+  if (dtype === 'i32') return new Int32Array(elements).fill(initial);
+  return (dtype === 'f32' || dtype === 'f16' ? new Float32Array(elements) : new Uint32Array(elements)).fill(initial);
+}
+
+async function deviceExecutor(
+  artifact: Artifact,
+  device: GPUDevice,
+  profile: ProfileName,
+  checkpoint: Checkpoint | undefined,
+  options: LoadOptions,
+  closeDevice: () => void,
+): Promise<Executor> {
+  const plans = artifact.entries.map((entry) => entry.plans[profile]);
+  const used = new Set(
+    plans.flatMap((plan) => plan.buffers.flatMap((spec) => (spec.kind === 'weight' ? [spec.weight] : []))),
+  );
+  if (checkpoint) checkCheckpoint(checkpoint, artifact.weights);
+  const pool = makeBufferPool(device);
+  try {
+    const immediates = await hasImmediates(device);
+    const pipelines = await createPipelines(device, artifact.kernels, kernelsOf(plans), immediates);
+    const warm =
+      options.warmup === false
+        ? undefined
+        : guard(device, 'SORA6102', 'warm-up', () => warmUp(device, pool, pipelines, leastParams(artifact, profile)));
+    warm?.value.catch(() => undefined);
+    const weights = await loadWeights(artifact, device, pool, checkpoint, used, options);
+    await warm?.checked;
+    await warm?.value;
+    options.signal?.throwIfAborted();
+    const parts = { device, pool, pipelines, artifact, profile, weights };
+    const sessions = new Map(artifact.entries.map((entry) => [entry, makeSession(parts, entry)] as const));
+    return executorOf(device, pool, pipelines, sessions, closeDevice);
+  } catch (error) {
+    pool.destroyAll();
+    throw error;
+  }
+}
+
+function executorOf(
+  device: GPUDevice,
+  pool: BufferPool,
+  pipelines: Pipelines,
+  sessions: ReadonlyMap<EntrySpec, Session>,
+  closeDevice: () => void,
+): Executor {
+  return {
+    async run(entry, inputs) {
+      const session = sessions.get(entry);
+      if (!session) throw new SoraError('SORA6011', `no session for \`${entry.name}\``);
+      const { value, checked } = guard(device, 'SORA6102', `\`${entry.name}\``, () => session.submit(inputs));
+      const reading = value.read();
+      reading.catch(() => undefined);
+      try {
+        await checked;
+        return await reading;
+      } catch (error) {
+        session.reset();
+        throw error instanceof SoraError
+          ? error
+          : new SoraError('SORA6102', `\`${entry.name}\` failed: ${messageOf(error)}`, { cause: error });
+      }
+    },
+    stats: () => ({ pipelines: pipelines.count, buffers: pool.buffers, bytes: pool.bytes }),
+    close() {
+      pool.destroyAll();
+      closeDevice();
+    },
+  };
+}
+
+/** For each kernel the dims of its first step, with every runtime dim at its least. */
+function leastParams(artifact: Artifact, profile: ProfileName): ReadonlyMap<string, readonly number[]> {
+  const dims = new Map(Object.entries(artifact.dims).map(([name, dim]) => [name, dim.minimum] as const));
+  const params = new Map<string, readonly number[]>();
+  for (const entry of artifact.entries) {
+    for (const step of entry.plans[profile].steps) {
+      if (!params.has(step.kernel))
+        params.set(
+          step.kernel,
+          step.params.map((param) => evaluateSize(param, dims)),
+        );
+    }
+  }
+  return params;
+}
+
+async function loadWeights(
+  artifact: Artifact,
+  device: GPUDevice,
+  pool: BufferPool,
+  checkpoint: Checkpoint | undefined,
+  used: ReadonlySet<number>,
+  options: LoadOptions,
+): Promise<ReadonlyMap<number, GPUBuffer>> {
+  const buffers = new Map<number, GPUBuffer>();
+  const specs = [...used]
+    .sort((a, b) => a - b)
+    .flatMap((index) => {
+      const spec = artifact.weights[index];
+      return spec ? [{ index, spec, bytes: Math.ceil((weightElements(spec) * elementBytes(spec.dtype)) / 4) * 4 }] : [];
+    });
+  const total = specs.reduce((sum, { bytes }) => sum + bytes, 0);
+  let loaded = 0;
+  for (const { index, spec, bytes } of specs) {
+    options.signal?.throwIfAborted();
+    if (!checkpoint) throw new SoraError('SORA7101', `\`${artifact.name}\` needs \`weights\``);
+    const what = `weight ${spec.sources.map((source) => `\`${source.path}\``).join(' + ')}`;
+    const { value: buffer, checked } = guard(device, 'SORA6005', what, () =>
+      pool.create(what, bytes, usage.storage | usage.copyTarget, true),
+    );
+    await checked;
+    await fillWeight(checkpoint, spec, buffer.getMappedRange());
+    buffer.unmap();
+    buffers.set(index, buffer);
+    loaded += bytes;
+    options.onProgress?.(loaded, total);
+  }
+  return buffers;
+}

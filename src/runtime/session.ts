@@ -1,0 +1,304 @@
+/**
+ * Runs one entry's plan: its buffers, bind groups and commands.
+ *
+ * A call writes the inputs, encodes all steps in one pass, copies the results into its own staging buffer and submits, all
+ * without awaiting. The queue runs calls in that order, so overlapping calls may share every other buffer and still give what
+ * serial calls give.
+ */
+import type { Artifact, BufferSpec, EntryPlan, EntrySpec, ProfileName, Step } from './artifact.ts';
+import { type BufferPool, usage } from './buffers.ts';
+import { elementBytes, newElements } from './convert.ts';
+import type { HostTensor } from './cpu.ts';
+import { SoraError } from './error.ts';
+import { halfValues, singleToHalf } from './half.ts';
+import { type BoundInputs, deviceInput } from './inputs.ts';
+import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
+import { type Dims, evaluateSize } from './size.ts';
+
+export interface SessionParts {
+  readonly device: GPUDevice;
+  readonly pool: BufferPool;
+  readonly pipelines: Pipelines;
+  readonly artifact: Artifact;
+  readonly profile: ProfileName;
+  /** By index into `artifact.weights`; only those that the profile's plans use. */
+  readonly weights: ReadonlyMap<number, GPUBuffer>;
+}
+
+/** Results of a submitted call, still on the device. */
+export interface Submitted {
+  /** Waits, copies to the host and gives the staging buffer back. */
+  read(): Promise<ReadonlyMap<string, HostTensor>>;
+}
+
+export interface Session {
+  submit(inputs: BoundInputs): Submitted;
+  /** Forgets all buffers after a failed call: one of them may be what failed. */
+  reset(): void;
+}
+
+/** A plan with the dims of a call put in. Kept for the next call with equal dims. */
+interface ShapedPlan {
+  readonly key: string;
+  readonly bytes: readonly number[];
+  readonly steps: readonly ShapedStep[];
+  readonly results: readonly ShapedResult[];
+  readonly stagingBytes: number;
+}
+
+interface ShapedStep {
+  readonly step: Step;
+  readonly params: Uint32Array;
+  readonly grid: readonly [number, number];
+  /** Place of its dims in the uniform buffer. */
+  readonly uniformOffset: number;
+}
+
+interface ShapedResult {
+  readonly name: string;
+  readonly dtype: HostTensor['dtype'];
+  readonly shape: readonly number[];
+  readonly elements: number;
+  readonly buffer: number;
+  readonly bytes: number;
+  readonly stagingOffset: number;
+}
+
+/** Shaped plans kept; a program that goes through all lengths of a sentence needs some hundred. */
+const MAXIMUM_SHAPED = 256;
+const MAXIMUM_IDLE_STAGING = 4;
+/** WebGPU's limit of workgroups in one dimension. */
+const MAXIMUM_GRID = 65535;
+
+interface Slot {
+  buffer: GPUBuffer;
+  capacity: number;
+}
+
+export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
+  const { device, pool, pipelines } = parts;
+  const greatestDims = new Map(Object.entries(parts.artifact.dims).map(([name, dim]) => [name, dim.maximum] as const));
+  const plan = entry.plans[parts.profile];
+  const slots: (Slot | undefined)[] = plan.buffers.map(() => undefined);
+  const groups = new Map<Step, GPUBindGroup>();
+  const shapedPlans = new Map<string, ShapedPlan>();
+  const idleStaging: GPUBuffer[] = [];
+  let uniform: { readonly buffer: GPUBuffer; readonly group: GPUBindGroup; key: string | undefined } | undefined;
+
+  /** Makes room in every buffer of the plan. Bind groups of buffers that moved are made anew. */
+  const makeRoom = (shaped: ShapedPlan): void => {
+    plan.buffers.forEach((spec, at) => {
+      const bytes = shaped.bytes[at] ?? 0;
+      const slot = slots[at];
+      if (slot && slot.capacity >= bytes) return;
+      groups.clear();
+      slots[at] = slot ? growSlot(slot, spec, bytes) : makeSlot(spec, bytes);
+    });
+  };
+  const makeSlot = (spec: BufferSpec, bytes: number): Slot => {
+    if (spec.kind === 'weight') {
+      const buffer = parts.weights.get(spec.weight);
+      if (!buffer)
+        throw new SoraError('SORA6006', `plan of \`${entry.name}\` uses weight ${spec.weight}, which is not loaded`);
+      return { buffer, capacity: Number.POSITIVE_INFINITY };
+    }
+    const what = spec.kind === 'input' || spec.kind === 'result' ? `${spec.kind} \`${spec.name}\`` : spec.kind;
+    const bits = usage.storage | usage.copySource | usage.copyTarget;
+    const buffer = pool.create(`${what} of \`${entry.name}\``, bytes, bits);
+    if (spec.kind === 'constant') device.queue.writeBuffer(buffer, 0, constantWords(spec));
+    return { buffer, capacity: spec.kind === 'constant' ? Number.POSITIVE_INFINITY : buffer.size };
+  };
+  /** Half as much again where the dims and the device allow it, so that slowly growing lengths seldom move buffers. */
+  const growSlot = (slot: Slot, spec: BufferSpec, bytes: number): Slot => {
+    const most = Math.min(device.limits.maxStorageBufferBindingSize, bufferBytes(entry, spec, greatestDims));
+    const wanted = Math.max(bytes, Math.min(most, slot.capacity * 1.5));
+    const grown = makeSlot(spec, wanted);
+    // Calls already submitted keep the old buffer alive until they are done.
+    pool.destroy(slot.buffer);
+    return grown;
+  };
+  const slotBuffer = (at: number): GPUBuffer => {
+    const slot = slots[at];
+    if (!slot) throw new SoraError('SORA6006', `plan of \`${entry.name}\` uses buffer ${at}, which does not exist`);
+    return slot.buffer;
+  };
+  const bindGroup = (step: Step): GPUBindGroup => {
+    const known = groups.get(step);
+    if (known) return known;
+    const group = device.createBindGroup({
+      label: step.kernel,
+      layout: pipelines.get(step.kernel).layout,
+      entries: step.buffers.map((at, binding) => ({ binding, resource: { buffer: slotBuffer(at) } })),
+    });
+    groups.set(step, group);
+    return group;
+  };
+  const shape = (dims: Dims): ShapedPlan => {
+    const key = [...dims]
+      .map(([name, value]) => `${name}=${value}`)
+      .sort()
+      .join(' ');
+    const known = shapedPlans.get(key);
+    if (known) return known;
+    const shaped = shapePlan(entry, plan, dims, key);
+    const [oldest] = shapedPlans.keys();
+    if (shapedPlans.size >= MAXIMUM_SHAPED && oldest !== undefined) shapedPlans.delete(oldest);
+    shapedPlans.set(key, shaped);
+    return shaped;
+  };
+  /** One buffer serves all calls: the queue keeps writes and submits in order. */
+  const writeUniforms = (shaped: ShapedPlan): GPUBindGroup | undefined => {
+    if (pipelines.immediates) return undefined;
+    if (!uniform) {
+      const bytes = Math.max(1, plan.steps.length) * UNIFORM_STRIDE;
+      const buffer = pool.create(`dims of \`${entry.name}\``, bytes, usage.uniform | usage.copyTarget);
+      const resource = { buffer, size: 64 };
+      const group = device.createBindGroup({ layout: pipelines.uniformLayout, entries: [{ binding: 0, resource }] });
+      uniform = { buffer, group, key: undefined };
+    }
+    if (uniform.key !== shaped.key) {
+      const words = new Uint32Array((plan.steps.length * UNIFORM_STRIDE) / 4);
+      for (const { params, uniformOffset } of shaped.steps) words.set(params, uniformOffset / 4);
+      device.queue.writeBuffer(uniform.buffer, 0, words);
+      uniform.key = shaped.key;
+    }
+    return uniform.group;
+  };
+  const encodeSteps = (pass: GPUComputePassEncoder, shaped: ShapedPlan): void => {
+    const dimsGroup = writeUniforms(shaped);
+    for (const { step, params, grid, uniformOffset } of shaped.steps) {
+      pass.setPipeline(pipelines.get(step.kernel).pipeline);
+      pass.setBindGroup(0, bindGroup(step));
+      if (params.length > 0 && dimsGroup) pass.setBindGroup(1, dimsGroup, [uniformOffset]);
+      else if (params.length > 0) (pass as unknown as ImmediatePass).setImmediates(0, params);
+      pass.dispatchWorkgroups(...grid);
+    }
+  };
+  const takeStaging = (bytes: number): GPUBuffer => {
+    const at = idleStaging.findIndex((buffer) => buffer.size >= bytes && buffer.size <= 4 * bytes + 4096);
+    const [idle] = at < 0 ? [] : idleStaging.splice(at, 1);
+    return idle ?? pool.create(`readback of \`${entry.name}\``, bytes, usage.mapRead | usage.copyTarget);
+  };
+  const giveBack = (staging: GPUBuffer): void => {
+    if (idleStaging.length < MAXIMUM_IDLE_STAGING) idleStaging.push(staging);
+    else pool.destroy(staging);
+  };
+
+  return {
+    reset() {
+      groups.clear();
+      slots.forEach((slot, at) => {
+        if (slot && plan.buffers[at]?.kind !== 'weight') pool.destroy(slot.buffer);
+        slots[at] = undefined;
+      });
+    },
+    submit(inputs) {
+      const shaped = shape(inputs.dims);
+      makeRoom(shaped);
+      plan.buffers.forEach((spec, at) => {
+        if (spec.kind !== 'input') return;
+        const index = entry.inputs.findIndex((input) => input.name === spec.name);
+        const input = entry.inputs[index];
+        if (!input) throw new SoraError('SORA6006', `plan of \`${entry.name}\` has an unknown input \`${spec.name}\``);
+        const elements = (inputs.shapes[index] ?? []).reduce((product, dim) => product * dim, 1);
+        const data = deviceInput(input, inputs.data[index], elements);
+        // Written in words; an odd number of f16 has two bytes more.
+        const bytes = Math.ceil(data.byteLength / 4) * 4;
+        const words = bytes === data.byteLength ? data : new Uint8Array(data.buffer, data.byteOffset, bytes);
+        if (bytes > 0) device.queue.writeBuffer(slotBuffer(at), 0, words);
+      });
+      const staging = takeStaging(shaped.stagingBytes);
+      const encoder = device.createCommandEncoder({ label: entry.name });
+      const pass = encoder.beginComputePass({ label: entry.name });
+      encodeSteps(pass, shaped);
+      pass.end();
+      for (const { buffer, bytes, stagingOffset } of shaped.results) {
+        if (bytes > 0) encoder.copyBufferToBuffer(slotBuffer(buffer), 0, staging, stagingOffset, bytes);
+      }
+      device.queue.submit([encoder.finish()]);
+      return {
+        async read() {
+          try {
+            await staging.mapAsync(1);
+          } catch (error) {
+            pool.destroy(staging);
+            throw error;
+          }
+          const mapped = staging.getMappedRange();
+          const results = new Map(shaped.results.map((result) => [result.name, readResult(result, mapped)] as const));
+          staging.unmap();
+          giveBack(staging);
+          return results;
+        },
+      };
+    },
+  };
+}
+
+function shapePlan(entry: EntrySpec, plan: EntryPlan, dims: Dims, key: string): ShapedPlan {
+  const bytes = plan.buffers.map((spec) => bufferBytes(entry, spec, dims));
+  const steps = plan.steps.flatMap((step, at): ShapedStep[] => {
+    if (step.when) {
+      const value = evaluateSize(step.when.value, dims);
+      if (value < step.when.minimum || value > step.when.maximum) return [];
+    }
+    const groups = evaluateSize(step.groups, dims);
+    if (groups === 0) return [];
+    const params = Uint32Array.from(step.params, (param) => evaluateSize(param, dims));
+    return [{ step, params, grid: foldGrid(groups), uniformOffset: at * UNIFORM_STRIDE }];
+  });
+  let stagingBytes = 0;
+  const results = entry.results.map(({ name, dtype, shape }): ShapedResult => {
+    const buffer = plan.buffers.findIndex((spec) => spec.kind === 'result' && spec.name === name);
+    if (buffer < 0)
+      throw new SoraError('SORA6006', `plan of \`${entry.name}\` has no buffer for the result \`${name}\``);
+    const concrete = shape.map((size) => evaluateSize(size, dims));
+    const elements = product(concrete);
+    const size = Math.ceil((elements * elementBytes(dtype)) / 4) * 4;
+    const result = { name, dtype, shape: concrete, elements, buffer, bytes: size, stagingOffset: stagingBytes };
+    stagingBytes += Math.ceil(size / 16) * 16;
+    return result;
+  });
+  return { key, bytes, steps, results, stagingBytes };
+}
+
+function product(shape: readonly number[]): number {
+  return shape.reduce((value, dim) => value * dim, 1);
+}
+
+/** Least size of a buffer; weights are made by the loader. */
+function bufferBytes(entry: EntrySpec, spec: BufferSpec, dims: Dims): number {
+  switch (spec.kind) {
+    case 'input': {
+      const input = entry.inputs.find(({ name }) => name === spec.name);
+      return input ? product(input.shape.map((size) => evaluateSize(size, dims))) * elementBytes(input.dtype) : 0;
+    }
+    case 'constant':
+      return spec.values.length * elementBytes(spec.dtype);
+    case 'weight':
+      return 0;
+    default:
+      return evaluateSize(spec.bytes, dims);
+  }
+}
+
+function constantWords(spec: Extract<BufferSpec, { kind: 'constant' }>): ArrayBuffer {
+  const elements = newElements(spec.dtype, spec.values.length);
+  elements.set(spec.dtype === 'f16' ? spec.values.map(singleToHalf) : spec.values);
+  return elements.buffer;
+}
+
+/** Workgroups in one line, folded into rows as even as possible. Kernels skip what is past the end. */
+export function foldGrid(groups: number): readonly [number, number] {
+  if (groups <= MAXIMUM_GRID) return [groups, 1];
+  const rows = Math.ceil(groups / MAXIMUM_GRID);
+  return [Math.ceil(groups / rows), rows];
+}
+
+function readResult(result: ShapedResult, bytes: ArrayBuffer): HostTensor {
+  const { dtype, shape, elements, stagingOffset } = result;
+  const part = bytes.slice(stagingOffset, stagingOffset + result.bytes);
+  if (dtype !== 'f16') return { dtype, shape, data: newElements(dtype, elements, part) as HostTensor['data'] };
+  const halves = newElements('f16', elements, part);
+  return { dtype, shape, data: Float32Array.from(halves, (half) => halfValues()[half] ?? 0) };
+}

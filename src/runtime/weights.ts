@@ -1,0 +1,165 @@
+/**
+ * Weights: checks a checkpoint against what the model declares, then brings one tensor after the other to the device in the
+ * element type and layout that its kernel reads. Peak host memory is about one tensor.
+ */
+import type { WeightSpec } from './artifact.ts';
+import { convertElements, newElements, type Placement } from './convert.ts';
+import type { HostTensor } from './cpu.ts';
+import { SoraError } from './error.ts';
+import { openSafetensors, type SafetensorsFile, type TensorInfo } from './safetensors.ts';
+import type { SourceInput } from './source.ts';
+
+/** One safetensors file or several that share the tensors between them. */
+export type WeightsInput = SourceInput | readonly SourceInput[];
+
+export interface Checkpoint {
+  readonly name: string;
+  /** All tensor names, for suggestions. */
+  readonly names: readonly string[];
+  find(path: string): { readonly file: SafetensorsFile; readonly info: TensorInfo } | undefined;
+  close(): Promise<void>;
+}
+
+export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal): Promise<Checkpoint> {
+  const files: SafetensorsFile[] = [];
+  const close = async (): Promise<void> => {
+    await Promise.all(files.map((file) => file.close()));
+  };
+  try {
+    const tensors = new Map<string, { readonly file: SafetensorsFile; readonly info: TensorInfo }>();
+    for (const one of Array.isArray(input) ? (input as readonly SourceInput[]) : [input as SourceInput]) {
+      const file = await openSafetensors(one, signal);
+      files.push(file);
+      for (const info of file.tensors.values()) {
+        const other = tensors.get(info.name)?.file.name;
+        if (other !== undefined) {
+          throw new SoraError('SORA7004', `tensor \`${info.name}\` stands in \`${other}\` and in \`${file.name}\``);
+        }
+        tensors.set(info.name, { file, info });
+      }
+    }
+    const name = files.map((file) => file.name).join(', ');
+    return { name, names: [...tensors.keys()], find: (path) => tensors.get(path), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** How many names an error lists before it only counts. */
+const LISTED = 8;
+
+/**
+ * Compares names and shapes before anything is loaded, and reports everything that is wrong at once.
+ *
+ * @errors SORA7101 names are missing, SORA7102 shapes differ.
+ */
+export function checkCheckpoint(checkpoint: Checkpoint, specs: readonly WeightSpec[]): void {
+  const sources = new Map(specs.flatMap((spec) => spec.sources.map((source) => [source.path, source] as const)));
+  const missing: string[] = [];
+  const wrong: string[] = [];
+  for (const { path, shape } of sources.values()) {
+    const found = checkpoint.find(path);
+    if (!found) missing.push(path);
+    else if (!sameShape(found.info.shape, shape)) {
+      wrong.push(`\`${path}\`: the model has [${shape.join(', ')}], the file [${found.info.shape.join(', ')}]`);
+    }
+  }
+  const where = `\`${checkpoint.name}\``;
+  if (missing.length > 0) {
+    const unused = checkpoint.names.filter((name) => !sources.has(name));
+    const lines = missing.slice(0, LISTED).map((path) => {
+      const near = nearest(path, unused);
+      return `  \`${path}\`${near === undefined ? '' : `: did you mean \`${near}\`?`}`;
+    });
+    const count = `${missing.length} of ${sources.size} weights`;
+    throw new SoraError('SORA7101', `${count} are not in ${where}\n${withRest(lines, missing.length)}`);
+  }
+  if (wrong.length > 0) {
+    const lines = wrong.slice(0, LISTED).map((line) => `  ${line}`);
+    throw new SoraError(
+      'SORA7102',
+      `${wrong.length} weights of ${where} have another shape\n${withRest(lines, wrong.length)}`,
+    );
+  }
+}
+
+function withRest(lines: readonly string[], count: number): string {
+  return [...lines, ...(count > lines.length ? [`  and ${count - lines.length} more`] : [])].join('\n');
+}
+
+function sameShape(left: readonly number[], right: readonly number[]): boolean {
+  return left.length === right.length && left.every((dim, axis) => dim === right[axis]);
+}
+
+/** The candidate that shares the longest ending (a missing or an extra prefix is the usual mistake), or is a few edits away. */
+function nearest(path: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestScore = 0;
+  for (const candidate of candidates) {
+    let tail = 0;
+    while (tail < Math.min(path.length, candidate.length) && path.at(-1 - tail) === candidate.at(-1 - tail)) tail++;
+    let head = 0;
+    while (head < Math.min(path.length, candidate.length) - tail && path[head] === candidate[head]) head++;
+    const score = (head + tail) / Math.max(path.length, candidate.length);
+    if (score > bestScore) {
+      best = candidate;
+      bestScore = score;
+    }
+  }
+  return bestScore > 0.6 ? best : undefined;
+}
+
+export function weightElements(spec: WeightSpec): number {
+  const product = (dims: readonly number[]): number => dims.reduce((value, dim) => value * dim, 1);
+  if (spec.layout.kind === 'row-major') return product(spec.shape);
+  const [rows = 1, ...rest] = spec.shape;
+  return Math.ceil(rows / spec.layout.width) * spec.layout.width * product(rest);
+}
+
+/**
+ * Writes a weight's elements into `buffer` (zeroed, as long as `weightElements` says): sources one after the other along
+ * axis 0, then in the layout of the spec.
+ */
+export async function fillWeight(checkpoint: Checkpoint, spec: WeightSpec, buffer: ArrayBuffer): Promise<void> {
+  const target = newElements(spec.dtype, weightElements(spec), buffer);
+  const [rows = 1, ...rest] = spec.shape;
+  const columns = rest.reduce((product, dim) => product * dim, 1);
+  let firstRow = 0;
+  for (const { path, shape } of spec.sources) {
+    const found = checkpoint.find(path);
+    if (!found) throw new SoraError('SORA7101', `\`${checkpoint.name}\` has no tensor \`${path}\``);
+    const base = firstRow * columns;
+    const place = spec.layout.kind === 'panels' ? panelPlacement(base, columns, spec.layout.width) : undefined;
+    await found.file.readChunks(found.info, (bytes, first) => {
+      convertElements(found.info, bytes, target, spec.dtype, place ? first : base + first, place);
+    });
+    firstRow += shape.length === 0 ? 1 : (shape[0] ?? 0);
+  }
+  if (firstRow !== rows)
+    throw new SoraError('SORA7102', `the sources of a weight have ${firstRow} rows, expected ${rows}`);
+}
+
+/** Element n*K + k of [N, K] lies at [floor(n / width)][k][n % width]. */
+function panelPlacement(base: number, columns: number, width: number): Placement {
+  return (element) => {
+    const index = base + element;
+    const row = Math.floor(index / columns);
+    const column = index - row * columns;
+    const lane = row % width;
+    return (row - lane) * columns + column * width + lane;
+  };
+}
+
+/** A tensor of the checkpoint for the CPU interpreter. */
+export async function hostWeight(
+  checkpoint: Checkpoint,
+  path: string,
+  specs: readonly WeightSpec[],
+): Promise<HostTensor> {
+  const dtype = specs.find((spec) => spec.sources.some((source) => source.path === path))?.dtype ?? 'f32';
+  const found = checkpoint.find(path);
+  if (!found) throw new SoraError('SORA7101', `\`${checkpoint.name}\` has no tensor \`${path}\``);
+  const host = dtype === 'f16' ? 'f32' : dtype;
+  return { dtype, shape: found.info.shape, data: await found.file.readTensor(path, host) };
+}
