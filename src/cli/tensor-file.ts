@@ -12,7 +12,7 @@ import { writeFileAtomic } from './atomic-file.ts';
 export interface FileTensor {
   readonly dtype: FileType;
   readonly shape: readonly number[];
-  /** The elements in another type; SORA7103 and SORA7104 when they do not fit it. */
+  /** The elements in another type; SORA7203 and SORA7204 when they do not fit it. */
   readonly read: <Type extends ElementType>(dtype: Type) => ElementArray<Type>;
 }
 

@@ -76,7 +76,7 @@ export type Placement = (element: number) => number;
 /**
  * Converts a run of raw elements into `target`. `first` is the index of the run's first element in its tensor.
  *
- * @errors SORA7103 when the file's type does not convert to `dtype`, SORA7104 when a value does not fit.
+ * @errors SORA7203 when the file's type does not convert to `dtype`, SORA7204 when a value does not fit.
  */
 export function convertElements(
   tensor: Named,
@@ -129,7 +129,7 @@ function wholeOf(tensor: Named, source: ReturnType<typeof numbersOf>, dtype: 'i3
     // Compared before narrowing: Number(bigint) rounds only far outside of the range.
     const value = Number(source[i]);
     if (value < least || value > greatest) {
-      throw new SoraError('SORA7104', `tensor \`${tensor.name}\` holds ${source[i]}, which is no ${dtype}`);
+      throw new SoraError('SORA7204', `tensor \`${tensor.name}\` holds ${source[i]}, which is no ${dtype}`);
     }
     whole[i] = value;
   }
@@ -137,7 +137,7 @@ function wholeOf(tensor: Named, source: ReturnType<typeof numbersOf>, dtype: 'i3
 }
 
 function notConvertible(tensor: Named, dtype: ElementType): SoraError {
-  return new SoraError('SORA7103', `tensor \`${tensor.name}\` is ${tensor.dtype}, which does not convert to ${dtype}`);
+  return new SoraError('SORA7203', `tensor \`${tensor.name}\` is ${tensor.dtype}, which does not convert to ${dtype}`);
 }
 
 function numbersOf(type: FileType, bytes: Uint8Array) {

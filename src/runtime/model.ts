@@ -80,7 +80,7 @@ interface Ending {
 export async function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
   options.signal?.throwIfAborted();
   if (options.weights === undefined && artifact.weights.length > 0) {
-    throw new SoraError('SORA7101', `\`${artifact.name}\` needs \`weights\`: a path, an address, a Blob or bytes`);
+    throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\`: a path, an address, a Blob or bytes`);
   }
   const opened = await openDevice(options);
   let checkpoint: Checkpoint | undefined;
@@ -199,7 +199,7 @@ async function cpuExecutor(
 ): Promise<Executor> {
   if (checkpoint) checkCheckpoint(checkpoint, artifact.weights);
   const executor = await module.createExecutor(artifact.program, (path) => {
-    if (!checkpoint) throw new SoraError('SORA7101', `\`${artifact.name}\` needs \`weights\``);
+    if (!checkpoint) throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\``);
     return hostWeight(checkpoint, path, artifact.weights);
   });
   return {
@@ -331,7 +331,7 @@ async function loadWeights(
   let loaded = 0;
   for (const { index, spec, bytes } of specs) {
     options.signal?.throwIfAborted();
-    if (!checkpoint) throw new SoraError('SORA7101', `\`${artifact.name}\` needs \`weights\``);
+    if (!checkpoint) throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\``);
     const what = `weight ${spec.sources.map((source) => `\`${source.path}\``).join(' + ')}`;
     const { value: buffer, checked } = guard(device, 'SORA6005', what, () =>
       pool.create(what, bytes, usage.storage | usage.copyTarget, true),

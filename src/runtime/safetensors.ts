@@ -34,7 +34,7 @@ export interface SafetensorsFile {
   readonly name: string;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: ReadonlyMap<string, string>;
-  /** A whole tensor in another element type; SORA7103 and SORA7104 when the values do not fit it. */
+  /** A whole tensor in another element type; SORA7203 and SORA7204 when the values do not fit it. */
   readTensor<Type extends ElementType>(name: string, dtype: Type): Promise<ElementArray<Type>>;
   /** Calls `write` with runs of raw bytes of a tensor, in order; each run is whole elements, at most 4 MiB. */
   readChunks(info: TensorInfo, write: (bytes: Uint8Array, firstElement: number) => void): Promise<void>;
@@ -77,7 +77,7 @@ function safetensorsFile(source: ByteSource, header: Header, signal: AbortSignal
     readChunks,
     async readTensor(name, dtype) {
       const info = header.tensors.get(name);
-      if (!info) throw new SoraError('SORA7101', `\`${source.name}\` has no tensor \`${name}\``);
+      if (!info) throw new SoraError('SORA7201', `\`${source.name}\` has no tensor \`${name}\``);
       const elements = newElements(dtype, info.elements);
       await readChunks(info, (bytes, first) => convertElements(info, bytes, elements, dtype, first));
       return elements;

@@ -52,7 +52,7 @@ const LISTED = 8;
 /**
  * Compares names and shapes before anything is loaded, and reports everything that is wrong at once.
  *
- * @errors SORA7101 names are missing, SORA7102 shapes differ.
+ * @errors SORA7201 names are missing, SORA7202 shapes differ.
  */
 export function checkCheckpoint(checkpoint: Checkpoint, specs: readonly WeightSpec[]): void {
   const sources = new Map(specs.flatMap((spec) => spec.sources.map((source) => [source.path, source] as const)));
@@ -73,12 +73,12 @@ export function checkCheckpoint(checkpoint: Checkpoint, specs: readonly WeightSp
       return `  \`${path}\`${near === undefined ? '' : `: did you mean \`${near}\`?`}`;
     });
     const count = `${missing.length} of ${sources.size} weights`;
-    throw new SoraError('SORA7101', `${count} are not in ${where}\n${withRest(lines, missing.length)}`);
+    throw new SoraError('SORA7201', `${count} are not in ${where}\n${withRest(lines, missing.length)}`);
   }
   if (wrong.length > 0) {
     const lines = wrong.slice(0, LISTED).map((line) => `  ${line}`);
     throw new SoraError(
-      'SORA7102',
+      'SORA7202',
       `${wrong.length} weights of ${where} have another shape\n${withRest(lines, wrong.length)}`,
     );
   }
@@ -128,7 +128,7 @@ export async function fillWeight(checkpoint: Checkpoint, spec: WeightSpec, buffe
   let firstRow = 0;
   for (const { path, shape } of spec.sources) {
     const found = checkpoint.find(path);
-    if (!found) throw new SoraError('SORA7101', `\`${checkpoint.name}\` has no tensor \`${path}\``);
+    if (!found) throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no tensor \`${path}\``);
     const base = firstRow * columns;
     const place = spec.layout.kind === 'panels' ? panelPlacement(base, columns, spec.layout.width) : undefined;
     await found.file.readChunks(found.info, (bytes, first) => {
@@ -137,7 +137,7 @@ export async function fillWeight(checkpoint: Checkpoint, spec: WeightSpec, buffe
     firstRow += shape.length === 0 ? 1 : (shape[0] ?? 0);
   }
   if (firstRow !== rows)
-    throw new SoraError('SORA7102', `the sources of a weight have ${firstRow} rows, expected ${rows}`);
+    throw new SoraError('SORA7202', `the sources of a weight have ${firstRow} rows, expected ${rows}`);
 }
 
 /** Element n*K + k of [N, K] lies at [floor(n / width)][k][n % width]. */
@@ -159,7 +159,7 @@ export async function hostWeight(
 ): Promise<HostTensor> {
   const dtype = specs.find((spec) => spec.sources.some((source) => source.path === path))?.dtype ?? 'f32';
   const found = checkpoint.find(path);
-  if (!found) throw new SoraError('SORA7101', `\`${checkpoint.name}\` has no tensor \`${path}\``);
+  if (!found) throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no tensor \`${path}\``);
   const host = dtype === 'f16' ? 'f32' : dtype;
   return { dtype, shape: found.info.shape, data: await found.file.readTensor(path, host) };
 }

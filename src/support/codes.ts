@@ -68,15 +68,40 @@ export const codes = {
   SORA5001: error('not supported'),
   SORA5002: error('model beyond a limit'),
 
+  // 6xxx: devices, inputs and calls (src/runtime; its errors are thrown, see src/runtime/error.ts)
+  SORA6001: error('no device'),
+  SORA6002: error('used after close'),
+  SORA6004: error('beyond a limit of the device'),
+  SORA6005: error('the device is out of memory'),
+  SORA6006: error('the device refuses a kernel'),
+  SORA6011: error('wrong inputs'),
+  SORA6012: error('input of the wrong element type'),
+  SORA6013: error('input of the wrong shape'),
+  SORA6014: error('input value out of range'),
+  SORA6101: error('device lost'),
+  SORA6102: error('call failed on the device'),
+
+  // 7001 to 7099: files with tensors (src/runtime)
+  SORA7001: error('file cannot be read'),
+  SORA7002: error('safetensors: impossible header length'),
+  SORA7003: error('safetensors: header is not JSON'),
+  SORA7004: error('safetensors: one name twice'),
+  SORA7005: error('safetensors: impossible tensor'),
+  SORA7006: error('safetensors: offsets do not fit'),
+  SORA7007: error('file ended while it was read'),
+  SORA7008: error('safetensors: header beyond the limit'),
+  SORA7009: error('safetensors: bad metadata'),
+
   // 7101 to 7199: program text and reference interpreter (src/ir)
   SORA7101: error('malformed program text'),
   SORA7102: error('an input does not fit its parameter'),
   SORA7103: error('a tensor has another shape than stated'),
   SORA7104: error('no such entry'),
-  // 7201 to 7299: a checkpoint against a model (src/cli)
+  // 7201 to 7299: a checkpoint against a model (src/cli, src/runtime)
   SORA7201: error('weight missing in the checkpoint'),
   SORA7202: error('weight of the wrong shape'),
   SORA7203: error('weight of a type that cannot be loaded'),
+  SORA7204: error('value that does not fit its type'),
 } as const satisfies Record<string, CodeInfo>;
 
 export type Code = keyof typeof codes;

@@ -77,6 +77,6 @@ describe('matchInputs', () => {
 
   test('floats are no ids', async () => {
     const tensors = await tensorsOf({ name: 'input_ids', shape: [1, 1], data: Float32Array.of(1) });
-    expect(() => matchInputs(entry, tensors)).toThrow(expect.objectContaining({ code: 'SORA7103' }));
+    expect(() => matchInputs(entry, tensors)).toThrow(expect.objectContaining({ code: 'SORA7203' }));
   });
 });

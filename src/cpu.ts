@@ -1,0 +1,47 @@
+/**
+ * `sorac/cpu`: the reference interpreter as a device, for machines without any adapter. The runtime imports it by name
+ * (src/runtime/cpu.ts says what it must give); generated modules stay free of the compiler.
+ */
+
+import { entryNamed, interpretGraph } from './ir/interpret.ts';
+import type { Tensor } from './ir/op.ts';
+import { readProgram } from './ir/read.ts';
+import type { CpuExecutor, HostTensor } from './runtime/cpu.ts';
+
+/** Reads every weight that the program names, once; f16 and bf16 checkpoints come as f32. */
+export async function createExecutor(
+  programText: string,
+  weight: (path: string) => Promise<HostTensor>,
+): Promise<CpuExecutor> {
+  const program = readProgram(programText);
+  const weights = new Map<string, Tensor>();
+  for (const { path, type } of program.weights)
+    weights.set(path, fromHost({ ...(await weight(path)), dtype: type.dtype }));
+  return {
+    async run(entryName, dims, inputs) {
+      const entry = entryNamed(program, entryName);
+      const results = interpretGraph(entry.graph, {
+        inputs: new Map([...inputs].map(([name, tensor]) => [name, fromHost(tensor)] as const)),
+        weight(path) {
+          const tensor = weights.get(path);
+          if (!tensor) throw new RangeError(`the program does not name the weight \`${path}\``);
+          return tensor;
+        },
+        dims,
+        precision: 'f32',
+      });
+      return new Map([...results].map(([name, tensor]) => [name, toHost(tensor)] as const));
+    },
+  };
+}
+
+/** The interpreter keeps a boolean in a byte, the border of the runtime in a u32. */
+function fromHost({ dtype, shape, data }: HostTensor): Tensor {
+  return { dtype, shape, data: dtype === 'bool' ? Uint8Array.from(data) : data };
+}
+
+/** Copied where the result may share memory with a weight or an input. */
+function toHost({ dtype, shape, data }: Tensor): HostTensor {
+  if (data instanceof Uint8Array) return { dtype, shape, data: Uint32Array.from(data) };
+  return { dtype, shape, data: data instanceof Float64Array ? Float32Array.from(data) : data.slice() };
+}
