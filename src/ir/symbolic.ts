@@ -66,15 +66,31 @@ function normalize(terms: Iterable<Term>): Dim {
   return { terms: kept, key };
 }
 
+/** Index arithmetic makes the same few constants over and over: they are made once. */
+const constants = new Map<number, Dim>();
+const maximumKeptConstants = 4096;
+
 export function constantDim(value: number): Dim {
-  return normalize([{ coefficient: checked(value), factors: [] }]);
+  const kept = constants.get(value);
+  if (kept) return kept;
+  const dim: Dim =
+    checked(value) === 0
+      ? { terms: [], key: '0' }
+      : { terms: [{ coefficient: value, factors: [] }], key: String(value) };
+  if (constants.size < maximumKeptConstants) constants.set(value, dim);
+  return dim;
 }
 
 export function symbolDim(name: string): Dim {
-  return normalize([{ coefficient: 1, factors: [name] }]);
+  return { terms: [{ coefficient: 1, factors: [name] }], key: name };
 }
 
 export function addDims(left: Dim, right: Dim): Dim {
+  if (left.terms.length === 0) return right;
+  if (right.terms.length === 0) return left;
+  const a = constantValue(left);
+  const b = constantValue(right);
+  if (a !== undefined && b !== undefined) return constantDim(a + b);
   return normalize([...left.terms, ...right.terms]);
 }
 
@@ -87,6 +103,11 @@ export function subtractDims(left: Dim, right: Dim): Dim {
 }
 
 export function multiplyDims(left: Dim, right: Dim): Dim {
+  const a = constantValue(left);
+  const b = constantValue(right);
+  if (a === 1) return right;
+  if (b === 1) return left;
+  if (a !== undefined && b !== undefined) return constantDim(a * b);
   return normalize(
     left.terms.flatMap((a) =>
       right.terms.map((b) => ({
@@ -138,7 +159,10 @@ export function divideDim(dim: Dim, divisor: Dim): Dim | undefined {
 /** Whether `dim` is provably a multiple of `divisor` for all values the ranges allow. */
 export function isDivisible(dim: Dim, divisor: number, ranges: ReadonlyMap<string, DimRange>): boolean {
   return dim.terms.every((term) => {
-    const known = term.factors.reduce((gcd, name) => gcd * (ranges.get(name)?.multiple ?? 1), Math.abs(term.coefficient));
+    const known = term.factors.reduce(
+      (gcd, name) => gcd * (ranges.get(name)?.multiple ?? 1),
+      Math.abs(term.coefficient),
+    );
     return known % divisor === 0;
   });
 }

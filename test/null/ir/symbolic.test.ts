@@ -49,7 +49,14 @@ const judged: fc.Arbitrary<Judged> = fc.letrec<{ node: Judged }>((tie) => ({
 
 const point = fc
   .tuple(fc.integer({ min: 0, max: 9 }), fc.integer({ min: 0, max: 9 }), fc.integer({ min: 0, max: 9 }))
-  .map(([b, t, s]) => new Map([['B', b], ['T', t], ['S', s]]));
+  .map(
+    ([b, t, s]) =>
+      new Map([
+        ['B', b],
+        ['T', t],
+        ['S', s],
+      ]),
+  );
 
 describe('symbolic dims', () => {
   test('arithmetic agrees with numbers at every point', () => {
@@ -65,7 +72,12 @@ describe('symbolic dims', () => {
   test('equal functions have equal keys: the form is canonical', () => {
     fc.assert(
       fc.property(judged, judged, judged, (a, b, c) => {
-        expect(sameDim(multiplyDims(a.dim, addDims(b.dim, c.dim)), addDims(multiplyDims(b.dim, a.dim), multiplyDims(a.dim, c.dim)))).toBe(true);
+        expect(
+          sameDim(
+            multiplyDims(a.dim, addDims(b.dim, c.dim)),
+            addDims(multiplyDims(b.dim, a.dim), multiplyDims(a.dim, c.dim)),
+          ),
+        ).toBe(true);
         expect(sameDim(subtractDims(a.dim, b.dim), negateDim(subtractDims(b.dim, a.dim)))).toBe(true);
       }),
       { seed: 2, numRuns: 500 },
@@ -119,12 +131,23 @@ describe('symbolic dims', () => {
     expect(constantValue(substituteDim(T, new Map([['T', constantDim(1)]])))).toBe(1);
   });
 
-  test.each(['', '+', 'T T', '2 *', '1.5', '*T', 'T**2', 'a-b c', '-', '99999999999999999999'])('%j is not a dim', (text) => {
-    expect(parseDim(text)).toBeUndefined();
-  });
+  test.each(['', '+', 'T T', '2 *', '1.5', '*T', 'T**2', 'a-b c', '-', '99999999999999999999'])(
+    '%j is not a dim',
+    (text) => {
+      expect(parseDim(text)).toBeUndefined();
+    },
+  );
 
   test('arithmetic that leaves the safe integers throws, it does not round', () => {
     expect(() => multiplyDims(constantDim(2 ** 40), constantDim(2 ** 40))).toThrow(RangeError);
-    expect(() => evaluateDim(multiplyDims(B, T), new Map([['B', 2 ** 30], ['T', 2 ** 30]]))).toThrow(RangeError);
+    expect(() =>
+      evaluateDim(
+        multiplyDims(B, T),
+        new Map([
+          ['B', 2 ** 30],
+          ['T', 2 ** 30],
+        ]),
+      ),
+    ).toThrow(RangeError);
   });
 });
