@@ -2,7 +2,7 @@
  * Graph passes: what runs between lowering and code generation.
  *
  *   optimize   canonicalize, constant-fold, common-subexpression, dead-code, pack   (optimize.ts has the order)
- *   toKernels  decompose, narrow-concat, cleanup, fuse                              (kernels.ts, per device profile)
+ *   toKernels  decompose, narrow-concat, cleanup, align-reductions, fuse            (kernels.ts, per device profile)
  */
 export { type KernelOptions, type KernelStage, toKernels } from './kernels.ts';
 export { type OnPass, type OptimizeOptions, type OptimizeStage, optimizations, optimize } from './optimize.ts';

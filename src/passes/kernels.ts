@@ -5,6 +5,7 @@ import type { Entry, Graph, Program } from '../ir/graph.ts';
 import type { InferContext } from '../ir/op.ts';
 import type { ProfileName } from '../ir/target.ts';
 import type { Diagnostic, Stage } from '../support/diagnostic.ts';
+import { alignReductions } from './align-reductions.ts';
 import { canonicalize } from './canonicalize.ts';
 import { commonSubexpression } from './common-subexpression.ts';
 import { constantFold } from './constant-fold.ts';
@@ -26,7 +27,17 @@ export interface KernelStage extends Stage<Program> {
 
 /** What runs before fusion, in order. */
 export function kernelPasses(profile: ProfileName): readonly Pass[] {
-  return [decompose(profile), narrowConcat, canonicalize, constantFold, commonSubexpression, deadCode];
+  return [
+    decompose(profile),
+    narrowConcat,
+    canonicalize,
+    constantFold,
+    commonSubexpression,
+    alignReductions,
+    canonicalize,
+    commonSubexpression,
+    deadCode,
+  ];
 }
 
 /** A program whose graphs hold only `input`, `weight`, `constant` and `fused` nodes. */

@@ -32,7 +32,7 @@ export function materialize(graph: Graph): ReadonlySet<Node> {
   const anchored = new Set<Node>();
   for (const seed of seedsOf(flow)) {
     if (claimed.has(seed)) continue;
-    const group = grow(seed, flow, stored, claimed);
+    const group = withoutMixing(grow(seed, flow, stored, claimed), seed, flow, stored);
     stored.add(group.root);
     if (roleOf(seed) === 'anchor') anchored.add(group.root);
     for (const node of group.nodes) if (isBehindHeavy(node, group)) claimed.add(node);
@@ -90,6 +90,31 @@ function grow(seed: Node, flow: Flow, stored: ReadonlySet<Node>, claimed: Readon
     failures = grew ? 0 : failures + 1;
   }
   return best;
+}
+
+/**
+ * A row group gives up a last op that mixes in other activations when a sum over other rows is all that reads it: the
+ * reader does the op for nothing, and the group keeps the form that it has elsewhere. So the norm before a masked mean
+ * is the same kernel as all other norms.
+ */
+function withoutMixing(group: Cone, seed: Node, flow: Flow, stored: ReadonlySet<Node>): Cone {
+  const { root } = group;
+  if (roleOf(seed) !== 'reduction' || roleOf(root) !== 'elementwise' || flow.isResult(root)) return group;
+  const [reader, second] = flow.readers(root);
+  if (!reader || second || roleOf(reader) !== 'reduction') return group;
+  const behind = root.inputs.filter((input) => flow.dependsOn(input.node, seed));
+  const [input, other] = behind;
+  const mixed = root.inputs.filter((value) => !behind.includes(value)).some((value) => readsActivations(value.node));
+  const isSame = input && roleOf(input.node) === 'elementwise' && flow.readers(input.node).length === 1;
+  if (other || !isSame || !mixed) return group;
+  return groupEndingAt(input.node, seed, (node) => group.nodes.has(node), flow, stored);
+}
+
+function readsActivations(node: Node): boolean {
+  if (node.op === 'input') return true;
+  const role = roleOf(node);
+  if (role === 'stored' || role === 'inline') return false;
+  return isHeavy(node) || node.inputs.some((input) => readsActivations(input.node));
 }
 
 /** Something behind the seed can never be in its kernel, so no bigger group will do. */

@@ -14,15 +14,16 @@ import { unreachable } from '../../support/error.ts';
 import { hasTrait, intsOf, shapeKey } from '../pass.ts';
 import { roleOf } from './roles.ts';
 
-interface Component {
+export interface Component {
   readonly name: string;
   /** It takes several values within one row. */
   readonly moves: boolean;
 }
 
-type Index = readonly Component[];
+export type Index = readonly Component[];
 
-const origin: Component = { name: '0', moves: false };
+/** Where an axis of size 1 is read. */
+export const origin: Component = { name: '0', moves: false };
 
 /** The space that the reductions of a row kernel share. */
 export interface RowDomain {
@@ -112,7 +113,8 @@ const views: Readonly<Record<string, (node: Node, index: Index, from: Shape, to:
   },
 };
 
-function operandIndex(node: Node, operand: number, index: Index): Index {
+/** The index at which an operand is read for an element of the node at `index`. */
+export function operandIndex(node: Node, operand: number, index: Index): Index {
   const from = node.inputs[operand]?.type.shape ?? [];
   const to = node.outputs[0]?.type.shape ?? [];
   const role = roleOf(node);
