@@ -48,18 +48,28 @@ export function matchTensors(
 ): readonly [Value, Value] | undefined {
   const a = tensorOf(context, left.binding);
   const b = tensorOf(context, right.binding);
+  const fraction = left.binding.kind === 'float' ? left : right.binding.kind === 'float' ? right : undefined;
+  const other = fraction === left ? { value: b, span: right.span } : { value: a, span: left.span };
+  if (fraction?.binding.kind === 'float' && other.value && !isFloat(other.value.type.dtype)) {
+    const { dtype } = other.value.type;
+    report(context, 'SORA2103', `the number ${fraction.binding.value} meets a tensor of \`${dtype}\``, fraction.span, {
+      labels: [{ span: other.span, text: `this is \`${writtenType(other.value.type)}\`` }],
+      help: 'convert the tensor first: `f32(…)`',
+    });
+    return undefined;
+  }
   const x = asTensor(context, left, b?.type.dtype);
   const y = asTensor(context, right, a?.type.dtype);
   if (x === undefined || y === undefined) return undefined;
   if (x.type.dtype !== y.type.dtype) {
     const wanted = isFloat(x.type.dtype) ? x.type.dtype : y.type.dtype;
-    const other = wanted === x.type.dtype ? y.type.dtype : x.type.dtype;
+    const converted = wanted === x.type.dtype ? y.type.dtype : x.type.dtype;
     report(context, 'SORA2103', `\`${operation}\` cannot combine \`${x.type.dtype}\` and \`${y.type.dtype}\``, at, {
       labels: [
         { span: left.span, text: `this is \`${writtenType(x.type)}\`` },
         { span: right.span, text: `this is \`${writtenType(y.type)}\`` },
       ],
-      help: castHelp(other, wanted),
+      help: castHelp(converted, wanted),
     });
     return undefined;
   }

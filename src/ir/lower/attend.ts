@@ -375,7 +375,7 @@ function padding(context: Context, operand: Operand, geometry: Geometry): Value 
     'SORA2110',
     `\`padding\` needs lengths \`i32${text(batch)}\` or one number per key, \`i32${text(perKey)}\`; found \`${writtenType(given.type)}\``,
     span,
-    { labels: originLabels([keys, ...shape], [span]) },
+    { labels: originLabels([keys, shape.at(-1)], [span]) },
   );
   return undefined;
 }

@@ -22,7 +22,7 @@ import {
 import { type Context, inFrame, report } from './context.ts';
 import { evaluate } from './expressions.ts';
 import { applyIntrinsic } from './intrinsics.ts';
-import { numberNotes, originLabels, writtenType } from './origin.ts';
+import { clashingDims, numberNotes, originLabels, writtenType } from './origin.ts';
 import { childScope, type Scope } from './scope.ts';
 import { asTensor, isTensor, tensorOf } from './tensors.ts';
 import { matchType, resolveType } from './typing.ts';
@@ -220,10 +220,7 @@ function checkResult(context: Context, fn: FunctionBinding, result: Binding, sco
   const value = asTensor(context, { binding: result, span }, isTensor(result) ? undefined : expected.dtype);
   if (value === undefined) return poison;
   if (sameType(value.type, expected)) return { kind: 'tensor', value };
-  const clash = value.type.shape.flatMap((dim, axis) => {
-    const wanted = expected.shape[axis];
-    return wanted !== undefined && wanted.key !== dim.key ? [wanted, dim] : [];
-  });
+  const clash = clashingDims(expected.shape, value.type.shape);
   report(
     context,
     'SORA2104',

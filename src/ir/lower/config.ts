@@ -85,6 +85,7 @@ function fromDefault(context: Context, field: ConfigField, scope: Scope): Bindin
         ? `\`${field.name.text}\` has no value`
         : `\`${field.name.text}\` has no value: the config has no ${keys}`;
     report(context, 'SORA2201', message, field.name.span, {
+      labels: field.from.map((source) => ({ span: source.key.span, text: 'no config gives this key' })),
       help: keys === '' ? 'give it a default: `= …`' : 'give it a default (`= …`) or a config file that has the key',
     });
     return poison;

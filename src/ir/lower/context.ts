@@ -4,13 +4,12 @@
  * A mistake is reported once however often its module is instantiated (same code, same place). A mistake that surfaces
  * inside the library is shown at the call in the person's own file, with a label at the library line.
  */
-import type { ConfigDeclaration, SourceTree } from '../../parser/ast.ts';
+import type { SourceTree } from '../../parser/ast.ts';
 import type { Code } from '../../support/codes.ts';
-import { type Diagnostic, type DiagnosticDetails, diagnose } from '../../support/diagnostic.ts';
+import { type Diagnostic, type DiagnosticDetails, diagnose, type Label } from '../../support/diagnostic.ts';
 import type { SourceFile, Span } from '../../support/source.ts';
 import type { GraphBuilder, Value, Weight } from '../graph.ts';
-import type { DimRange } from '../symbolic.ts';
-import type { Binding } from './binding.ts';
+import { type Dim, type DimRange, symbolsOfDim } from '../symbolic.ts';
 import type { Scope } from './scope.ts';
 
 /** The graph under construction: one per entry. */
@@ -49,7 +48,8 @@ export interface Context {
   /** Functions whose bodies were elaborated. */
   readonly elaborated: Set<object>;
   readonly ranges: Map<string, DimRange>;
-  readonly configs: Map<ConfigDeclaration, Binding>;
+  /** Where each runtime dim is declared. */
+  readonly dimPlaces: Map<string, Span>;
   readonly fileScopes: Map<SourceFile, Scope>;
   readonly weights: Map<string, WeightRecord>;
   readonly frames: Frame[];
@@ -67,7 +67,7 @@ export function createContext(trees: readonly SourceTree[], json: Context['json'
     used: new Set(),
     elaborated: new Set(),
     ranges: new Map(),
-    configs: new Map(),
+    dimPlaces: new Map(),
     fileScopes: new Map(),
     weights: new Map(),
     frames: [],
@@ -101,6 +101,15 @@ export function report(
   if (context.reported.has(key)) return;
   context.reported.add(key);
   context.diagnostics.push(diagnose(code, message, place, shown));
+}
+
+/** Labels at the declarations of the runtime dims in `dim`. */
+export function rangeLabels(context: Context, dim: Dim): readonly Label[] {
+  return symbolsOfDim(dim).flatMap((name) => {
+    const span = context.dimPlaces.get(name);
+    const range = context.ranges.get(name);
+    return span && range ? [{ span, text: `\`${name}\` is ${range.minimum} to ${range.maximum}` }] : [];
+  });
 }
 
 /** Path of the module instance being elaborated: `encoder.layer.0`. */

@@ -6,13 +6,13 @@
  */
 import type { EntryMember, FunctionParameter } from '../../parser/ast.ts';
 import { type Entry, type EntryParameter, type Graph, GraphBuilder, type Result, type Value } from '../graph.ts';
-import { symbolsOfDim } from '../symbolic.ts';
+import { symbolDim, symbolsOfDim } from '../symbolic.ts';
 import { isFloat, sameType, type TensorType } from '../types.ts';
 import { type Binding, describe, type Instance, numberOf, poison } from './binding.ts';
 import { resultSpan } from './calls.ts';
-import { type Context, inFrame, report } from './context.ts';
+import { type Context, inFrame, rangeLabels, report } from './context.ts';
 import { evaluate } from './expressions.ts';
-import { numberNotes, originLabels, writtenType } from './origin.ts';
+import { clashingDims, numberNotes, originLabels, writtenType } from './origin.ts';
 import { childScope, type Scope } from './scope.ts';
 import { asTensor, isTensor } from './tensors.ts';
 import { resolveType } from './typing.ts';
@@ -138,10 +138,7 @@ function checkedResult(
   const span = resultSpan(entry.body);
   const value = asTensor(context, { binding: given, span }, isTensor(given) ? undefined : expected.dtype);
   if (value === undefined || sameType(value.type, expected)) return value;
-  const clash = value.type.shape.flatMap((dim, axis) => {
-    const wanted = expected.shape[axis];
-    return wanted !== undefined && wanted.key !== dim.key ? [wanted, dim] : [];
-  });
+  const clash = clashingDims(expected.shape, value.type.shape);
   report(
     context,
     'SORA2104',
@@ -171,10 +168,17 @@ export function symbolsOfGraph(graph: Graph): ReadonlySet<string> {
 }
 
 /** Says which dims a call could not tell from its inputs. */
-function checkDetermined(context: Context, entry: EntryMember, graph: Graph): boolean {
+function checkDetermined(
+  context: Context,
+  entry: EntryMember,
+  parameters: readonly EntryParameter[],
+  graph: Graph,
+): boolean {
   const alone = new Set<string>();
-  for (const input of graph.inputs) {
-    for (const dim of input.outputs[0]?.type.shape ?? []) {
+  for (const parameter of parameters) {
+    // A parameter that may be left out tells nothing.
+    if (parameter.initial !== undefined) continue;
+    for (const dim of parameter.type.shape) {
       const [name, ...others] = symbolsOfDim(dim);
       if (name === dim.key && others.length === 0) alone.add(name);
     }
@@ -183,7 +187,8 @@ function checkDetermined(context: Context, entry: EntryMember, graph: Graph): bo
   if (unknown.length === 0) return true;
   const names = unknown.map((name) => `\`${name}\``).join(', ');
   report(context, 'SORA2206', `no parameter of \`${entry.name.text}\` tells the size of ${names}`, entry.name.span, {
-    help: 'some parameter must have the dim alone on one of its axes',
+    labels: unknown.flatMap((name) => rangeLabels(context, symbolDim(name))),
+    help: 'some parameter without a default must have the dim alone on one of its axes',
   });
   return false;
 }
@@ -212,7 +217,7 @@ export function lowerEntry(context: Context, entry: EntryMember, model: Instance
   context.site = undefined;
   if (results === undefined || failed) return undefined;
   const graph = builder.finish(entry.name.text, results);
-  if (!checkDetermined(context, entry, graph)) return undefined;
+  if (!checkDetermined(context, entry, parameters, graph)) return undefined;
   return {
     name: entry.name.text,
     doc: entry.doc,

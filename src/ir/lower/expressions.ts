@@ -5,7 +5,7 @@
  * there is found under every config.
  */
 import type { Expression, Let } from '../../parser/ast.ts';
-import type { Span } from '../../support/source.ts';
+import { joinSpans, type Span } from '../../support/source.ts';
 import { binary, unary } from './arithmetic.ts';
 import { attendExpression } from './attend.ts';
 import { type Binding, describe, intBinding, poison } from './binding.ts';
@@ -212,7 +212,9 @@ function bindLet(context: Context, statement: Let, binding: Binding, scope: Scop
   if (binding.kind !== 'poison' && items === undefined) {
     report(context, 'SORA2006', `\`let [ … ]\` takes a list apart, found ${describe(binding)}`, statement.value.span);
   } else if (items && items.length !== statement.names.length) {
-    report(context, 'SORA2007', `${statement.names.length} names for a list of ${items.length}`, statement.span, {
+    const [first, last] = [statement.names[0], statement.names.at(-1)];
+    const span = first && last ? joinSpans(first.span, last.span) : statement.span;
+    report(context, 'SORA2007', `${statement.names.length} names for a list of ${items.length}`, span, {
       labels: [{ span: statement.value.span, text: `this gives ${items.length}` }],
     });
   }

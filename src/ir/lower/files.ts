@@ -5,7 +5,6 @@
 import type { Declaration, DimDeclaration, Expression, Import, SourceTree } from '../../parser/ast.ts';
 import { resolveImportPath } from '../../parser/index.ts';
 import { limits } from '../../support/limits.ts';
-import type { Span } from '../../support/source.ts';
 import { constantValue, type DimRange, symbolDim } from '../symbolic.ts';
 import { type Binding, describe, poison } from './binding.ts';
 import { bindConfig } from './config.ts';
@@ -77,11 +76,11 @@ function dimRange(context: Context, declaration: DimDeclaration, scope: Scope): 
   return { minimum, maximum, multiple };
 }
 
-function declareDim(context: Context, declaration: DimDeclaration, scope: Scope, places: Map<string, Span>): Binding {
+function declareDim(context: Context, declaration: DimDeclaration, scope: Scope): Binding {
   const name = declaration.name.text;
   const range = dimRange(context, declaration, scope);
   const known = context.ranges.get(name);
-  const place = places.get(name);
+  const place = context.dimPlaces.get(name);
   if (range && known && place && place.file !== declaration.span.file) {
     const same =
       known.minimum === range.minimum && known.maximum === range.maximum && known.multiple === range.multiple;
@@ -94,7 +93,7 @@ function declareDim(context: Context, declaration: DimDeclaration, scope: Scope,
   }
   // A dim whose range is a mistake still is a dim: what uses it is checked as far as possible.
   if (!known) context.ranges.set(name, range ?? { minimum: 1, maximum: limits.dim, multiple: 1 });
-  if (!place) places.set(name, declaration.name.span);
+  if (!place) context.dimPlaces.set(name, declaration.name.span);
   return { kind: 'int', dim: symbolDim(name), literal: false };
 }
 
@@ -112,7 +111,6 @@ function declarationBinding(declaration: Declaration, scope: Scope): Binding {
 
 /** The scope of every file, configs bound and dims declared. */
 export function declareFiles(context: Context): void {
-  const places = new Map<string, Span>();
   for (const tree of context.trees) {
     const scope = childScope(undefined);
     context.fileScopes.set(tree.file, scope);
@@ -135,7 +133,7 @@ export function declareFiles(context: Context): void {
       if (tree === context.trees.at(-1)) void binding.values;
     }
     for (const declaration of tree.declarations) {
-      if (declaration.kind === 'dim') declare(declaration, declareDim(context, declaration, scope, places));
+      if (declaration.kind === 'dim') declare(declaration, declareDim(context, declaration, scope));
     }
   }
 }

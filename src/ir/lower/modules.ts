@@ -144,11 +144,10 @@ export function makeInstance(context: Context, request: InstanceRequest): Instan
 function bindField(context: Context, member: Member, instance: Instance): void {
   if (member.kind !== 'submodule' && member.kind !== 'tensor') return;
   const { scope } = instance;
+  // The first of two members with one name stays: the second is reported by duplicates.ts.
+  if (scope.names.has(member.name.text)) return;
   const binding = fieldBinding(context, member, instance);
-  // The first of two fields with one name stays: the second is reported by duplicates.ts.
-  if (!scope.names.has(member.name.text)) {
-    scope.names.set(member.name.text, { binding, span: member.name.span, declaration: member });
-  }
+  scope.names.set(member.name.text, { binding, span: member.name.span, declaration: member });
 }
 
 function fieldBinding(context: Context, member: SubmoduleField | TensorField, instance: Instance): Binding {

@@ -41,7 +41,9 @@ export function reportUnknown(context: Context, name: string, span: Span, scope:
   const library = libraryNames();
   const tree = context.trees.find((candidate) => candidate.file === span.file);
   if (library.includes(name) && tree) {
+    const statement = tree.imports.find((declaration) => declaration.from.text === 'sora:nn');
     report(context, 'SORA2001', message, span, {
+      labels: statement ? [{ span: statement.span, text: `\`${name}\` is not in this import` }] : [],
       help: `\`${name}\` is in \`sora:nn\`: import it`,
       fixes: [importFix(tree, name, 'sora:nn')],
     });

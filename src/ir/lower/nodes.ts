@@ -47,11 +47,13 @@ export function emitNode(
   if (!isFailure(result)) return result;
   const blamed = result.operand === undefined ? undefined : inputs[result.operand];
   const blamedSpan = result.operand === undefined ? undefined : operandSpans[result.operand];
-  report(context, 'SORA2109', result.failure, span, {
-    labels:
-      blamed === undefined || blamedSpan === undefined
+  report(context, 'SORA2109', result.failure, blamedSpan ?? span, {
+    labels: inputs.flatMap((input, at) => {
+      const place = operandSpans[at];
+      return place === undefined || input === blamed
         ? []
-        : [{ span: blamedSpan, text: `this is \`${writtenType(blamed.type)}\`` }],
+        : [{ span: place, text: `this is \`${writtenType(input.type)}\`` }];
+    }),
     ...(result.help === undefined ? {} : { help: result.help }),
   });
   return undefined;

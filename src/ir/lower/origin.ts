@@ -44,10 +44,24 @@ export function writtenType(type: TensorType): string {
   return type.shape.length === 0 ? type.dtype : `${type.dtype}[${type.shape.map(writtenDim).join(', ')}]`;
 }
 
-/** A note with both shapes in numbers, when writing them so says more than the names. */
-export function numberNotes(expected: TensorType, found: TensorType): readonly string[] {
-  if (writtenType(expected) === printType(expected) && writtenType(found) === printType(found)) return [];
-  return [`with numbers: expected \`${printType(expected)}\`, found \`${printType(found)}\``];
+/** A note with both types in numbers, when that says more than the names; `expected` as text with numbers put in. */
+export function numberNotes(expected: TensorType | string, found: TensorType): readonly string[] {
+  const numbers = typeof expected === 'string' ? expected : printType(expected);
+  const isPlain = typeof expected === 'string' || writtenType(expected) === numbers;
+  if (isPlain && writtenType(found) === printType(found)) return [];
+  return [`with numbers: expected \`${numbers}\`, found \`${printType(found)}\``];
+}
+
+/** The dims of two types that keep them apart: by axis, or with other ranks those that only one of them has. */
+export function clashingDims(expected: Shape, found: Shape): readonly Dim[] {
+  if (expected.length !== found.length) {
+    const only = (shape: Shape, other: Shape) => shape.filter((dim) => other.every((each) => each.key !== dim.key));
+    return [...only(expected, found), ...only(found, expected)];
+  }
+  return expected.flatMap((dim, axis) => {
+    const other = found[axis];
+    return other === undefined || other.key === dim.key ? [] : [dim, other];
+  });
 }
 
 export function shapeNote(shape: Shape): string {

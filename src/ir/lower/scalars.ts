@@ -19,7 +19,7 @@ import {
   subtractDims,
 } from '../symbolic.ts';
 import { type Binding, describe, intBinding, numberOf, poison } from './binding.ts';
-import { type Context, report } from './context.ts';
+import { type Context, rangeLabels, report } from './context.ts';
 import type { Operand } from './tensors.ts';
 
 type Arithmetic = '+' | '-' | '*' | '/' | '%' | '**';
@@ -136,6 +136,7 @@ function compare(context: Context, operator: BinaryOperator, left: Operand, righ
     const order = sign(context, dim);
     if (order !== undefined) return { kind: 'bool', value: decide(operator, order) };
     report(context, 'SORA2203', `whether \`${a.dim.key}\` ${operator} \`${b.dim.key}\` depends on the call`, span, {
+      labels: rangeLabels(context, dim),
       help: 'a condition must be known when compiling; use `where(condition, a, b)` on tensors',
     });
     return poison;

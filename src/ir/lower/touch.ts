@@ -41,32 +41,36 @@ export function touchNames(context: Context, expression: Expression, scope: Scop
       return;
     }
     case 'member':
-      return touchNames(context, expression.object, scope);
+      touchNames(context, expression.object, scope);
+      return;
     case 'call':
-      return all([expression.callee, ...expression.arguments.map((argument) => argument.value)]);
+      all([expression.callee, ...expression.arguments.map((argument) => argument.value)]);
+      return;
     case 'index':
       touchNames(context, expression.object, scope);
       for (const item of expression.items) touchItem(context, item, scope);
       return;
     case 'unary':
-      return touchNames(context, expression.operand, scope);
+      touchNames(context, expression.operand, scope);
+      return;
     case 'binary':
-      return all([expression.left, expression.right]);
+      all([expression.left, expression.right]);
+      return;
     case 'list':
-      return all(expression.items);
+      all(expression.items);
+      return;
     case 'record':
-      return all(expression.fields.map((field) => field.value));
+      all(expression.fields.map((field) => field.value));
+      return;
     case 'if':
-      return all([expression.condition, expression.then, expression.otherwise]);
+      all([expression.condition, expression.then, expression.otherwise]);
+      return;
     case 'block':
-      return touchNames(context, expression.result, touchLets(context, expression.lets, scope));
+      touchNames(context, expression.result, touchLets(context, expression.lets, scope));
+      return;
     case 'attend':
-      return all([
-        expression.query,
-        expression.key,
-        expression.value,
-        ...expression.modifiers.map((field) => field.value),
-      ]);
+      all([expression.query, expression.key, expression.value, ...expression.modifiers.map((field) => field.value)]);
+      return;
     default:
   }
 }

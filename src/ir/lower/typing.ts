@@ -23,13 +23,23 @@ export function originOfExpression(expression: Expression, binding: Binding): Or
   return { text: spanText(expression.span), span: expression.span };
 }
 
+/** What a division that leaves a rest divides. */
+function divisionNotes(context: Context, expression: Expression, scope: Scope): readonly string[] {
+  if (expression.kind !== 'binary' || expression.operator !== '/') return [];
+  const [left, right] = [expression.left, expression.right].map((side) => evaluate(context, side, scope));
+  return left?.kind === 'int' && right?.kind === 'int' ? [`this is ${left.dim.key} / ${right.dim.key}`] : [];
+}
+
 /** A config integer or dim expression as one dim; undefined when it is none (reported). */
 export function evaluateDim(context: Context, expression: Expression, scope: Scope): Dim | undefined {
   const binding = evaluate(context, expression, scope);
   if (binding.kind === 'poison') return undefined;
   if (binding.kind !== 'int') {
-    const rest = binding.kind === 'float' ? { help: 'a division must leave no remainder here' } : {};
-    report(context, 'SORA2204', `a dim must be an integer, found ${describe(binding)}`, expression.span, rest);
+    const help = binding.kind === 'float' ? { help: 'a division must leave no remainder here' } : {};
+    report(context, 'SORA2204', `a dim must be an integer, found ${describe(binding)}`, expression.span, {
+      notes: divisionNotes(context, expression, scope),
+      ...help,
+    });
     return undefined;
   }
   const { minimum, maximum } = dimBounds(binding.dim, context.ranges);
@@ -102,10 +112,14 @@ interface Match {
 }
 
 /** The type as this call expects it: known dims by value, shape variables and `...` as written. */
-function expectedText(match: Match, dims: readonly (Dim | undefined)[]): string {
+function expectedText(
+  match: Match,
+  dims: readonly (Dim | undefined)[],
+  text: (dim: Dim) => string = writtenDim,
+): string {
   const texts = match.syntax.dims.map((item, at) => {
     const dim = dims[at];
-    return dim === undefined ? spanText(item.span) : writtenDim(dim);
+    return dim === undefined ? spanText(item.span) : text(dim);
   });
   return texts.length === 0 ? match.syntax.dtype.text : `${match.syntax.dtype.text}[${texts.join(', ')}]`;
 }
@@ -125,11 +139,13 @@ export function matchType(context: Context, match: Match): boolean {
     expected: readonly (Dim | undefined)[],
     clash?: readonly (Dim | undefined)[],
   ) => {
-    const known = expected.every((dim) => dim !== undefined) ? expected.flatMap((dim) => dim ?? []) : undefined;
     const castHelp = code === 'SORA2103' ? { help: `convert it: \`${dtype}(…)\`` } : {};
     report(context, code, `${subject}: \`${expectedText(match, expected)}\`, found \`${writtenType(found)}\``, span, {
       labels: [{ span: syntax.span, text: 'declared here' }, ...originLabels(clash ?? [], [span])],
-      notes: known && known.length === syntax.dims.length ? numberNotes({ dtype, shape: known }, found) : [],
+      notes: numberNotes(
+        expectedText(match, expected, (dim) => dim.key),
+        found,
+      ),
       ...castHelp,
     });
     return false;

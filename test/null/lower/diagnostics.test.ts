@@ -1,0 +1,92 @@
+/**
+ * Wrong models and what is said about them. Each `.sora` file of test/golden/diagnostics has one mistake and gives one
+ * diagnostic; the `.txt` beside it is what a person sees. The table says what must hold whatever the wording: the code,
+ * the line, and the line of a second place where one explains the first.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import type { Code } from '../../../src/support/codes.ts';
+import { renderDiagnostics } from '../../../src/support/render.ts';
+import { positionAt } from '../../../src/support/source.ts';
+import { describeDiagnostics } from '../../support/language.ts';
+import { lower } from './kit.ts';
+
+const folder = new URL('../../golden/diagnostics/', import.meta.url);
+
+/** Name, code, line, line of the label that explains (undefined: the mistake stands alone), a word of the help. */
+const cases: readonly (readonly [name: string, code: Code, line: number, label: number | undefined, help?: string])[] =
+  [
+    ['absent-field-used', 'SORA2005', 12, 10, 'if … { … } else { … }'],
+    ['argument-missing', 'SORA2007', 6, undefined, 'Linear(inputs, outputs, bias)'],
+    ['condition-on-a-runtime-dim', 'SORA2203', 5, 1, 'where(condition, a, b)'],
+    ['condition-on-a-tensor', 'SORA2203', 5, undefined, 'where(condition, a, b)'],
+    ['config-default-of-another-type', 'SORA2202', 6, 6],
+    ['config-value-missing', 'SORA2201', 6, 6, '= …'],
+    ['dim-mismatch-across-repeat', 'SORA2107', 21, 12],
+    ['dim-mismatch-in-call', 'SORA2101', 15, 12],
+    [
+      'dim-without-a-size',
+      'SORA2206',
+      4,
+      1,
+      'some parameter without a default must have the dim alone on one of its axes',
+    ],
+    ['division-leaves-a-rest', 'SORA2204', 9, undefined, 'a division must leave no remainder here'],
+    ['duplicate-field', 'SORA2002', 7, 6],
+    ['empty-range', 'SORA2206', 1, 1],
+    ['float-times-integer-tensor', 'SORA2103', 5, 5, 'f32(…)'],
+    ['fraction-with-integer-tensor', 'SORA2103', 5, 5, 'f32(…)'],
+    ['function-calls-itself', 'SORA2008', 3, 6],
+    ['heads-do-not-divide', 'SORA2108', 16, 11],
+    ['import-without-such-name', 'SORA2003', 1, 1, 'Linear'],
+    ['index-out-of-range', 'SORA2106', 5, 4],
+    ['key-heads-do-not-divide', 'SORA2108', 5, 5],
+    ['mask-of-another-length', 'SORA2110', 5, 4],
+    ['missing-import', 'SORA2001', 9, 1, 'gelu'],
+    ['model-without-entry', 'SORA2011', 5, undefined, 'entry name(x: f32[B, T]) -> y: f32[B, T] { … }'],
+    ['modifier-of-a-later-version', 'SORA5001', 5, undefined],
+    ['module-called-as-a-function', 'SORA2006', 6, undefined, 'name = Linear(…)'],
+    ['module-contains-itself', 'SORA2008', 7, 5],
+    ['names-for-a-list', 'SORA2007', 9, 9],
+    ['position-table-too-small', 'SORA2106', 14, 11, 'declare a smaller range for the runtime dim'],
+    ['reshape-to-another-size', 'SORA2101', 5, 5],
+    ['result-missing', 'SORA2104', 10, 8],
+    ['result-of-another-shape', 'SORA2104', 14, 13],
+    ['shapes-do-not-broadcast', 'SORA2105', 7, 6],
+    ['split-leaves-a-rest', 'SORA2101', 9, 6],
+    ['two-weights-with-one-name', 'SORA2009', 7, 6, 'as "…"'],
+    ['unknown-activation', 'SORA2205', 10, undefined],
+    ['unknown-argument', 'SORA2007', 13, 3, 'bias'],
+    ['unknown-config-field', 'SORA2004', 10, 5, 'hidden'],
+    ['unknown-modifier', 'SORA2111', 5, undefined, 'mask'],
+    ['unknown-name', 'SORA2001', 10, 9, 'scores'],
+    ['weight-of-the-wrong-shape', 'SORA2101', 6, 10, 'a weight is [outputs, inputs], as in PyTorch'],
+    ['wrong-rank', 'SORA2102', 8, 3],
+  ];
+
+describe('each wrong model gives one diagnostic', () => {
+  test('every file of the folder has a row', () => {
+    const files = readdirSync(folder).filter((name) => name.endsWith('.sora'));
+    expect(files.map((name) => name.replace('.sora', '')).sort()).toEqual(cases.map(([name]) => name).sort());
+  });
+
+  test.each(cases)('%s', async (name, code, line, label, help) => {
+    const path = `${name}.sora`;
+    const { value, diagnostics } = lower(readFileSync(new URL(path, folder), 'utf8'), {}, path);
+    expect(value).toBeUndefined();
+    expect(describeDiagnostics(diagnostics)).toHaveLength(1);
+    const [only] = diagnostics;
+    if (only === undefined) return;
+    expect(only.code).toBe(code);
+    expect(only.span.file.path).toBe(path);
+    expect(positionAt(only.span.file, only.span.start).line).toBe(line);
+    const labelLines = only.labels
+      .filter((each) => each.span.file.path === path)
+      .map((each) => positionAt(each.span.file, each.span.start).line);
+    if (label === undefined) expect(labelLines).toEqual([]);
+    else expect(labelLines).toContain(label);
+    if (help !== undefined) expect(only.help).toContain(help);
+    const text = renderDiagnostics(diagnostics, { format: 'pretty', color: false });
+    await expect(text).toMatchFileSnapshot(new URL(`${name}.txt`, folder).pathname);
+  });
+});
