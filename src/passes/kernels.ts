@@ -4,6 +4,7 @@
 import type { Entry, Graph, Program } from '../ir/graph.ts';
 import type { InferContext } from '../ir/op.ts';
 import type { ProfileName } from '../ir/target.ts';
+import { assertVerified } from '../ir/verify.ts';
 import type { Diagnostic, Stage } from '../support/diagnostic.ts';
 import { alignReductions } from './align-reductions.ts';
 import { canonicalize } from './canonicalize.ts';
@@ -18,6 +19,8 @@ import type { Pass } from './pass.ts';
 
 export interface KernelOptions {
   readonly onPass?: OnPass;
+  /** Check every graph after every pass; a broken one throws `InternalError`. */
+  readonly verify?: boolean;
 }
 
 export interface KernelStage extends Stage<Program> {
@@ -47,6 +50,7 @@ export function toKernels(program: Program, profile: ProfileName, options: Kerne
   const stats: Record<string, number> = {};
   const record = (pass: string, entry: Entry, graph: Graph, fired: number): Graph => {
     stats[pass] = (stats[pass] ?? 0) + fired;
+    if (options.verify) assertVerified(graph, context, { stage: pass === 'fuse' ? 'kernels' : 'model' });
     options.onPass?.(pass, entry.name, graph, fired);
     return graph;
   };
@@ -58,6 +62,7 @@ export function toKernels(program: Program, profile: ProfileName, options: Kerne
     }
     const fusion = fuse(graph, entry.span);
     diagnostics.push(...fusion.diagnostics);
+    if (fusion.diagnostics.length > 0) return entry;
     return { ...entry, graph: record('fuse', entry, fusion.graph, fusion.fired) };
   });
   return { value: { ...program, entries }, diagnostics, stats };

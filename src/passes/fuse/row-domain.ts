@@ -148,7 +148,13 @@ export function rowDomain(root: Value, cone: ReadonlySet<Node>): RowDomain | und
   const [first, ...others] = [...cone].filter((node) => hasTrait(node, 'reduction')).map(domainOf);
   if (!first) return undefined;
   if (!others.every((other) => sameDomain(first, other))) return undefined;
-  const start = outputIndex(root.type.shape, first);
+  // Reshapes at the end leave every element where it is in memory.
+  let output = root;
+  let start = outputIndex(output.type.shape, first);
+  while (!start && output.node.op === 'reshape' && cone.has(output.node) && output.node.inputs[0]) {
+    [output] = output.node.inputs;
+    start = outputIndex(output.type.shape, first);
+  }
   if (!start) return undefined;
 
   const met = new Map<Node, string>();
@@ -183,5 +189,5 @@ export function rowDomain(root: Value, cone: ReadonlySet<Node>): RowDomain | und
     );
     return same && walk(operand, inside);
   };
-  return walk(root, start) ? first : undefined;
+  return walk(output, start) ? first : undefined;
 }

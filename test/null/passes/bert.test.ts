@@ -2,13 +2,14 @@
  * The whole pipeline of passes on a BERT encoder: which kernels come out, and that they compute what the model says.
  */
 import { describe, expect, test } from 'vitest';
-import type { Graph, Node } from '../../../src/ir/graph.ts';
+import { type Entry, type Graph, GraphBuilder, type Node, type Program, type Value } from '../../../src/ir/graph.ts';
 import { printGraph } from '../../../src/ir/print.ts';
 import { profileNames } from '../../../src/ir/target.ts';
 import { verifyGraph } from '../../../src/ir/verify.ts';
 import { maxBindings } from '../../../src/passes/fuse/materialize.ts';
 import { optimize, toKernels } from '../../../src/passes/index.ts';
-import { difference } from '../../support/equivalence.ts';
+import { copyNode } from '../../../src/passes/pass.ts';
+import { difference, randomNumbers } from '../../support/equivalence.ts';
 import { bertGraph, programOf, smallBert } from '../../support/graphs.ts';
 
 const program = programOf(bertGraph());
@@ -18,6 +19,38 @@ function graphOf({ entries }: { readonly entries: readonly { readonly graph: Gra
   const [entry] = entries;
   if (!entry) throw new Error('no entry');
   return entry.graph;
+}
+
+function entryOf({ entries }: Program): Entry {
+  const [entry] = entries;
+  if (!entry) throw new Error('no entry');
+  return entry;
+}
+
+/** The same graph with its nodes in another topological order. */
+function reordered(graph: Graph, seed: number): Graph {
+  const next = randomNumbers(seed);
+  const builder = new GraphBuilder();
+  const values = new Map<Value, Value>();
+  const waiting = [...graph.nodes];
+  const isReady = (node: Node) => node.inputs.every((input) => values.has(input));
+  // Parameters keep their order: it is the entry's.
+  const copy = (node: Node) => {
+    const inputs = node.inputs.map((input) => values.get(input) as Value);
+    const made = copyNode(builder, node, inputs);
+    node.outputs.forEach((output, at) => {
+      values.set(output, made.outputs[at] as Value);
+    });
+  };
+  for (const node of graph.inputs) copy(waiting.splice(waiting.indexOf(node), 1)[0] as Node);
+  while (waiting.length > 0) {
+    const ready = waiting.filter(isReady);
+    const node = ready[Math.floor(next() * ready.length)] as Node;
+    waiting.splice(waiting.indexOf(node), 1);
+    copy(node);
+  }
+  const results = graph.results.map(({ name, value }) => ({ name, value: values.get(value) as Value }));
+  return builder.finish(graph.name, results);
 }
 
 function kernelsOf(graph: Graph): readonly Node[] {
@@ -70,6 +103,27 @@ describe('a BERT layer', () => {
     expect(texts[2]).toEqual(texts[0]);
   });
 
+  test.each(profileNames)('gives the same kernels whatever the order of independent nodes is (%s)', (profile) => {
+    const regions = (graph: Graph) => {
+      const kernels = graphOf(toKernels({ ...program, entries: [{ ...entryOf(program), graph }] }, profile).value);
+      return kernelsOf(kernels)
+        .map((node) => node.region && printGraph(node.region))
+        .sort();
+    };
+    const expected = regions(graphOf(optimized.value));
+    for (let seed = 1; seed <= 5; seed++) {
+      expect(regions(reordered(graphOf(optimized.value), seed))).toEqual(expected);
+    }
+  });
+
+  test('masked mean and unit length after it are two kernels', () => {
+    const graph = graphOf(toKernels(optimized.value, 'software').value);
+    const ops = kernelsOf(graph)
+      .slice(-2)
+      .map((kernel) => kernel.region?.nodes.filter((node) => node.op === 'reduce').length);
+    expect(ops).toEqual([2, 1]);
+  });
+
   test('the sum of three embeddings and its norm are one kernel', () => {
     const graph = graphOf(toKernels(optimized.value, 'software').value);
     const [first] = kernelsOf(graph);
@@ -80,7 +134,7 @@ describe('a BERT layer', () => {
 });
 
 describe.each(profileNames)('kernels for %s', (profile) => {
-  const stage = toKernels(optimized.value, profile);
+  const stage = toKernels(optimized.value, profile, { verify: true });
   const graph = graphOf(stage.value);
 
   test('hold only leaves and fused nodes, as the verifier wants', () => {

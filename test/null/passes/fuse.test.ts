@@ -17,7 +17,7 @@ const one = constantDim(1);
 /** Kernels of the graph for software drivers, checked to be legal and to compute the same. */
 function kernelGraph(before: Graph): Graph {
   const program = programOf(before);
-  const stage = toKernels(program, 'software');
+  const stage = toKernels(program, 'software', { verify: true });
   expect(stage.diagnostics).toEqual([]);
   const graph = stage.value.entries[0]?.graph;
   if (!graph) throw new Error('no entry');

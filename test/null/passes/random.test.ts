@@ -31,7 +31,7 @@ test.each(profileNames)('random graphs compute the same before and after all pas
       const context = { ranges: program.dims };
       const optimized = optimize(program, { verify: true });
       expect(difference(program, graphOf(program), graphOf(optimized.value), sizes, seed)).toBeLessThan(tolerance);
-      const kernels = toKernels(optimized.value, profile);
+      const kernels = toKernels(optimized.value, profile, { verify: true });
       expect(kernels.diagnostics).toEqual([]);
       const graph = graphOf(kernels.value);
       expect(verifyGraph(graph, context, { stage: 'kernels' })).toEqual([]);
