@@ -7,7 +7,7 @@
  */
 import type { Entry, Node, Program } from '../ir/graph.ts';
 import { hasTrait } from '../ir/ops/index.ts';
-import { printProgram } from '../ir/print.ts';
+import { printGraph, printProgram } from '../ir/print.ts';
 import { constantValue } from '../ir/symbolic.ts';
 import { type ProfileName, profileNames } from '../ir/target.ts';
 import { printType, type TensorType } from '../ir/types.ts';
@@ -38,15 +38,18 @@ const nowhere: Span = { file: { path: '', text: '' }, start: 0, end: 0 };
 
 class KernelTable {
   readonly kernels = new Map<string, KernelSpec>();
+  /** By the text below the head comment. */
   readonly #names = new Map<string, string>();
 
   register(kernel: Kernel): string {
     const { code } = kernel.text;
-    const known = this.#names.get(code);
+    // The comment at the head names one place in the model; the same kernel may serve several.
+    const body = code.replace(/^(\/\/.*\n)+/, '');
+    const known = this.#names.get(body);
     if (known !== undefined) return known;
     let name = kernel.name;
     for (let count = 2; this.kernels.has(name); count++) name = `${kernel.name}_${count}`;
-    this.#names.set(code, name);
+    this.#names.set(body, name);
     const bindings = kernel.text.bindings.map((binding) => binding.access).join('');
     this.kernels.set(name, { code, bindings, params: kernel.text.params.length });
     return name;
@@ -129,11 +132,22 @@ export interface PlannedEntries {
 export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
   const { program, perProfile } = input;
   const diagnostics: Diagnostic[] = [];
-  const kernels = new KernelTable();
+  const table = new KernelTable();
   const weights = weightTable(
     program,
     profileNames.map((name) => perProfile[name]),
   );
+  const made = new Map<string, readonly Kernel[]>();
+  /** Layers repeat: nodes with the same region, operand layouts and profile get the kernels of the first of them. */
+  const kernelsOnce = (node: Node, profile: ProfileName, layouts: readonly InputLayout[]): readonly Kernel[] => {
+    const region = node.region ? printGraph(node.region, { labels: false }) : '';
+    const key = [profile, String(node.attributes.skeleton), JSON.stringify(layouts), region].join('\n');
+    const known = made.get(key);
+    if (known) return known;
+    const kernels = kernelsFor({ node, profile, ranges: program.dims, layouts });
+    made.set(key, kernels);
+    return kernels;
+  };
   const plan = (profile: ProfileName, entry: Entry): Planned => {
     const own = perProfile[profile].entries.find((other) => other.name === entry.name);
     if (!own) throw new InternalError(`no entry \`${entry.name}\` under profile \`${profile}\``);
@@ -142,9 +156,9 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
       weights,
       kernelsOf(node: Node, layouts: readonly InputLayout[]) {
         try {
-          const made = kernelsFor({ node, profile, ranges: program.dims, layouts });
-          for (const kernel of made) diagnostics.push(...kernelProblems(node, kernel, entry.span ?? nowhere));
-          return made;
+          const kernels = kernelsOnce(node, profile, layouts);
+          for (const kernel of kernels) diagnostics.push(...kernelProblems(node, kernel, entry.span ?? nowhere));
+          return kernels;
         } catch (error) {
           if (!(error instanceof UnsupportedOp)) throw error;
           const span = error.node.span ?? node.span ?? entry.span ?? nowhere;
@@ -152,14 +166,14 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
           return [];
         }
       },
-      register: (kernel) => kernels.register(kernel),
+      register: (kernel) => table.register(kernel),
     });
   };
   const entries = program.entries.map((entry) => ({
     entry,
     planned: { software: plan('software', entry), gpu: plan('gpu', entry) },
   }));
-  return { value: { kernels: kernels.kernels, weights, entries }, diagnostics };
+  return { value: { kernels: table.kernels, weights, entries }, diagnostics };
 }
 
 export function generate(input: GenerateInput): Stage<Artifact> {

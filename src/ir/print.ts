@@ -48,27 +48,32 @@ function printTypes(node: Node): string {
   return types.length === 1 ? (types[0] ?? '') : `(${types.join(', ')})`;
 }
 
+export interface PrintOptions {
+  /** Names from the model behind each node; without them, graphs that compute the same print the same. Default: true. */
+  readonly labels?: boolean;
+}
+
 /** One node without its region: what messages show. */
-export function printNode(node: Node): string {
+export function printNode(node: Node, options: PrintOptions = {}): string {
   const operands = node.inputs.length === 0 ? '' : `(${node.inputs.map(printValue).join(', ')})`;
-  const label = node.label === undefined ? '' : ` ${quote(node.label)}`;
+  const label = node.label === undefined || options.labels === false ? '' : ` ${quote(node.label)}`;
   return `%${node.id} = ${node.op}${operands}${printAttributes(node.attributes)} : ${printTypes(node)}${label}`;
 }
 
-function graphLines(graph: Graph, indent: string): string[] {
+function graphLines(graph: Graph, indent: string, options: PrintOptions = {}): string[] {
   const inner = `${indent}  `;
   const nodes = graph.nodes.flatMap((node) => {
-    if (!node.region) return [`${inner}${printNode(node)}`];
-    const [head = '', ...body] = graphLines(node.region, inner);
-    return [`${inner}${printNode(node)} ${head.trimStart()}`, ...body];
+    if (!node.region) return [`${inner}${printNode(node, options)}`];
+    const [head = '', ...body] = graphLines(node.region, inner, options);
+    return [`${inner}${printNode(node, options)} ${head.trimStart()}`, ...body];
   });
   const results = graph.results.map((result) => `${quote(result.name)} = ${printValue(result.value)}`);
   const last = `${inner}return${results.length === 0 ? '' : ` ${results.join(', ')}`}`;
   return [`${indent}graph ${quote(graph.name)} {`, ...nodes, last, `${indent}}`];
 }
 
-export function printGraph(graph: Graph): string {
-  return `${graphLines(graph, '').join('\n')}\n`;
+export function printGraph(graph: Graph, options: PrintOptions = {}): string {
+  return `${graphLines(graph, '', options).join('\n')}\n`;
 }
 
 function docOf(doc: string | undefined): string {
