@@ -223,7 +223,9 @@ function buildPrimary(builder: Builder, node: CstNode | undefined, near: Span): 
   if (condition) return buildIf(builder, condition);
   const attend = builder.node(node, 'attend');
   if (attend) return buildAttend(builder, attend);
-  return buildExpression(builder, builder.node(node, 'expression'), span);
+  const inner = buildExpression(builder, builder.node(node, 'expression'), span);
+  // The parentheses belong to the span: what is underlined must be balanced.
+  return inner.kind === 'missing' ? inner : builder.grown({ ...inner, span }, [inner]);
 }
 
 function buildIf(builder: Builder, node: CstNode): Expression {

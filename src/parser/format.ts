@@ -9,7 +9,7 @@ import type { CstNode, IToken } from 'chevrotain';
 import { hasErrors, type Stage } from '../support/diagnostic.ts';
 import type { SourceFile } from '../support/source.ts';
 import { blank, type Doc, fresh, group, ifBroken, indent, line, printDoc, softline } from './layout.ts';
-import { parse, parseConcrete } from './parse.ts';
+import { buildParsed, parseConcrete } from './parse.ts';
 import { attachComments, type Trivia } from './trivia.ts';
 
 const width = 110;
@@ -46,9 +46,7 @@ function rows(printer: Printer, items: readonly Element[], print: (item: Element
   return items.map((item, index) => {
     const first = firstToken(printer, item);
     const hasBlank = keepBlank && index > 0 && first !== undefined && printer.trivia.hasBlankBefore(first);
-    // Comments of the item stand before it, not in its first group, which they would break.
-    const leading = first === undefined ? '' : printer.trivia.takeLeading(first);
-    return [hasBlank ? blank : fresh, leading, print(item)];
+    return [hasBlank ? blank : fresh, print(item)];
   });
 }
 
@@ -98,8 +96,11 @@ function braced(printer: Printer, open: IToken, items: readonly Element[], close
 
 function printElement(printer: Printer, element: Element): Doc {
   if (!isNode(element)) return printer.trivia.print(element);
-  const print = printers[element.name];
-  return print === undefined ? printParts(printer, partsOf(element)) : print(printer, element);
+  // Comments before the node stand outside its groups, which they would break.
+  const first = firstToken(printer, element);
+  const leading = first === undefined ? '' : printer.trivia.takeLeading(first);
+  const print = printers[element.name] ?? ((_printer, node) => printParts(printer, partsOf(node)));
+  return [leading, print(printer, element)];
 }
 
 /** Words and punctuation in a row with the blanks that the language's style wants between them. */
@@ -309,16 +310,16 @@ function printFile(printer: Printer, root: CstNode): Doc {
     const isClose =
       previous !== undefined && nameOf(previous) === nameOf(declaration) && compact.has(nameOf(declaration));
     const hasBlank = first !== undefined && printer.trivia.hasBlankBefore(first);
-    const leading = first === undefined ? '' : printer.trivia.takeLeading(first);
-    return [isClose && !hasBlank ? fresh : blank, leading, printElement(printer, declaration)];
+    return [isClose && !hasBlank ? fresh : blank, printElement(printer, declaration)];
   });
   return [docs, printer.trivia.hasBlankAtEnd ? blank : fresh, printer.trivia.atEnd];
 }
 
 /** The file in the one style; its own text, with the mistakes, when it has any. */
 export function formatSource(file: SourceFile): Stage<string> {
-  const { diagnostics } = parse(file);
-  const { root, tokens, comments } = parseConcrete(file);
+  const parsed = parseConcrete(file);
+  const { root, tokens, comments } = parsed;
+  const { diagnostics } = buildParsed(file, parsed);
   if (root === undefined || hasErrors(diagnostics)) return { value: file.text, diagnostics };
   const printer: Printer = {
     trivia: attachComments(tokens, comments),

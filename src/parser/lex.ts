@@ -210,8 +210,10 @@ export function lex(file: SourceFile): Lexed {
     return { tokens: [], comments: [], diagnostics: [diagnose('SORA1008', message, span)] };
   }
   const result = theLexer().tokenize(file.text);
+  // One a line: the second of two curly quotes tells nothing new.
+  const firstOnLine = result.errors.filter((error, index) => error.line !== result.errors[index - 1]?.line);
   const diagnostics = [
-    ...result.errors.slice(0, limits.syntaxErrors).map((error) => unexpectedCharacter(file, error)),
+    ...firstOnLine.slice(0, limits.syntaxErrors).map((error) => unexpectedCharacter(file, error)),
     ...directionDiagnostics(file),
     ...(result.groups.malformed ?? []).map((token) =>
       diagnose('SORA1001', 'there are no block comments', tokenSpan(file, token), {

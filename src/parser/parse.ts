@@ -66,7 +66,14 @@ function grammarDiagnostics(
 export function parseConcrete(file: SourceFile): Parsed {
   const lexed = lex(file);
   const structured = structure(file, lexed.tokens);
-  const early = [...lexed.diagnostics, ...structured.diagnostics];
+  // A string without end swallows the closers of its line.
+  const openStrings = new Set(
+    lexed.diagnostics.filter((one) => one.code === 'SORA1003').map((one) => positionAt(file, one.span.start).line),
+  );
+  const unbalanced = structured.diagnostics.filter(
+    (one) => one.code !== 'SORA1007' || !openStrings.has(positionAt(file, one.span.start).line),
+  );
+  const early = [...lexed.diagnostics, ...unbalanced];
   if (early.some((diagnostic) => diagnostic.code === 'SORA1008' && structured.tokens.length === 0)) {
     return { root: undefined, tokens: [], comments: lexed.comments, diagnostics: early };
   }
@@ -81,8 +88,8 @@ function byPosition(left: Diagnostic, right: Diagnostic): number {
   return left.span.start - right.span.start;
 }
 
-export function parse(file: SourceFile): Stage<SourceTree> {
-  const parsed = parseConcrete(file);
+/** The syntax tree of what `parseConcrete` gave for the file, and all there is to say about it. */
+export function buildParsed(file: SourceFile, parsed: Parsed): Stage<SourceTree> {
   if (parsed.root === undefined) {
     return { value: { file, imports: [], declarations: [] }, diagnostics: [...parsed.diagnostics] };
   }
@@ -96,4 +103,8 @@ export function parse(file: SourceFile): Stage<SourceTree> {
       })
     : built.diagnostics;
   return { value: built.tree, diagnostics: [...parsed.diagnostics, ...extra].sort(byPosition) };
+}
+
+export function parse(file: SourceFile): Stage<SourceTree> {
+  return buildParsed(file, parseConcrete(file));
 }

@@ -30,6 +30,7 @@ import {
   Let,
   LParen,
   laterBlocks,
+  NumberLiteral,
   PrefixOperator,
   RBrace,
   RBracket,
@@ -252,6 +253,12 @@ function declarationEnd(tokens: readonly IToken[], at: number): number {
   return tokens.length;
 }
 
+/** Whether a declaration may end with this token: nothing is being waited for. */
+function endsItem(token: IToken | undefined): boolean {
+  if (token === undefined || closers.has(token.tokenType) || token.tokenType === Identifier) return true;
+  return tokenMatcher(token, NumberLiteral) || tokenMatcher(token, StringLiteral);
+}
+
 const later = 'it comes with a later version';
 
 interface Cut {
@@ -269,7 +276,7 @@ function cutOutermost(file: SourceFile, tokens: readonly IToken[], at: number): 
     const diagnostic = diagnose('SORA1009', `\`${token.image}\` blocks are not supported yet`, span, { help: later });
     return { end: declarationEnd(tokens, at), diagnostic };
   }
-  const isUnknown = token.tokenType === Identifier && isWord(next) && next.tokenType !== In;
+  const isUnknown = token.tokenType === Identifier && isWord(next) && next.tokenType !== In && endsItem(tokens[at - 1]);
   if (!isUnknown) return undefined;
   const near = closest(token.image, declarationWords);
   const help =

@@ -59,7 +59,8 @@ export function attachComments(tokens: readonly IToken[], comments: readonly ITo
     if (own.length === 0 || taken.has(token)) return '';
     taken.add(token);
     const rows = own.map((comment, index) => [blankBetween(own[index - 1], comment) ? blank : fresh, textOf(comment)]);
-    return [rows, fresh];
+    const keepsBlank = !/^[)\]},]?$/.test(token.image) && blankBetween(own.at(-1), token);
+    return [rows, keepsBlank ? blank : fresh];
   };
   const trailing = (token: IToken): Doc =>
     (attached.get(token)?.trailing ?? []).map((comment) => suffix(` ${textOf(comment)}`));
