@@ -78,10 +78,12 @@ export interface BertSize {
 /** Sizes with no factor in common with vector widths or tiles, to catch what only works for round numbers. */
 export const smallBert: BertSize = { layers: 2, hidden: 12, heads: 3, inner: 20, vocabulary: 17, positions: 11 };
 
+/** As people write it: constants on the left, the root of 2 as an expression. */
 function gelu(s: Sketch, x: Value): Value {
-  const half = s.emit('mul', [x, s.fill(0.5, x)]);
-  const bent = s.emit('erf', [s.emit('div', [x, s.fill(Math.SQRT2, x)])]);
-  return s.emit('mul', [half, s.emit('add', [bent, s.fill(1, x)])]);
+  const half = s.emit('mul', [s.fill(0.5, x), x]);
+  const root = s.emit('sqrt', [s.constant(2, 'f32')]);
+  const bent = s.emit('erf', [s.emit('div', [x, s.like(root, x)])]);
+  return s.emit('mul', [half, s.emit('add', [s.fill(1, x), bent])]);
 }
 
 function dense(s: Sketch, x: Value, path: string, outputs: number): Value {

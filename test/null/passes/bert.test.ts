@@ -63,6 +63,22 @@ function skeletons(graph: Graph, label?: string): readonly string[] {
 }
 
 describe('a BERT layer', () => {
+  test('gives every pass something to do', () => {
+    expect(optimized.stats).toEqual({
+      canonicalize: 2 * smallBert.layers,
+      'constant-fold': smallBert.layers,
+      'common-subexpression': expect.any(Number),
+      'dead-code': expect.any(Number),
+      pack: smallBert.layers,
+    });
+    expect(optimized.stats['common-subexpression']).toBeGreaterThanOrEqual(2 * smallBert.layers);
+    expect(optimized.stats['dead-code']).toBeGreaterThanOrEqual(3 * smallBert.layers);
+    const { stats } = toKernels(optimized.value, 'software');
+    expect(stats.decompose).toBe(1 + 7 * smallBert.layers);
+    expect(stats['align-reductions']).toBe(1);
+    expect(stats.fuse).toBeGreaterThan(60 * smallBert.layers);
+  });
+
   test('takes nine kernels on software drivers: projections, scores, softmax, mix, output, norm, up, down, norm', () => {
     const graph = graphOf(toKernels(optimized.value, 'software').value);
     expect(skeletons(graph, 'encoder.layer.0')).toEqual([

@@ -95,6 +95,9 @@ test('double negation, unit reductions, decided choices and single concatenation
   `);
 });
 
-test('finds nothing in a graph that is canonical already', () => {
-  check(canonicalize, canonicalize.run(bertGraph(), { ranges: new Map() }).graph, 0);
+test('has nothing left to do in its own result', () => {
+  const context = { ranges: new Map() };
+  const first = canonicalize.run(bertGraph(), context);
+  expect(first.fired).toBeGreaterThan(0);
+  expect(canonicalize.run(first.graph, context).fired).toBe(0);
 });

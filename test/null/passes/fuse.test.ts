@@ -108,6 +108,23 @@ describe('row kernels', () => {
     expect(result).toEqual(['row: mul reduce reduce mul sub']);
   });
 
+  test('take in a reshape at their end, which leaves memory as it is', () => {
+    const result = kernels((s) => {
+      const p = s.emit('softmax', [activations(s)], { axis: 2 });
+      return { y: s.emit('reshape', [p], { shape: [multiplyDims(B, T), constantDim(6)] }) };
+    });
+    expect(result).toEqual(['row: reduce sub exp reduce div']);
+  });
+
+  test('leave a mixed-in mask to the sum that reads it, so that norms stay alike', () => {
+    const result = kernels((s) => {
+      const norm = s.emit('rms_norm', [activations(s), s.parameter('gain', [6])], { eps: 1e-6 });
+      const masked = s.emit('mul', [norm, activations(s, 'mask')]);
+      return { y: s.emit('reduce', [masked], { kind: 'sum', axes: [1], keep: false }) };
+    });
+    expect(result).toEqual(['row: mul reduce div add rsqrt mul mul', 'row: mul reduce']);
+  });
+
   test('do not mix reductions over different axes', () => {
     const result = kernels((s) => {
       const normed = s.emit('softmax', [activations(s)], { axis: 2 });
