@@ -46,9 +46,9 @@ await embedder.close();
 
 const number = (index) => `${index + 1}`.padStart(3);
 console.log('similarity (cosine)\n');
-console.log(`     ${rows.map((_, index) => `  ${number(index)}  `).join('')}`);
+console.log(`     ${rows.map((_, index) => String(index + 1).padStart(8)).join('')}`);
 for (const [index, row] of rows.entries()) {
-  const cells = rows.map((other) => similarity(row.vector, other.vector).toFixed(4).padStart(7));
+  const cells = rows.map((other) => similarity(row.vector, other.vector).toFixed(4).padStart(8));
   console.log(`${number(index)}  ${cells.join('')}   ${row.sentence}`);
 }
 console.log('\nsentence  tokens  first call  second call');

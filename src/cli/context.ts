@@ -77,7 +77,8 @@ export function showDiagnostics(context: Context, diagnostics: readonly Diagnost
 
 /** Diagnostics as plain data for `--json` documents. */
 export function diagnosticsDocument(diagnostics: readonly Diagnostic[]): unknown {
-  return JSON.parse(renderDiagnostics(diagnostics, { format: 'json', color: false }));
+  const document: unknown = JSON.parse(renderDiagnostics(diagnostics, { format: 'json', color: false }));
+  return (document as { readonly diagnostics: unknown }).diagnostics;
 }
 
 /** Writes a command's result to stdout and returns its exit code. */

@@ -87,14 +87,16 @@ export interface OpenOptions {
 
 export async function openModel(artifact: Artifact, options: OpenOptions): Promise<OpenModel> {
   const start = performance.now();
+  const choice = deviceChoice(options.device);
   const model = await createModel(artifact, {
     weights: options.weights,
-    adapter: deviceChoice(options.device),
+    // `auto` is left out: then the environment variable SORAC_DEVICE may choose.
+    ...(choice === 'auto' ? {} : { adapter: choice }),
   });
   return {
     adapter: `${model.device.name} (${model.device.kind})`,
     loadMilliseconds: performance.now() - start,
-    call: async (entry, inputs) => new Map(Object.entries(await model.run(entry, inputs))),
+    call: async (entry, inputs) => new Map(Object.entries(await model.call(entry, inputs))),
     close: () => model.close(),
   };
 }

@@ -60,7 +60,7 @@ async function runTestKernel(rung: DeviceChoice): Promise<string | undefined> {
   try {
     // Past one workgroup and not a multiple of it.
     const x = Float32Array.from({ length: 1003 }, (_, index) => index / 8);
-    const { y } = await model.run('forward', { x: { data: x, shape: [x.length] } });
+    const { y } = await model.call('forward', { x: { data: x, shape: [x.length] } });
     const wrong = x.findIndex((value, index) => y?.data[index] !== value * 2 + 1);
     return wrong < 0 ? undefined : `the test kernel gave ${y?.data[wrong]} for element ${wrong}`;
   } finally {
