@@ -85,6 +85,20 @@ const steps: readonly Step[] = [
     const reduced = s.emit('reduce', [s.emit('tanh', [x])], { kind, axes: [axis], keep: true });
     return integer(2) === 0 ? s.emit('sub', [x, s.like(reduced, x)]) : reduced;
   },
+  ({ s, some }) => {
+    // A weighted mean over axis 0: two reductions that meet.
+    const x = some(2);
+    const [rows, ...rest] = x.type.shape;
+    if (!rows) return undefined;
+    const weight = s.emit('reduce', [x], { kind: 'max', axes: rest.map((_, at) => at + 1), keep: true });
+    const count = s.emit('reduce', [s.emit('exp', [s.emit('tanh', [weight])])], {
+      kind: 'sum',
+      axes: [0],
+      keep: false,
+    });
+    const sum = s.emit('reduce', [s.emit('tanh', [x])], { kind: 'sum', axes: [0], keep: false });
+    return s.emit('div', [sum, s.like(count, sum)]);
+  },
   ({ s, some, integer }) => s.emit('reduce', [some(2)], { kind: 'max', axes: [integer(2)], keep: false }),
   ({ s, some, integer }) => {
     const x = some(1);
