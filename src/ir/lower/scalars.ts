@@ -41,6 +41,12 @@ export function safeDim(context: Context, span: Span, compute: () => Dim): Dim |
   }
 }
 
+/** With the sign of the divisor, as the op `rem` has it. */
+function remainder(left: number, right: number): number {
+  const rest = left % right;
+  return rest !== 0 && rest < 0 !== right < 0 ? rest + right : rest;
+}
+
 function integerArithmetic(context: Context, operator: Arithmetic, left: Dim, right: Dim, span: Span): Binding {
   const whole = (compute: () => Dim): Binding => {
     const dim = safeDim(context, span, compute);
@@ -73,7 +79,7 @@ function integerArithmetic(context: Context, operator: Arithmetic, left: Dim, ri
     );
     return poison;
   }
-  if (operator === '%') return intBinding(a % b);
+  if (operator === '%') return intBinding(remainder(a, b));
   const power = a ** b;
   return Number.isSafeInteger(power) ? intBinding(power) : finite(context, power, span);
 }
@@ -89,7 +95,7 @@ function floatArithmetic(operator: Arithmetic, left: number, right: number): num
     case '/':
       return left / right;
     case '%':
-      return left % right;
+      return remainder(left, right);
     case '**':
       return left ** right;
   }
