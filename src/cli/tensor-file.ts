@@ -2,11 +2,13 @@
  * Tensor files of the command line (inputs, results, expected outputs): whole in memory, unlike checkpoints. The format
  * itself is src/runtime/safetensors.ts.
  */
-import { resolve } from 'node:path';
+import { accessSync, constants } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import type { ElementType } from '../runtime/artifact.ts';
 import { convertElements, type ElementArray, type FileType, newElements } from '../runtime/convert.ts';
 import { encodeSafetensors, openSafetensors, type TensorInfo } from '../runtime/safetensors.ts';
 import { writeFileAtomic } from './atomic-file.ts';
+import { environmentError } from './exit-codes.ts';
 
 /** A tensor as its file has it. */
 export interface FileTensor {
@@ -70,7 +72,21 @@ export function hostTensor(tensor: FileTensor): HostTensor {
   return { shape, data: dtype.startsWith('U') ? tensor.read('u32') : tensor.read('i32') };
 }
 
+export function dtypeOf(tensor: HostTensor): string {
+  if (tensor.data instanceof Float32Array) return 'f32';
+  return tensor.data instanceof Int32Array ? 'i32' : 'u32';
+}
+
 export function describeElements(tensor: HostTensor): string {
-  const dtype = tensor.data instanceof Float32Array ? 'f32' : tensor.data instanceof Int32Array ? 'i32' : 'u32';
-  return `${dtype}[${tensor.shape.join(', ')}]`;
+  return `${dtypeOf(tensor)}[${tensor.shape.join(', ')}]`;
+}
+
+/** Asked before a model is loaded, so that a long run does not end at its last step. */
+export function checkWritable(path: string): void {
+  const folder = dirname(resolve(path));
+  try {
+    accessSync(folder, constants.W_OK);
+  } catch (cause) {
+    throw environmentError(`\`${path}\` cannot be written: no writable folder \`${folder}\``, undefined, cause);
+  }
 }

@@ -18,7 +18,7 @@ import { dataError, exitCodes, usageError } from '../exit-codes.ts';
 import { matchInputs } from '../match-inputs.ts';
 import { reason } from '../source-files.ts';
 import { renderTable, scientific } from '../table.ts';
-import { type HostTensor, hostTensor, readTensorFile, writeTensorFile } from '../tensor-file.ts';
+import { checkWritable, type HostTensor, hostTensor, readTensorFile, writeTensorFile } from '../tensor-file.ts';
 
 /** f32 on another device moves results by about 1e-6 to 1e-5 of their largest value; past 1e-3 it is a bug, not rounding. */
 const defaultTolerance = 1e-4;
@@ -96,9 +96,10 @@ async function execute(
 async function record(context: Context, call: Call): Promise<CommandResult> {
   const tolerance = Number(requiredOption(call, 'tolerance'));
   if (!(tolerance > 0 && tolerance < 1)) throw usageError('`--tolerance` must be a number between 0 and 1');
+  const paths = goldenPaths(sourcePath(call));
+  checkWritable(paths.tensors);
   const execution = await execute(context, call, textOption(call, 'entry'));
   if ('exitCode' in execution) return execution;
-  const paths = goldenPaths(sourcePath(call));
   const document: GoldenRecord = {
     format: 1,
     compiler: `sorac ${version}`,

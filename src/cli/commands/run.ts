@@ -8,7 +8,7 @@ import { deviceOption } from '../device-choice.ts';
 import { chooseEntry, compileFile, modelFailure, openModel } from '../execute.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { matchInputs } from '../match-inputs.ts';
-import { describeElements, readTensorFile, writeTensorFile } from '../tensor-file.ts';
+import { checkWritable, describeElements, dtypeOf, readTensorFile, writeTensorFile } from '../tensor-file.ts';
 
 export const registerRun: Register = (program, bind) => {
   program
@@ -27,6 +27,8 @@ export const registerRun: Register = (program, bind) => {
 
 async function run(context: Context, call: Call): Promise<CommandResult> {
   const [path = ''] = call.args;
+  const out = requiredOption(call, 'out');
+  checkWritable(out);
   const compiled = compileFile({
     path,
     ...optional('model', textOption(call, 'model')),
@@ -50,7 +52,6 @@ async function run(context: Context, call: Call): Promise<CommandResult> {
     const start = performance.now();
     const results = await model.call(entry.name, inputs);
     const milliseconds = performance.now() - start;
-    const out = requiredOption(call, 'out');
     writeTensorFile(out, results);
     const shapes = [...results].map(([name, tensor]) => `${name} ${describeElements(tensor)}`);
     say(context, `${entry.name} on ${model.adapter}: ${milliseconds.toFixed(1)} ms`);
@@ -62,7 +63,7 @@ async function run(context: Context, call: Call): Promise<CommandResult> {
         entry: entry.name,
         adapter: model.adapter,
         out,
-        results: [...results].map(([name, tensor]) => ({ name, type: describeElements(tensor), shape: tensor.shape })),
+        results: [...results].map(([name, tensor]) => ({ name, dtype: dtypeOf(tensor), shape: tensor.shape })),
         unusedInputs: unused,
         milliseconds: { compile: compiled.milliseconds, load: model.loadMilliseconds, call: milliseconds },
         diagnostics: diagnosticsDocument(compiled.diagnostics),
