@@ -30,7 +30,7 @@ export interface LoadOptions extends DeviceOptions {
   /** Compile kernels in the driver while the weights are read, not in the first call. Default: true. */
   readonly warmup?: boolean;
   /** Told after each weight: bytes on the device so far, and of all. */
-  readonly onProgress?: (loaded: number, total: number) => void;
+  readonly onProgress?: (progress: { readonly loaded: number; readonly total: number }) => void;
 }
 
 export interface CallOptions {
@@ -341,7 +341,7 @@ async function loadWeights(
     buffer.unmap();
     buffers.set(index, buffer);
     loaded += bytes;
-    options.onProgress?.(loaded, total);
+    options.onProgress?.({ loaded, total });
   }
   return buffers;
 }

@@ -40,29 +40,69 @@ const arrayTypes: Readonly<Record<ElementType, string>> = {
   bool: 'Uint32Array',
 };
 
-/** Members of every model class that an entry's name must not hide. */
-const modelMembers = ['close', 'device', 'lost', 'stats', 'constructor', 'toString', 'valueOf', 'hasOwnProperty'];
+/**
+ * Members of every model class that an entry's name must not hide. A `then` would make `await load()` call it.
+ */
+const modelMembers = [
+  ...['close', 'device', 'lost', 'stats'],
+  ...['constructor', 'hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', 'toJSON', 'toLocaleString', 'toString'],
+  ...['then', 'valueOf'],
+];
 
+/** Names at the top of every module and its declarations. */
 const moduleNames = [
-  'Tensor',
-  'CallOptions',
-  'LoadOptions',
-  'DeviceLike',
-  'DeviceInfo',
-  'ModelStats',
-  'Config',
-  'WeightSource',
-  'TensorSignature',
-  'load',
-  'signature',
-  'weights',
-  'kernels',
-  'artifact',
-  'runtime',
-  'Float32Array',
-  'Int32Array',
-  'Uint32Array',
-  'AsyncIterable',
+  ...[
+    'BlobLike',
+    'CallOptions',
+    'Config',
+    'DeviceInfo',
+    'DeviceLike',
+    'GpuLike',
+    'Inputs',
+    'LoadOptions',
+    'ModelStats',
+  ],
+  ...['Outputs', 'SignalLike', 'SoraError', 'Tensor', 'WeightSource'],
+  ...['artifact', 'kernels', 'load', 'program', 'runtime', 'signature', 'weights'],
+];
+
+/** Globals that the runtime and the declarations use: a class of such a name would hide them. A test compares. */
+export const usedGlobals = [
+  ...[
+    'Array',
+    'ArrayBuffer',
+    'ArrayBufferView',
+    'BigInt',
+    'BigInt64Array',
+    'BigUint64Array',
+    'Blob',
+    'DataView',
+    'Error',
+  ],
+  ...[
+    'Float32Array',
+    'Float64Array',
+    'Infinity',
+    'Int16Array',
+    'Int32Array',
+    'Int8Array',
+    'JSON',
+    'Map',
+    'Math',
+    'NaN',
+  ],
+  ...['Number', 'Object', 'Promise', 'RangeError', 'Readonly', 'Record', 'RegExp', 'Set', 'String', 'Symbol'],
+  ...[
+    'SymbolConstructor',
+    'TextDecoder',
+    'TextEncoder',
+    'Uint16Array',
+    'Uint32Array',
+    'Uint8Array',
+    'WeakMap',
+    'console',
+  ],
+  ...['fetch', 'globalThis', 'navigator', 'process', 'undefined'],
 ];
 
 /** `B*T`, `ceil(T/8)`: an expression as people read it. */
@@ -106,7 +146,7 @@ function pascalCase(name: string): string {
 }
 
 export function describeModule(artifact: Artifact, fileName: string): ModuleDescription {
-  const types = scriptNames(moduleNames);
+  const types = scriptNames([...moduleNames, ...usedGlobals]);
   const methods = scriptNames(modelMembers);
   const className = types.take(artifact.name);
   const describeEntry = (entry: EntrySpec): EntryDescription => ({

@@ -10,17 +10,24 @@ export type Data =
   | undefined
   | readonly Data[]
   | { readonly [key: string]: Data }
-  | { readonly verbatim: string };
+  | Verbatim;
+
+/** Marked by a symbol: a key could come from a model's text. */
+const expression = Symbol('expression');
+
+interface Verbatim {
+  readonly [expression]: string;
+}
 
 const lineWidth = 110;
 
 /** Text that is already a safe expression (an identifier of the module). */
-export function verbatim(expression: string): { readonly verbatim: string } {
-  return { verbatim: expression };
+export function verbatim(text: string): Verbatim {
+  return { [expression]: text };
 }
 
-function isVerbatim(data: object): data is { readonly verbatim: string } {
-  return 'verbatim' in data && Object.keys(data).length === 1;
+function isVerbatim(data: object): data is Verbatim {
+  return expression in data;
 }
 
 /** One literal; `indent` is the column at which its first line starts. */
@@ -29,7 +36,7 @@ export function printData(data: Data, indent = 0): string {
   if (typeof data === 'string') return stringLiteral(data);
   if (typeof data === 'boolean') return String(data);
   if (data === undefined) return 'undefined';
-  if (!Array.isArray(data) && isVerbatim(data)) return data.verbatim;
+  if (!Array.isArray(data) && isVerbatim(data)) return data[expression];
   const items: readonly string[] = Array.isArray(data)
     ? data.map((item: Data) => printData(item, indent + 2))
     : Object.entries(data)

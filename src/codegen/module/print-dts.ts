@@ -9,52 +9,95 @@ import type { EntryDescription, ModuleDescription, TensorDescription } from './d
 import type { Data } from './literals.ts';
 import { signatureData } from './signature.ts';
 
+/** Structural stand-ins, so that neither the DOM's types nor Node's are needed. */
 const shared = `/** A tensor: its elements in row-major order and its shape. */
 export interface Tensor<Data, Shape extends readonly number[] = readonly number[]> {
   readonly data: Data;
   readonly shape: Shape;
 }
 
-/** What a WebGPU device must have; a \`GPUDevice\` of any typings fits. */
+/** What tells a WebGPU device apart; a \`GPUDevice\` of any typings fits. */
 export interface DeviceLike {
   readonly queue: object;
   readonly limits: object;
-  readonly features: { has(name: string): boolean };
-  createBuffer(descriptor: never): object;
-  createShaderModule(descriptor: never): object;
+  readonly lost: Promise<unknown>;
+  createBuffer(descriptor: never): unknown;
 }
 
-/** A path or URL of a \`.safetensors\` file, or its bytes. */
-export type WeightSource = string | { readonly href: string } | ArrayBuffer | Uint8Array | { arrayBuffer(): Promise<ArrayBuffer>; readonly size: number };
+/** \`navigator.gpu\`, or what \`create()\` of npm \`webgpu\` gives. */
+export interface GpuLike {
+  requestAdapter(options?: never): Promise<unknown>;
+}
+
+export interface SignalLike {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  throwIfAborted(): void;
+  addEventListener(type: 'abort', listener: () => void, options?: { readonly once?: boolean }): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+/** The part of Blob and File that is used. */
+export interface BlobLike {
+  readonly size: number;
+  slice(start?: number, end?: number): BlobLike;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+
+/** A path (Node) or an address of a \`.safetensors\` file, a Blob, or its bytes. */
+export type WeightSource = string | { readonly href: string } | BlobLike | ArrayBuffer | ArrayBufferView;
 
 export interface LoadOptions {
-  /** The checkpoint. Tensor names are those of \`weights\`. */
-  readonly weights: WeightSource;
+  /** The checkpoint, in one file or several. Tensor names are those of \`weights\`. */
+  readonly weights@optional: WeightSource | readonly WeightSource[];
   /** A device of yours; it is never destroyed by the model. */
   readonly device?: DeviceLike;
+  /** Where to look for an adapter when no device is given. Default: \`navigator.gpu\`, in Node npm \`webgpu\`. */
+  readonly gpu?: GpuLike;
   /** Which adapter to use when no device is given. Default \`auto\`: the best one found. */
   readonly adapter?: 'auto' | 'gpu' | 'lavapipe' | 'swiftshader' | 'cpu';
-  /** Compiles every kernel before \`load\` resolves instead of at its first use. */
+  /** Compile kernels in the driver while the weights are read, not in the first call. Default: true. */
   readonly warmup?: boolean;
-  readonly signal?: AbortSignal;
+  readonly signal?: SignalLike;
+  /** Told after each weight: bytes on the device so far, and of all. */
   readonly onProgress?: (progress: { readonly loaded: number; readonly total: number }) => void;
+  /** Takes warning lines; default: stderr, or the console in browsers. */
+  readonly warn?: (line: string) => void;
 }
 
 export interface CallOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: SignalLike;
 }
 
 export interface DeviceInfo {
-  /** \`gpu\`, \`lavapipe\`, \`swiftshader\`, \`cpu\` or \`injected\`. */
+  /** \`gpu\`, \`lavapipe\`, \`swiftshader\`, \`software\` (another software adapter) or \`cpu\` (the interpreter). */
   readonly kind: string;
   readonly name: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  /** Whether the caller brought the device. */
+  readonly injected: boolean;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
 }
 
 export interface ModelStats {
   /** Pipelines created since \`load\`: does not grow when a dim changes. */
   readonly pipelines: number;
+  /** Device buffers alive, and their bytes. */
   readonly buffers: number;
   readonly bytes: number;
+  /** Calls begun. */
+  readonly calls: number;
+}
+
+/** What \`load\` and every call reject with. */
+export declare class SoraError extends Error {
+  /** \`SORA\` and four digits, stable between versions. */
+  readonly code: string;
+  /** The exact next step, where there is one. */
+  readonly help: string | undefined;
+  constructor(code: string, message: string, options?: { readonly help?: string; readonly cause?: unknown });
 }
 
 declare global {
@@ -90,6 +133,16 @@ function printEntryTypes(entry: EntryDescription): string {
   ].join('\n');
 }
 
+function printMap(
+  name: string,
+  doc: string,
+  entries: readonly EntryDescription[],
+  typeOf: (entry: EntryDescription) => string,
+): string {
+  const members = entries.map((entry) => `  readonly ${propertyKey(entry.method)}: ${typeOf(entry)};`);
+  return `/** ${doc} */\nexport interface ${name} {\n${members.join('\n')}\n}\n`;
+}
+
 /** A literal type: `as const` spelled out. */
 function literalType(data: Data, indent: string): string {
   if (typeof data === 'string') return stringLiteral(data);
@@ -112,15 +165,17 @@ export function printDeclarations(artifact: Artifact, module: ModuleDescription)
   return [
     module.header.map((line) => `// ${line}`).join('\n'),
     '',
-    shared,
+    shared.replace('@optional', artifact.weights.length === 0 ? '?' : ''),
     ...module.entries.map(printEntryTypes),
+    printMap('Inputs', 'Inputs by entry.', module.entries, (entry) => entry.inputsType),
+    printMap('Outputs', 'Outputs by entry.', module.entries, (entry) => entry.outputsType),
     `/**\n * A loaded model. Made by \`load\`.\n${module.doc.map((line) => ` * ${line}\n`).join('')} */`,
     `export declare class ${module.className} {`,
     '  private constructor();',
     ...methods,
     '  readonly device: DeviceInfo;',
     '  /** Resolves when the device is lost; never rejects. */',
-    '  readonly lost: Promise<unknown>;',
+    '  readonly lost: Promise<SoraError>;',
     '  stats(): ModelStats;',
     '  /** Frees every buffer. Later calls reject. */',
     '  close(): Promise<void>;',
@@ -128,11 +183,14 @@ export function printDeclarations(artifact: Artifact, module: ModuleDescription)
     '}',
     '',
     '/** Finds a device, loads the weights and makes the pipelines. */',
-    `export declare function load(options: LoadOptions): Promise<${module.className}>;`,
+    `export declare function load(options${artifact.weights.length === 0 ? '?' : ''}: LoadOptions): Promise<${module.className}>;`,
     'export default load;',
     '',
     '/** Names, element types and shapes of every entry. */',
     `export declare const signature: ${literalType(signatureData(artifact), '')};`,
+    '',
+    '/** The config values that the model was compiled with. */',
+    "export type Config = (typeof signature)['config'];",
     '',
     '/** Tensors that the checkpoint must hold. */',
     'export declare const weights: readonly { readonly name: string; readonly shape: readonly number[]; readonly dtype: string }[];',

@@ -1,17 +1,12 @@
 /**
- * The JavaScript of a generated module: kernels and plan as data, a class with one method per entry, the runtime.
+ * The JavaScript of a generated module: a class with one method per entry, kernels and plan as data, the runtime.
  * It has no import statement and touches nothing when it is imported.
  *
- * One ts-morph source file is made from one bulk structure; adding statements one at a time costs forty times as much
- * (dsherret/ts-morph#159).
+ * What a person reads first, the class and `load`, is printed by ts-morph from one bulk structure; adding statements one at a
+ * time costs forty times as much (dsherret/ts-morph#159). The data after it is printed by literals.ts: having ts-morph parse
+ * half a megabyte of literals would take longer than compiling the model.
  */
-import {
-  Project,
-  type StatementStructures,
-  StructureKind,
-  VariableDeclarationKind,
-  type WriterFunction,
-} from 'ts-morph';
+import { IndentationText, Project, type StatementStructures, StructureKind } from 'ts-morph';
 import type { Artifact } from '../../runtime/artifact.ts';
 import { objectKey, stringLiteral, templateLiteral } from '../../support/names.ts';
 import type { ModuleDescription } from './describe.ts';
@@ -51,34 +46,13 @@ function artifactData(artifact: Artifact): Data {
   return { ...(artifact as unknown as { [key: string]: Data }), kernels, program: verbatim('program') };
 }
 
-function constant(
-  name: string,
-  initializer: string | WriterFunction,
-  isExported: boolean,
-  doc: string,
-): StatementStructures {
-  return {
-    kind: StructureKind.VariableStatement,
-    declarationKind: VariableDeclarationKind.Const,
-    isExported,
-    docs: [doc],
-    declarations: [{ name, initializer }],
-  };
+function constant(name: string, initializer: string, isExported: boolean, doc: string): string {
+  return `/** ${doc} */\n${isExported ? 'export ' : ''}const ${name} = ${initializer};\n`;
 }
 
-export function printJavaScript(artifact: Artifact, module: ModuleDescription, runtimeText: string): string {
-  const statements: (StatementStructures | string)[] = [
-    module.header.map((line) => `// ${line}`).join('\n'),
-    constant('kernels', kernelTexts(artifact), true, 'WGSL by kernel name.'),
-    constant('signature', printData(signatureData(artifact)), true, 'Names, element types and shapes of every entry.'),
-    constant('weights', printData(weightsData(artifact)), true, 'Tensors that the checkpoint must hold.'),
-    constant(
-      'program',
-      templateLiteral(`\n${artifact.program.trim()}\n`),
-      false,
-      'What the interpreter runs where there is no adapter.',
-    ),
-    constant('artifact', printData(artifactData(artifact)), false, 'Dispatches, buffers and weights as data.'),
+/** The class and `load`. */
+function printHead(module: ModuleDescription): string {
+  const statements: StatementStructures[] = [
     {
       kind: StructureKind.Class,
       name: module.className,
@@ -114,9 +88,31 @@ export function printJavaScript(artifact: Artifact, module: ModuleDescription, r
       statements: [`return new ${module.className}(await runtime.createModel(artifact, options));`],
       docs: ['Finds a device, loads the weights and makes the pipelines.'],
     },
-    'export default load;',
-    constant('runtime', runtimeExpression(runtimeText), false, 'The runtime of sorac.'),
   ];
-  const project = new Project({ useInMemoryFileSystem: true, skipLoadingLibFiles: true, manipulationSettings: {} });
+  const project = new Project({
+    useInMemoryFileSystem: true,
+    skipLoadingLibFiles: true,
+    manipulationSettings: { indentationText: IndentationText.TwoSpaces },
+  });
   return project.createSourceFile('module.js', { statements }).getFullText();
+}
+
+export function printJavaScript(artifact: Artifact, module: ModuleDescription, runtimeText: string): string {
+  return [
+    `${module.header.map((line) => `// ${line}`).join('\n')}\n`,
+    printHead(module),
+    'export default load;\n',
+    constant('signature', printData(signatureData(artifact)), true, 'Names, element types and shapes of every entry.'),
+    constant('weights', printData(weightsData(artifact)), true, 'Tensors that the checkpoint must hold.'),
+    constant('kernels', kernelTexts(artifact), true, 'WGSL by kernel name.'),
+    constant(
+      'program',
+      templateLiteral(`\n${artifact.program.trim()}\n`),
+      false,
+      'What the interpreter runs where there is no adapter.',
+    ),
+    constant('artifact', printData(artifactData(artifact)), false, 'Dispatches, buffers and weights as data.'),
+    constant('runtime', runtimeExpression(runtimeText), false, 'The runtime of sorac.'),
+    constant('SoraError', 'runtime.SoraError', true, 'What `load` and every call reject with; `code` is stable.'),
+  ].join('\n');
 }

@@ -27,8 +27,15 @@ export function signatureData(artifact: Artifact): Data {
   };
 }
 
+/** Each tensor once, however many kernels read it in a layout of their own. */
 export function weightsData(artifact: Artifact): Data {
-  return artifact.weights.flatMap((weight) =>
-    weight.sources.map((source) => ({ name: source.path, shape: [...source.shape], dtype: weight.dtype })),
+  const weights = new Map(
+    artifact.weights.flatMap((weight) =>
+      weight.sources.map((source) => {
+        const data: Data = { name: source.path, shape: [...source.shape], dtype: weight.dtype };
+        return [source.path, data] as const;
+      }),
+    ),
   );
+  return [...weights.values()];
 }
