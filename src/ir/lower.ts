@@ -144,7 +144,7 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
   const dims = usedDims(context, entries);
   const config = boundConfig(context);
   const reached = new Set(context.used);
-  checkUncalled(context, model);
+  checkUncalled(context);
   if (!hasErrors(context.diagnostics)) checkUnused(context, root, reached);
 
   const { diagnostics } = context;

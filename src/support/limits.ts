@@ -23,6 +23,12 @@ export const limits = {
   repeatCount: 4096,
   /** Module instances and graph nodes after expansion, foreseen by multiplication before anything is expanded. */
   expandedNodes: 1_000_000,
+  /** Calls that lowering elaborates: functions of numbers can double their calls without making a node. */
+  elaboratedCalls: 50_000,
+  /** Functions and modules inside each other while lowering: it recurses over them. */
+  callDepth: 64,
+  /** Expressions inside each other while lowering, over all calls that are open. */
+  elaborationDepth: 1200,
   /** Axes of a tensor. */
   rank: 8,
   /** Greatest dim: kernels index with 32-bit integers. */

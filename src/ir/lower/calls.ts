@@ -197,6 +197,15 @@ export function applyFunction(
     return poison;
   }
   if (given.some((argument) => argument.binding.kind === 'poison')) return poison;
+  context.calls += 1;
+  if (context.frames.length >= limits.callDepth) {
+    report(context, 'SORA5002', `calls are more than ${limits.callDepth} deep`, span);
+    return poison;
+  }
+  if (context.calls > limits.elaboratedCalls) {
+    report(context, 'SORA5002', `the model makes more than ${limits.elaboratedCalls} calls`, span);
+    return poison;
+  }
   const label = owner === undefined || owner.path.length === 0 ? undefined : owner.path.join('.');
   return inFrame(context, { span, declaration, owner, label }, () => {
     const scope = bindParameters(context, fn, given, span, name);

@@ -4,12 +4,13 @@
  * A mistake is reported once however often its module is instantiated (same code, same place). A mistake that surfaces
  * inside the library is shown at the call in the person's own file, with a label at the library line.
  */
-import type { SourceTree } from '../../parser/ast.ts';
+import type { ModuleDeclaration, SourceTree } from '../../parser/ast.ts';
 import type { Code } from '../../support/codes.ts';
 import { type Diagnostic, type DiagnosticDetails, diagnose, type Label } from '../../support/diagnostic.ts';
 import type { SourceFile, Span } from '../../support/source.ts';
 import type { GraphBuilder, Value, Weight } from '../graph.ts';
 import { type Dim, type DimRange, symbolsOfDim } from '../symbolic.ts';
+import type { Instance } from './binding.ts';
 import type { Scope } from './scope.ts';
 
 /** The graph under construction: one per entry. */
@@ -53,8 +54,12 @@ export interface Context {
   readonly fileScopes: Map<SourceFile, Scope>;
   readonly weights: Map<string, WeightRecord>;
   readonly frames: Frame[];
-  /** Module instances made so far, for the limit. */
+  /** The first instance of each module, to check the functions that nothing calls. */
+  readonly firstInstances: Map<ModuleDeclaration, Instance>;
+  /** Module instances and calls made so far and expressions that are open, for the limits. */
   instances: number;
+  calls: number;
+  depth: number;
   site: GraphSite | undefined;
 }
 
@@ -71,7 +76,10 @@ export function createContext(trees: readonly SourceTree[], json: Context['json'
     fileScopes: new Map(),
     weights: new Map(),
     frames: [],
+    firstInstances: new Map(),
     instances: 0,
+    calls: 0,
+    depth: 0,
     site: undefined,
   };
 }
@@ -97,7 +105,8 @@ export function report(
       shown = { ...details, labels: [...(details.labels ?? []), { span, text: 'asked for here' }] };
     }
   }
-  const key = `${code} ${place.file.path} ${place.start} ${place.end}`;
+  // One crossed limit is crossed again and again on the way out: it is told once.
+  const key = code === 'SORA5002' ? code : `${code} ${place.file.path} ${place.start} ${place.end}`;
   if (context.reported.has(key)) return;
   context.reported.add(key);
   context.diagnostics.push(diagnose(code, message, place, shown));

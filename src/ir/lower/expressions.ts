@@ -5,6 +5,7 @@
  * there is found under every config.
  */
 import type { Expression, Let } from '../../parser/ast.ts';
+import { limits } from '../../support/limits.ts';
 import { joinSpans, type Span } from '../../support/source.ts';
 import { binary, unary } from './arithmetic.ts';
 import { attendExpression } from './attend.ts';
@@ -21,6 +22,17 @@ import { originOfExpression } from './typing.ts';
 type Kind<K extends Expression['kind']> = Extract<Expression, { kind: K }>;
 
 export function evaluate(context: Context, expression: Expression, scope: Scope): Binding {
+  if (context.depth >= limits.elaborationDepth) {
+    report(context, 'SORA5002', `more than ${limits.elaborationDepth} expressions inside each other`, expression.span);
+    return poison;
+  }
+  context.depth += 1;
+  const binding = evaluateKind(context, expression, scope);
+  context.depth -= 1;
+  return binding;
+}
+
+function evaluateKind(context: Context, expression: Expression, scope: Scope): Binding {
   switch (expression.kind) {
     case 'number':
       return numberLiteral(context, expression);

@@ -123,6 +123,10 @@ export function makeInstance(context: Context, request: InstanceRequest): Instan
     return undefined;
   }
   context.instances += 1;
+  if (context.frames.length >= limits.callDepth) {
+    report(context, 'SORA5002', `modules are more than ${limits.callDepth} deep`, span);
+    return undefined;
+  }
   if (context.instances > limits.expandedNodes) {
     report(context, 'SORA5002', `the model has more than ${limits.expandedNodes} module instances`, span);
     return undefined;
@@ -137,6 +141,7 @@ export function makeInstance(context: Context, request: InstanceRequest): Instan
       scope.names.set(member.name.text, { binding, span: member.name.span, declaration: member });
     }
     for (const member of declaration.members) bindField(context, member, instance);
+    if (!context.firstInstances.has(declaration)) context.firstInstances.set(declaration, instance);
     return instance;
   });
 }

@@ -37,6 +37,25 @@ export function configArguments(
   return given;
 }
 
+/** Judged only where shape variables have the sizes of a call. */
+const needsVariables: ReadonlySet<Code> = new Set<Code>([
+  'SORA2101',
+  'SORA2104',
+  'SORA2105',
+  'SORA2107',
+  'SORA2108',
+  'SORA2109',
+  'SORA2110',
+]);
+
+function hasVariables(fn: FunctionBinding): boolean {
+  return fn.declaration.parameters.some(
+    ({ type }) =>
+      type.kind === 'tensor-type' &&
+      type.dims.some((item) => item.kind === 'ellipsis' || (item.kind === 'name' && !lookup(fn.scope, item.name))),
+  );
+}
+
 function standInType(context: Context, parameter: FunctionParameter, scope: Scope): TensorType | undefined {
   if (parameter.type.kind === 'scalar-type') return undefined;
   const dtype = resolveDtype(context, parameter.type);
@@ -93,13 +112,17 @@ function tryFunction(context: Context, fn: FunctionBinding): void {
       return;
     }
   }
+  const before = context.diagnostics.length;
   context.site = { builder, weights: new Map(), nodes: 0 };
   applyFunction(context, fn, given, declaration.span, declaration.name?.text ?? 'fn');
   context.site = undefined;
+  if (!hasVariables(fn)) return;
+  const found = context.diagnostics.splice(before);
+  context.diagnostics.push(...found.filter((diagnostic) => !needsVariables.has(diagnostic.code)));
 }
 
-/** The functions and, for a model, the entries of an instance that nothing elaborated yet. */
-export function tryFunctions(context: Context, instance: Instance): void {
+/** The functions of an instance that nothing elaborated yet. */
+function tryFunctions(context: Context, instance: Instance): void {
   for (const member of instance.declaration.members) {
     if (member.kind === 'function') {
       tryFunction(context, { kind: 'function', declaration: member, scope: instance.scope, owner: instance });
@@ -144,9 +167,11 @@ function tryModule(context: Context, declaration: ModuleDeclaration, fileScope: 
   for (const member of declaration.members) if (member.kind === 'entry') lowerEntry(context, member, instance);
 }
 
-export function checkUncalled(context: Context, model: Instance | undefined): void {
+export function checkUncalled(context: Context): void {
   const before = context.diagnostics.length;
-  if (model) tryFunctions(context, model);
+  for (const instance of [...context.firstInstances.values()]) {
+    if (!isLibraryFile(instance.declaration.span.file)) tryFunctions(context, instance);
+  }
   for (const tree of context.trees) {
     const scope = context.fileScopes.get(tree.file);
     if (scope === undefined || isLibraryFile(tree.file)) continue;

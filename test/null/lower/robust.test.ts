@@ -37,7 +37,7 @@ function mutate(text: string, next: () => number): string {
 }
 
 test('random edits give diagnostics or a program that verifies', () => {
-  const rounds = Number(process.env.SORAC_FUZZ_ROUNDS ?? 400);
+  const rounds = Number(process.env.SORAC_FUZZ_ROUNDS ?? 300);
   const first = Number(process.env.SORAC_FUZZ_SEED ?? 1);
   for (let seed = first; seed < first + rounds; seed++) {
     const next = randomNumbers(seed);
