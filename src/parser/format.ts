@@ -225,8 +225,11 @@ function printBlock(printer: Printer, node: CstNode): Doc {
 }
 
 function printBody(printer: Printer, node: CstNode): Doc {
-  const [first] = partsOf(node);
-  if (first === undefined || !isNode(first)) return printParts(printer, partsOf(node));
+  const [first, value] = partsOf(node);
+  if (first === undefined) return '';
+  if (!isNode(first)) {
+    return group([printElement(printer, first), indent(line, value === undefined ? '' : printElement(printer, value))]);
+  }
   const parts = partsOf(first);
   const [open, close] = [parts[0], parts.at(-1)];
   if (open === undefined || close === undefined || isNode(open) || isNode(close)) return '';

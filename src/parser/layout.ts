@@ -60,6 +60,14 @@ interface Command {
   readonly doc: Doc;
 }
 
+/** Puts the parts of a list on the stack, first part on top. */
+function pushParts(work: Command[], parts: readonly Doc[], depth: number, isFlat: boolean): void {
+  for (let index = parts.length - 1; index >= 0; index--) {
+    const doc = parts[index];
+    if (doc !== undefined && doc !== '') work.push({ depth, isFlat, doc });
+  }
+}
+
 /** Whether `next` on one line, with what follows it up to a possible line end, takes at most `room` columns. */
 function fits(next: Command, rest: readonly Command[], room: number): boolean {
   const work: Command[] = [next];
@@ -70,9 +78,9 @@ function fits(next: Command, rest: readonly Command[], room: number): boolean {
     if (command === undefined) return true;
     const { doc, isFlat } = command;
     if (typeof doc === 'string') left -= doc.length;
-    else if (isList(doc)) for (const part of doc.toReversed()) work.push({ ...command, doc: part });
-    else if (doc.kind === 'group') work.push({ ...command, doc: doc.doc, isFlat: isFlat && !doc.isBroken });
-    else if (doc.kind === 'indent') work.push({ ...command, doc: doc.doc });
+    else if (isList(doc)) pushParts(work, doc, 0, isFlat);
+    else if (doc.kind === 'group') work.push({ depth: 0, doc: doc.doc, isFlat: isFlat && !doc.isBroken });
+    else if (doc.kind === 'indent') work.push({ depth: 0, doc: doc.doc, isFlat });
     else if (doc.kind === 'fresh' || doc.kind === 'blank') return true;
     else if (doc.kind === 'line' && !isFlat) return true;
     else if (doc.kind === 'line' && !doc.soft) left -= 1;
@@ -101,8 +109,8 @@ export function printDoc(root: Doc, width: number, indentWidth: number): string 
   for (let command = work.pop(); command !== undefined; command = work.pop()) {
     const { doc, depth, isFlat } = command;
     if (typeof doc === 'string') current += doc;
-    else if (isList(doc)) for (const part of doc.toReversed()) work.push({ ...command, doc: part });
-    else if (doc.kind === 'indent') work.push({ ...command, depth: depth + 1, doc: doc.doc });
+    else if (isList(doc)) pushParts(work, doc, depth, isFlat);
+    else if (doc.kind === 'indent') work.push({ depth: depth + 1, isFlat, doc: doc.doc });
     else if (doc.kind === 'group') {
       const flat: Command = { depth, isFlat: true, doc: doc.doc };
       const isOneLine = !doc.isBroken && (isFlat || fits(flat, work, width - current.length));

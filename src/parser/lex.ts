@@ -28,7 +28,7 @@ export interface Lexed {
 let lexer: Lexer | undefined;
 
 function theLexer(): Lexer {
-  lexer ??= new Lexer([...tokenTypes], { positionTracking: 'full', ensureOptimizations: false });
+  lexer ??= new Lexer([...tokenTypes], { positionTracking: 'full', ensureOptimizations: true });
   return lexer;
 }
 

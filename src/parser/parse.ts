@@ -74,7 +74,7 @@ export function parseConcrete(file: SourceFile): Parsed {
     (one) => one.code !== 'SORA1007' || !openStrings.has(positionAt(file, one.span.start).line),
   );
   const early = [...lexed.diagnostics, ...unbalanced];
-  if (early.some((diagnostic) => diagnostic.code === 'SORA1008' && structured.tokens.length === 0)) {
+  if (hasErrors(early) && structured.tokens.length === 0) {
     return { root: undefined, tokens: [], comments: lexed.comments, diagnostics: early };
   }
   const parser = theParser();
@@ -91,7 +91,8 @@ function byPosition(left: Diagnostic, right: Diagnostic): number {
 /** The syntax tree of what `parseConcrete` gave for the file, and all there is to say about it. */
 export function buildParsed(file: SourceFile, parsed: Parsed): Stage<SourceTree> {
   if (parsed.root === undefined) {
-    return { value: { file, imports: [], declarations: [] }, diagnostics: [...parsed.diagnostics] };
+    const diagnostics = parsed.diagnostics.slice(0, limits.syntaxErrors);
+    return { value: { file, imports: [], declarations: [] }, diagnostics };
   }
   const built = buildTree(file, parsed.root, parsed.tokens, parsed.comments);
   // Rules beyond the grammar are checked on what recovery left too; on a line that is already wrong they add nothing.
@@ -102,7 +103,10 @@ export function buildParsed(file: SourceFile, parsed: Parsed): Stage<SourceTree>
         return spans.every((span) => !wrongLines.has(positionAt(file, span.start).line));
       })
     : built.diagnostics;
-  return { value: built.tree, diagnostics: [...parsed.diagnostics, ...extra].sort(byPosition) };
+  return {
+    value: built.tree,
+    diagnostics: [...parsed.diagnostics, ...extra].sort(byPosition).slice(0, limits.syntaxErrors),
+  };
 }
 
 export function parse(file: SourceFile): Stage<SourceTree> {

@@ -97,6 +97,10 @@ function tooDeep(tokens: readonly IToken[]): IToken | undefined {
   return undefined;
 }
 
+function nestingDiagnostic(file: SourceFile, token: IToken): Diagnostic {
+  return diagnose('SORA1008', `brackets nest deeper than ${limits.nesting} levels`, tokenSpan(file, token));
+}
+
 function isBalanced(tokens: readonly IToken[]): boolean {
   const stack: (TokenType | undefined)[] = [];
   for (const token of tokens) {
@@ -171,22 +175,31 @@ function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
     );
   };
   const closeDownTo = (height: number): void => {
-    for (let inserted = 0; stack.length > height; inserted++) {
+    // Those that close at one place close inside out.
+    let place = -1;
+    let inserted = 0;
+    while (stack.length > height) {
       const open = stack.pop();
       if (open === undefined) break;
-      const at = open.closeAt === undefined ? out.length : open.closeAt + inserted;
+      const wanted = open.closeAt ?? out.length;
+      inserted = open.closeAt === place ? inserted + 1 : 0;
+      place = wanted;
+      const at = wanted + inserted;
       const before = out[at - 1] ?? open.token;
       out.splice(at, 0, virtualCloser(open.token, before));
     }
   };
   const noteBreak = (): void => {
-    for (const open of stack.toReversed()) {
-      if (open.token.tokenType === LBrace) break;
-      open.closeAt ??= out.length;
+    // What is below a noted one was noted with it.
+    for (let index = stack.length - 1; index >= 0; index--) {
+      const open = stack[index];
+      if (open === undefined || open.token.tokenType === LBrace || open.closeAt !== undefined) break;
+      open.closeAt = out.length;
     }
   };
 
-  tokens.forEach((token, at) => {
+  for (const [at, token] of tokens.entries()) {
+    if (diagnostics.length >= limits.syntaxErrors) return { tokens: [], diagnostics };
     const [outermost] = stack;
     if (outermost !== undefined && isDeclarationAtMargin(tokens, at)) {
       reportUnclosed(suspect ?? outermost.token, token);
@@ -200,7 +213,7 @@ function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
       if (height < 0 || innermost === undefined) {
         const span = tokenSpan(file, token);
         diagnostics.push(diagnose('SORA1007', `\`${token.image}\` closes nothing`, span, { help: 'remove it' }));
-        return;
+        continue;
       }
       if (height < stack.length - 1) {
         reportUnclosed(innermost.token, token);
@@ -211,7 +224,13 @@ function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
     }
     if (closerOf.has(token.tokenType)) stack.push({ token, closeAt: undefined });
     out.push(token);
-  });
+    if (stack.length > limits.nesting) {
+      const lost = stack.find((open) => open.closeAt !== undefined);
+      if (lost === undefined) diagnostics.push(nestingDiagnostic(file, token));
+      else reportUnclosed(lost.token, token);
+      return { tokens: [], diagnostics };
+    }
+  }
   const [outermost] = stack;
   if (outermost !== undefined) {
     reportUnclosed(suspect ?? outermost.token, undefined);
@@ -355,12 +374,10 @@ function noteContexts(tokens: readonly IToken[]): void {
 }
 
 export function structure(file: SourceFile, tokens: readonly IToken[]): Structured {
-  const deep = tooDeep(tokens);
-  if (deep !== undefined) {
-    const message = `brackets nest deeper than ${limits.nesting} levels`;
-    return { tokens: [], diagnostics: [diagnose('SORA1008', message, tokenSpan(file, deep))] };
-  }
-  const balanced = isBalanced(tokens) ? { tokens, diagnostics: [] } : balance(file, tokens);
+  const isWhole = isBalanced(tokens);
+  const deep = isWhole ? tooDeep(tokens) : undefined;
+  if (deep !== undefined) return { tokens: [], diagnostics: [nestingDiagnostic(file, deep)] };
+  const balanced = isWhole ? { tokens, diagnostics: [] } : balance(file, tokens);
   const cut = cutLater(file, balanced.tokens);
   noteContexts(cut.tokens);
   return { tokens: cut.tokens, diagnostics: [...balanced.diagnostics, ...cut.diagnostics] };

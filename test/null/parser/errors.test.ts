@@ -239,12 +239,12 @@ describe('limits', () => {
   });
 
   test.each([
-    ['sum', Array.from({ length: 50_000 }, () => 'x').join(' + ')],
-    ['powers', Array.from({ length: 50_000 }, () => 'x').join(' ** ')],
-    ['minus signs', `${'- '.repeat(50_000)}x`],
-    ['members', `x${'.a'.repeat(50_000)}`],
-    ['calls', `x${'()'.repeat(50_000)}`],
-    ['branches', `if a { b }${' else if a { b }'.repeat(5_000)}`],
+    ['sum', Array.from({ length: 10_000 }, () => 'x').join(' + ')],
+    ['powers', Array.from({ length: 10_000 }, () => 'x').join(' ** ')],
+    ['minus signs', `${'- '.repeat(10_000)}x`],
+    ['members', `x${'.a'.repeat(10_000)}`],
+    ['calls', `x${'()'.repeat(10_000)}`],
+    ['branches', `if a { b }${' else if a { b }'.repeat(2_000)}`],
   ])('a chain of %s is one diagnostic, not a crash', (_name, text) => {
     expectError(`fn f(x: f32) = ${text}`, { code: 'SORA1008' });
   });
@@ -263,6 +263,6 @@ describe('limits', () => {
   test('rubbish gives a bounded number of diagnostics', () => {
     const { diagnostics } = parse(sourceFile('module { ; fn ( ] = \n'.repeat(5_000)));
     expect(diagnostics.length).toBeGreaterThan(0);
-    expect(diagnostics.length).toBeLessThan(limits.syntaxErrors * 6);
+    expect(diagnostics.length).toBeLessThan(limits.syntaxErrors + 1);
   });
 });

@@ -1,0 +1,177 @@
+import { describe, expect, test } from 'vitest';
+import { type Diagnostic, diagnose } from '../../../src/support/diagnostic.ts';
+import { renderDiagnostics } from '../../../src/support/render.ts';
+import type { SourceFile, Span } from '../../../src/support/source.ts';
+
+const model: SourceFile = {
+  path: 'models/a.sora',
+  text: 'module A(c: Bert) {\n  q = Linear(c.hidden, c.heads)\n  k = Linear(c.hidden, c.hidden)\n\n\n\n  fn (x: f32[B]) {\n    q(x) + k(x)\n  }\n}\n',
+};
+const library: SourceFile = { path: 'sora:nn', text: 'module Linear(inputs: int) {\n  weight: f32[inputs]\n}' };
+
+/** The place of the nth time this text stands in the file. */
+function place(file: SourceFile, text: string, nth = 0): Span {
+  let start = -1;
+  for (let index = 0; index <= nth; index++) start = file.text.indexOf(text, start + 1);
+  if (start < 0) throw new Error(`no ${text}`);
+  return { file, start, end: start + text.length };
+}
+
+function pretty(...diagnostics: Diagnostic[]): string {
+  return renderDiagnostics(diagnostics, { format: 'pretty', color: false });
+}
+
+describe('pretty', () => {
+  test('one place', () => {
+    expect(
+      pretty(diagnose('SORA2001', 'unknown name `heads`', place(model, 'heads'))),
+    ).toBe(`error[SORA2001]: unknown name \`heads\`
+ --> models/a.sora:2:26
+  |
+2 |   q = Linear(c.hidden, c.heads)
+  |                          ^^^^^
+`);
+  });
+
+  test('labels in other lines and files, notes and help', () => {
+    const diagnostic = diagnose('SORA2001', 'shapes differ', place(model, 'q(x) + k(x)'), {
+      labels: [
+        { span: place(model, 'c.heads'), text: 'this gives 12' },
+        { span: place(model, 'c.hidden', 2), text: 'this gives 768' },
+        { span: place(library, 'weight'), text: 'declared here' },
+      ],
+      notes: ['left:  f32[B, 12]\nright: f32[B, 768]'],
+      help: 'use `c.hidden` twice',
+    });
+    expect(pretty(diagnostic)).toBe(`error[SORA2001]: shapes differ
+ --> models/a.sora:8:5
+  |
+2 |   q = Linear(c.hidden, c.heads)
+  |                        ------- this gives 12
+3 |   k = Linear(c.hidden, c.hidden)
+  |                        -------- this gives 768
+...
+8 |     q(x) + k(x)
+  |     ^^^^^^^^^^^
+ ::: sora:nn:2:3
+  |
+2 |   weight: f32[inputs]
+  |   ------ declared here
+  |
+  = note: left:  f32[B, 12]
+          right: f32[B, 768]
+  = help: use \`c.hidden\` twice
+`);
+  });
+
+  test('several labels on one line hang below it, the last one beside it', () => {
+    const diagnostic = diagnose('SORA2001', 'shapes differ', place(model, '+'), {
+      labels: [
+        { span: place(model, 'q(x)'), text: 'left' },
+        { span: place(model, 'k(x)'), text: 'right' },
+        { span: place(model, 'x', 1), text: 'argument' },
+      ],
+    });
+    expect(pretty(diagnostic)).toBe(
+      `error[SORA2001]: shapes differ
+ --> models/a.sora:8:10
+  |
+8 |     q(x) + k(x)
+  |     ---- ^ ---- right
+  |     | argument
+  |     left
+`,
+    );
+  });
+
+  test('tabs and wide characters are underlined where they are seen, columns count UTF-16', () => {
+    const file: SourceFile = { path: 'a.sora', text: '\tlet a = f("漢字", é, 😀) + oops\r\n' };
+    expect(pretty(diagnose('SORA2001', 'unknown name', place(file, 'oops')))).toBe(`error[SORA2001]: unknown name
+ --> a.sora:1:27
+  |
+1 |     let a = f("漢字", é, 😀) + oops
+  |                                ^^^^
+`);
+  });
+
+  test('a place over several lines is marked to the end of its first line, an empty one with one mark', () => {
+    expect(pretty(diagnose('SORA1002', 'block', place(model, '{\n    q(x) + k(x)\n  }')))).toContain(
+      '7 |   fn (x: f32[B]) {\n  |                  ^\n',
+    );
+    const end: Span = { file: library, start: library.text.length, end: library.text.length };
+    expect(pretty(diagnose('SORA1002', 'end', end))).toContain(' --> sora:nn:3:2\n  |\n3 | }\n  |  ^\n');
+    const empty: SourceFile = { path: 'e.sora', text: '' };
+    expect(pretty(diagnose('SORA1002', 'empty', { file: empty, start: 0, end: 0 }))).toContain('1 |\n  | ^\n');
+  });
+
+  test('characters that would disturb the terminal are shown as signs', () => {
+    const file: SourceFile = { path: 'a.sora', text: 'dim \u202e\u001b[31mB' };
+    const text = pretty(diagnose('SORA1006', 'bad', place(file, '\u202e')));
+    expect(text).toContain('dim \ufffd\ufffd[31mB');
+    expect(text).not.toMatch(/[\u202e\u001b]/);
+  });
+
+  test('line numbers of different length share one gutter', () => {
+    const file: SourceFile = { path: 'a.sora', text: `a\n${'\n'.repeat(98)}b\n` };
+    const text = pretty(
+      diagnose('SORA2001', 'm', place(file, 'b'), { labels: [{ span: place(file, 'a'), text: 'l' }] }),
+    );
+    expect(text).toContain('   --> a.sora:100:1\n    |\n  1 | a\n    | - l\n...\n100 | b\n    | ^\n');
+  });
+
+  test('colour changes nothing but colour', () => {
+    const diagnostic = diagnose('SORA2001', 'm', place(model, 'q'), { help: 'h' });
+    const coloured = renderDiagnostics([diagnostic], { format: 'pretty', color: true });
+    expect(coloured).toContain('\u001b[');
+    expect(coloured.replaceAll(/\u001b\[\d+m/g, '')).toBe(pretty(diagnostic));
+  });
+
+  test('more than the maximum are counted, 0 shows all', () => {
+    const many = Array.from({ length: 23 }, () => diagnose('SORA2001', 'm', place(model, 'q')));
+    expect(pretty(...many).match(/error\[/g)).toHaveLength(20);
+    expect(pretty(...many)).toMatch(/\n\nand 3 more\n$/);
+    const all = renderDiagnostics(many, { format: 'pretty', color: false, maximum: 0 });
+    expect(all.match(/error\[/g)).toHaveLength(23);
+    expect(pretty()).toBe('');
+  });
+});
+
+test('concise is one line each', () => {
+  const diagnostics = [
+    diagnose('SORA2001', 'unknown name `q`', place(model, 'q'), { help: 'did you mean `k`?' }),
+    diagnose('SORA3001', 'unused', place(library, 'weight')),
+  ];
+  expect(renderDiagnostics(diagnostics, { format: 'concise', color: false })).toBe(
+    'models/a.sora:2:3: error[SORA2001]: unknown name `q` (did you mean `k`?)\nsora:nn:2:3: warning[SORA3001]: unused\n',
+  );
+});
+
+test('json is one document with every place', () => {
+  const span = place(model, 'q');
+  const diagnostic = diagnose('SORA2001', 'm', span, {
+    labels: [{ span: place(library, 'weight'), text: 'here' }],
+    notes: ['n'],
+    help: 'h',
+    fixes: [{ title: 'rename', edits: [{ span, text: 'k' }] }],
+  });
+  const range = { start: { line: 2, column: 3, offset: 22 }, end: { line: 2, column: 4, offset: 23 } };
+  const labelRange = { start: { line: 2, column: 3, offset: 31 }, end: { line: 2, column: 9, offset: 37 } };
+  expect(JSON.parse(renderDiagnostics([diagnostic], { format: 'json', color: true, maximum: 1 }))).toEqual({
+    version: 1,
+    diagnostics: [
+      {
+        code: 'SORA2001',
+        severity: 'error',
+        message: 'm',
+        file: 'models/a.sora',
+        range,
+        labels: [{ file: 'sora:nn', range: labelRange, text: 'here' }],
+        notes: ['n'],
+        help: 'h',
+        fixes: [{ title: 'rename', edits: [{ file: 'models/a.sora', range, text: 'k' }] }],
+        docs: 'docs/errors/SORA2001.md',
+      },
+    ],
+  });
+  expect(JSON.parse(renderDiagnostics([], { format: 'json', color: false }))).toEqual({ version: 1, diagnostics: [] });
+});
