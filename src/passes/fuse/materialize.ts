@@ -11,19 +11,14 @@
  * Source of the idea of growing along post-dominators: TVM's FuseOps.
  */
 import type { Graph, Node } from '../../ir/graph.ts';
+import { isCheap } from './cheap.ts';
 import { type Cone, coneOf, skeletonOf } from './cone.ts';
 import { type Flow, flowOf } from './flow.ts';
-import { isBijectiveView, isCast, isTable, isTileOperand, roleOf } from './roles.ts';
-import { domainOf, sameDomain } from './row-domain.ts';
+import { groupOf, isBehindHeavy, seedsOf } from './groups.ts';
+import { isBijectiveView, isCast, isHeavy, isTable, isTileOperand, roleOf } from './roles.ts';
 
 /** Storage buffers that every WebGPU device can bind (`maxStorageBuffersPerShaderStage`); one is the output. */
 export const maxBindings = 8;
-
-/** Elementwise ops that are cheaper to repeat in each reader than to store and read back: a mask's compare and select. */
-const cheapOps = 6;
-
-/** How many nodes in a row may fail to close a group before the search for a bigger one stops: a softmax needs four. */
-const patience = 12;
 
 export function materialize(graph: Graph): ReadonlySet<Node> {
   const flow = flowOf(graph);
@@ -32,7 +27,7 @@ export function materialize(graph: Graph): ReadonlySet<Node> {
   const anchored = new Set<Node>();
   for (const seed of seedsOf(flow)) {
     if (claimed.has(seed)) continue;
-    const group = withoutMixing(grow(seed, flow, stored, claimed), seed, flow, stored);
+    const group = groupOf(seed, flow, stored, claimed);
     stored.add(group.root);
     if (roleOf(seed) === 'anchor') anchored.add(group.root);
     for (const node of group.nodes) if (isBehindHeavy(node, group)) claimed.add(node);
@@ -42,124 +37,6 @@ export function materialize(graph: Graph): ReadonlySet<Node> {
   absorbViews(flow, stored);
   split(flow, stored);
   return stored;
-}
-
-function isHeavy(node: Node): boolean {
-  const role = roleOf(node);
-  return role === 'anchor' || role === 'reduction' || role === 'foreign';
-}
-
-/** Anchors first, as their kernels are the dearest; then reductions, the biggest spaces first. */
-function seedsOf(flow: Flow): readonly Node[] {
-  const live = flow.graph.nodes.filter((node) => flow.isLive(node));
-  const rank = (node: Node) => node.inputs[0]?.type.shape.length ?? 0;
-  const reductions = live.filter((node) => roleOf(node) === 'reduction');
-  return [
-    ...live.filter((node) => roleOf(node) === 'anchor' || roleOf(node) === 'foreign'),
-    ...reductions.sort((left, right) => rank(right) - rank(left)),
-  ];
-}
-
-function isBehindHeavy(node: Node, cone: Cone): boolean {
-  if (isHeavy(node)) return true;
-  return node.inputs.some((input) => cone.nodes.has(input.node) && isBehindHeavy(input.node, cone));
-}
-
-/** The biggest group that starts at `seed`, ends at one of its post-dominators and fits the seed's kernel family. */
-function grow(seed: Node, flow: Flow, stored: ReadonlySet<Node>, claimed: ReadonlySet<Node>): Cone {
-  let best = groupEndingAt(seed, seed, () => false, flow, stored);
-  const family = skeletonOf(best);
-  let failures = 0;
-  for (let end = flow.postDominator(seed); end !== undefined; end = flow.postDominator(end)) {
-    const root = end;
-    if (claimed.has(root) || stored.has(root) || roleOf(root) === 'anchor' || failures >= patience) break;
-    // Readers do views that repeat or drop elements; to store what they show would be waste.
-    if (roleOf(root) === 'view' && !isBijectiveView(root)) continue;
-    // Reductions that only this group needs may come in; what other heavy nodes give is stored, here or further up.
-    const joins = (node: Node) => roleOf(node) === 'reduction' && !claimed.has(node) && flow.postDominates(root, node);
-    const fits = (cone: Cone) => {
-      // A read of something that depends on the seed would be a cycle between kernels.
-      if (!cone.nodes.has(seed) || cone.reads.some((read) => flow.dependsOn(read.node, seed))) return false;
-      return skeletonOf(cone) === family && ![...cone.nodes].some((node) => claimed.has(node));
-    };
-    const largest = groupEndingAt(root, seed, joins, flow, stored);
-    if (isBlocked(largest, seed, flow)) break;
-    const group = fits(largest) ? largest : groupEndingAt(root, seed, () => false, flow, stored);
-    const grew = group === largest || fits(group);
-    if (grew) best = group;
-    failures = grew ? 0 : failures + 1;
-  }
-  return best;
-}
-
-/**
- * A row group gives up a last op that mixes in other activations when a sum over other rows is all that reads it: the
- * reader does the op for nothing, and the group keeps the form that it has elsewhere. So the norm before a masked mean
- * is the same kernel as all other norms.
- */
-function withoutMixing(group: Cone, seed: Node, flow: Flow, stored: ReadonlySet<Node>): Cone {
-  const { root } = group;
-  if (roleOf(seed) !== 'reduction' || roleOf(root) !== 'elementwise' || flow.isResult(root)) return group;
-  const [reader, second] = flow.readers(root);
-  if (!reader || second || roleOf(reader) !== 'reduction') return group;
-  const behind = root.inputs.filter((input) => flow.dependsOn(input.node, seed));
-  const [input, other] = behind;
-  const mixed = root.inputs.filter((value) => !behind.includes(value)).some((value) => readsActivations(value.node));
-  const isSame = input && roleOf(input.node) === 'elementwise' && flow.readers(input.node).length === 1;
-  if (other || !isSame || !mixed) return group;
-  return groupEndingAt(input.node, seed, (node) => group.nodes.has(node), flow, stored);
-}
-
-function readsActivations(node: Node): boolean {
-  if (node.op === 'input') return true;
-  const role = roleOf(node);
-  if (role === 'stored' || role === 'inline') return false;
-  return isHeavy(node) || node.inputs.some((input) => readsActivations(input.node));
-}
-
-/** Something behind the seed can never be in its kernel, so no bigger group will do. */
-function isBlocked(cone: Cone, seed: Node, flow: Flow): boolean {
-  for (const node of cone.nodes) {
-    if (node === seed || !isHeavy(node) || !flow.dependsOn(node, seed)) continue;
-    if (roleOf(seed) !== 'reduction' || roleOf(node) !== 'reduction') return true;
-    if (!sameDomain(domainOf(seed), domainOf(node))) return true;
-  }
-  return false;
-}
-
-/** The cone of `root` as far as it comes from `seed`; whatever else needs a heavy node that may not join is a read. */
-function groupEndingAt(
-  root: Node,
-  seed: Node,
-  mayJoin: (node: Node) => boolean,
-  flow: Flow,
-  stored: ReadonlySet<Node>,
-): Cone {
-  const isStored = (node: Node) => stored.has(node) || roleOf(node) === 'stored';
-  const memo = new Map<Node, boolean>();
-  const needsOthers = (node: Node): boolean => {
-    if (isStored(node)) return false;
-    const known = memo.get(node);
-    if (known !== undefined) return known;
-    const needs = (isHeavy(node) && !mayJoin(node)) || node.inputs.some((input) => needsOthers(input.node));
-    memo.set(node, needs);
-    return needs;
-  };
-  return coneOf(root, (node) => isStored(node) || (!flow.dependsOn(node, seed) && needsOthers(node)));
-}
-
-/** Operations of the expression when it needs only stored leaves (no results of kernels) and no lookup; else infinite. */
-function costFromLeaves(node: Node, stored: ReadonlySet<Node>, memo: Map<Node, number>): number {
-  const known = memo.get(node);
-  if (known !== undefined) return known;
-  const role = roleOf(node);
-  const free = role === 'stored' || role === 'inline';
-  const light = free || role === 'view' || role === 'elementwise';
-  const inputs = node.inputs.reduce((sum, input) => sum + costFromLeaves(input.node, stored, memo), 0);
-  const dear = !light || (stored.has(node) && !free);
-  const cost = dear ? Number.POSITIVE_INFINITY : inputs + (role === 'elementwise' ? 1 : 0);
-  memo.set(node, cost);
-  return cost;
 }
 
 /** What is known of an unstored node from its readers. */
@@ -174,7 +51,6 @@ interface Place {
 
 function storeTheRest(flow: Flow, stored: Set<Node>, claimed: ReadonlySet<Node>, anchored: ReadonlySet<Node>): void {
   const places = new Map<Node, Place>();
-  const memo = new Map<Node, number>();
   const placeOf = (node: Node): Place => {
     const kernels = new Set<Node>();
     let tiled = false;
@@ -196,8 +72,7 @@ function storeTheRest(flow: Flow, stored: Set<Node>, claimed: ReadonlySet<Node>,
     const place = placeOf(node);
     places.set(node, place);
     if (claimed.has(node)) continue;
-    const isCheap = () => costFromLeaves(node, stored, memo) <= cheapOps;
-    if (mustStore(node, place, flow, anchored, isCheap)) stored.add(node);
+    if (mustStore(node, place, flow, anchored, stored)) stored.add(node);
   }
 }
 
@@ -205,7 +80,13 @@ function enlarges(node: Node): boolean {
   return roleOf(node) === 'view' && node.inputs.some((input) => input.type.shape.length > 0) && !isBijectiveView(node);
 }
 
-function mustStore(node: Node, place: Place, flow: Flow, anchored: ReadonlySet<Node>, isCheap: () => boolean): boolean {
+function mustStore(
+  node: Node,
+  place: Place,
+  flow: Flow,
+  anchored: ReadonlySet<Node>,
+  stored: ReadonlySet<Node>,
+): boolean {
   const role = roleOf(node);
   if (role === 'stored' || role === 'inline') return false;
   const isTableOf = (reader: Node) => reader.inputs.some((input, i) => input.node === node && isTable(reader, i));
@@ -213,7 +94,7 @@ function mustStore(node: Node, place: Place, flow: Flow, anchored: ReadonlySet<N
   if (role === 'view') return false;
   if (place.tiled) return !isCast(node);
   if (role === 'lookup') return place.kernels.size > 1 || [...place.kernels].some((root) => anchored.has(root));
-  return (place.kernels.size > 1 || place.repeated) && !isCheap();
+  return (place.kernels.size > 1 || place.repeated) && !isCheap(node, stored);
 }
 
 /** A stored value that is only read through a view is stored as the view shows it: the reader's addresses stay plain. */

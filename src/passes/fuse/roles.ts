@@ -45,6 +45,12 @@ function findRole(node: Node): Role {
   return 'foreign';
 }
 
+/** What a kernel is built around, so that few of them fit into one. */
+export function isHeavy(node: Node): boolean {
+  const role = roleOf(node);
+  return role === 'anchor' || role === 'reduction' || role === 'foreign';
+}
+
 const bijections = new WeakMap<Node, boolean>();
 
 /** A view that shows every element exactly once: it can be undone by storing elsewhere. */

@@ -132,6 +132,14 @@ describe('a BERT layer', () => {
     }
   });
 
+  test('the mask is read by the softmax only, which needs it twice, and not by the scores before it', () => {
+    const graph = graphOf(toKernels(optimized.value, 'software').value);
+    const selects = kernelsOf(graph)
+      .filter((kernel) => kernel.label === 'encoder.layer.0')
+      .map((kernel) => kernel.region?.nodes.filter((node) => node.op === 'select').length);
+    expect(selects).toEqual([0, 0, 2, 0, 0, 0, 0, 0, 0]);
+  });
+
   test('masked mean and unit length after it are two kernels', () => {
     const graph = graphOf(toKernels(optimized.value, 'software').value);
     const ops = kernelsOf(graph)

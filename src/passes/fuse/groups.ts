@@ -1,0 +1,132 @@
+/**
+ * Groups: which nodes are computed together with a contraction, an attention or a reduction.
+ *
+ * A group grows from its seed along post-dominators, as far as the kernel family of the seed can hold it. What may be
+ * taken in from above (a residual sum before a norm) is decided later, in materialize.ts.
+ * Source of the idea: FuseOps of TVM.
+ */
+import type { Node } from '../../ir/graph.ts';
+import { isCheap } from './cheap.ts';
+import { type Cone, coneOf, skeletonOf } from './cone.ts';
+import type { Flow } from './flow.ts';
+import { isBijectiveView, isHeavy, roleOf } from './roles.ts';
+import { domainOf, sameDomain } from './row-domain.ts';
+
+/** How many nodes in a row may fail to close a group before the search for a bigger one stops: a softmax needs four. */
+const patience = 12;
+
+/** Anchors first, as their kernels are the dearest; then reductions, the biggest spaces first. */
+export function seedsOf(flow: Flow): readonly Node[] {
+  const live = flow.graph.nodes.filter((node) => flow.isLive(node));
+  const rank = (node: Node) => node.inputs[0]?.type.shape.length ?? 0;
+  const reductions = live.filter((node) => roleOf(node) === 'reduction');
+  return [
+    ...live.filter((node) => roleOf(node) === 'anchor' || roleOf(node) === 'foreign'),
+    ...reductions.sort((left, right) => rank(right) - rank(left)),
+  ];
+}
+
+/** Whether the node is computed from an anchor or a reduction of the cone, or is one. */
+export function isBehindHeavy(node: Node, cone: Cone): boolean {
+  if (isHeavy(node)) return true;
+  return node.inputs.some((input) => cone.nodes.has(input.node) && isBehindHeavy(input.node, cone));
+}
+
+/** What is computed together with `seed`; the root of the cone is what gets stored. */
+export function groupOf(seed: Node, flow: Flow, stored: ReadonlySet<Node>, claimed: ReadonlySet<Node>): Cone {
+  return withoutMixing(grow(seed, flow, stored, claimed), seed, flow, stored);
+}
+
+/** The biggest group that starts at `seed`, ends at one of its post-dominators and fits the seed's kernel family. */
+function grow(seed: Node, flow: Flow, stored: ReadonlySet<Node>, claimed: ReadonlySet<Node>): Cone {
+  let best = groupEndingAt(seed, seed, () => false, flow, stored);
+  const family = skeletonOf(best);
+  let failures = 0;
+  for (let end = flow.postDominator(seed); end !== undefined; end = flow.postDominator(end)) {
+    const root = end;
+    if (claimed.has(root) || stored.has(root) || roleOf(root) === 'anchor' || failures >= patience) break;
+    // Readers do views that repeat or drop elements; to store what they show would be waste.
+    if (roleOf(root) === 'view' && !isBijectiveView(root)) continue;
+    // Reductions that only this group needs may come in; what other heavy nodes give is stored, here or further up.
+    const joins = (node: Node) => roleOf(node) === 'reduction' && !claimed.has(node) && flow.postDominates(root, node);
+    const fits = (cone: Cone) => {
+      // A read of something that depends on the seed would be a cycle between kernels.
+      if (!cone.nodes.has(seed) || cone.reads.some((read) => flow.dependsOn(read.node, seed))) return false;
+      return skeletonOf(cone) === family && ![...cone.nodes].some((node) => claimed.has(node));
+    };
+    const largest = groupEndingAt(root, seed, joins, flow, stored);
+    if (isBlocked(largest, seed, flow)) break;
+    const group = fits(largest) ? largest : groupEndingAt(root, seed, () => false, flow, stored);
+    const grew = group === largest || fits(group);
+    if (grew) best = group;
+    failures = grew ? 0 : failures + 1;
+  }
+  return best;
+}
+
+/**
+ * A group gives up a last op that mixes in other activations when its reader does it for nothing, and so keeps the form
+ * that it has elsewhere:
+ *
+ * - a row group, when a sum over other rows is all that reads it: the norm before a masked mean is like all norms;
+ * - a contraction, when the rows that read it need the same cheap expression again: the mask of a masked softmax.
+ */
+function withoutMixing(group: Cone, seed: Node, flow: Flow, stored: ReadonlySet<Node>): Cone {
+  const { root } = group;
+  if (roleOf(root) !== 'elementwise' || flow.isResult(root)) return group;
+  const behind = root.inputs.filter((input) => flow.dependsOn(input.node, seed));
+  const beside = root.inputs.filter((input) => !behind.includes(input)).map((input) => input.node);
+  const [input, another] = behind;
+  if (!input || another || flow.readers(input.node).length > 1) return group;
+  if (input.node !== seed && roleOf(input.node) !== 'elementwise') return group;
+  const readers = flow.readers(root);
+  const sums = readers.filter((reader) => roleOf(reader) === 'reduction');
+  const givesUp =
+    roleOf(seed) === 'reduction'
+      ? readers.length === 1 && sums.length === 1 && beside.some(readsActivations)
+      : sums.length > 0 && beside.some((node) => isNeededAgain(node, root, flow) && isCheap(node, stored));
+  return givesUp ? groupEndingAt(input.node, seed, (node) => group.nodes.has(node), flow, stored) : group;
+}
+
+/** Whether something that depends on `root` reads `node` too. */
+function isNeededAgain(node: Node, root: Node, flow: Flow): boolean {
+  return flow.readers(node).some((reader) => reader !== root && flow.dependsOn(reader, root));
+}
+
+function readsActivations(node: Node): boolean {
+  if (node.op === 'input') return true;
+  const role = roleOf(node);
+  if (role === 'stored' || role === 'inline') return false;
+  return isHeavy(node) || node.inputs.some((input) => readsActivations(input.node));
+}
+
+/** Something behind the seed can never be in its kernel, so no bigger group will do. */
+function isBlocked(cone: Cone, seed: Node, flow: Flow): boolean {
+  for (const node of cone.nodes) {
+    if (node === seed || !isHeavy(node) || !flow.dependsOn(node, seed)) continue;
+    if (roleOf(seed) !== 'reduction' || roleOf(node) !== 'reduction') return true;
+    if (!sameDomain(domainOf(seed), domainOf(node))) return true;
+  }
+  return false;
+}
+
+/** The cone of `root` as far as it comes from `seed`; whatever else needs a heavy node that may not join is a read. */
+function groupEndingAt(
+  root: Node,
+  seed: Node,
+  mayJoin: (node: Node) => boolean,
+  flow: Flow,
+  stored: ReadonlySet<Node>,
+): Cone {
+  const isStored = (node: Node) => stored.has(node) || roleOf(node) === 'stored';
+  const memo = new Map<Node, boolean>();
+  const needsOthers = (node: Node): boolean => {
+    if (isStored(node)) return false;
+    const known = memo.get(node);
+    if (known !== undefined) return known;
+    const needs = (isHeavy(node) && !mayJoin(node)) || node.inputs.some((input) => needsOthers(input.node));
+    memo.set(node, needs);
+    return needs;
+  };
+  return coneOf(root, (node) => isStored(node) || (!flow.dependsOn(node, seed) && needsOthers(node)));
+}
