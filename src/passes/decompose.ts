@@ -11,7 +11,7 @@ import { definitionOf, type Pass, rewriteGraph } from './pass.ts';
 
 /**
  * Families whose model-level ops stay whole. On CPU drivers a fused attention loses against matrix products with the
- * scores in memory; on GPUs it wins (measured on lavapipe, see docs/decisions).
+ * scores in memory (measured on lavapipe); on GPUs it wins.
  */
 const whole: Readonly<Record<ProfileName, readonly Skeleton[]>> = { software: [], gpu: ['attention'] };
 
