@@ -92,6 +92,7 @@ export async function openModel(artifact: Artifact, options: OpenOptions): Promi
     weights: options.weights,
     // `auto` is left out: then the environment variable SORAC_DEVICE may choose.
     ...(choice === 'auto' ? {} : { adapter: choice }),
+    cpu: () => import('../cpu.ts'),
   });
   return {
     adapter: `${model.device.name} (${model.device.kind})`,

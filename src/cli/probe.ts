@@ -24,6 +24,9 @@ export interface Probe {
 
 const probeTimeout = 60_000;
 
+/** A probe tells its findings in its answer, not in warnings. */
+const quiet = { cpu: () => import('../cpu.ts'), warn: () => {} };
+
 /** The test kernel: y = x * 2 + 1 over one runtime dim, through the whole pipeline. */
 const testModel = `dim N in 1..4096
 
@@ -37,7 +40,7 @@ model Probe() {
 /** Tries a rung in this process. */
 export async function probeHere(rung: DeviceChoice): Promise<Probe> {
   try {
-    const device = await describeDevice({ adapter: rung, warn: () => {} });
+    const device = await describeDevice({ ...quiet, adapter: rung });
     const start = performance.now();
     const problem = await runTestKernel(rung);
     const milliseconds = Math.round(performance.now() - start);
@@ -56,7 +59,7 @@ async function runTestKernel(rung: DeviceChoice): Promise<string | undefined> {
   const { value, diagnostics } = compile({ file: { path: 'probe.sora', text: testModel } });
   if (value === undefined) return `the test model does not compile: ${diagnostics[0]?.message ?? ''}`;
   const weights = encodeSafetensors([]);
-  const model = await createModel(value.artifact, { weights, adapter: rung, warn: () => {} });
+  const model = await createModel(value.artifact, { ...quiet, weights, adapter: rung });
   try {
     // Past one workgroup and not a multiple of it.
     const x = Float32Array.from({ length: 1003 }, (_, index) => index / 8);
