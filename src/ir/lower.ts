@@ -15,6 +15,7 @@ import { checkDuplicates } from './lower/duplicates.ts';
 import { lowerEntry, symbolsOfGraph } from './lower/entries.ts';
 import { declareFiles } from './lower/files.ts';
 import { makeInstance } from './lower/modules.ts';
+import { resolveName } from './lower/names.ts';
 import type { Scope } from './lower/scope.ts';
 import { checkUncalled, configArguments } from './lower/uncalled.ts';
 import { checkUnused } from './lower/unused.ts';
@@ -75,8 +76,11 @@ function instantiate(context: Context, declaration: ModuleDeclaration, fileScope
     return makeInstance(context, { declaration, fileScope, given, path: [], field: undefined, span });
   }
   const odd = declaration.parameters.find((parameter) => parameter.initial === undefined);
+  if (odd && !['int', 'float', 'bool', 'string'].includes(odd.type.text)) {
+    const binding = resolveName(context, odd.type.text, odd.type.span, fileScope);
+    if (binding.kind === 'poison') return undefined;
+  }
   const span = odd?.span ?? declaration.name.span;
-  context.elaborated.add(declaration);
   report(context, 'SORA2007', 'a parameter of a model is a config or has a default', span, {
     labels: [{ span: declaration.name.span, text: 'nobody calls a model' }],
   });

@@ -51,6 +51,10 @@ export interface Context {
   readonly ranges: Map<string, DimRange>;
   /** Where each runtime dim is declared. */
   readonly dimPlaces: Map<string, Span>;
+  /** Dims whose declared range is a mistake: index ranges are not judged then. */
+  readonly badDims: Set<string>;
+  /** The diagnostic of each unknown name, which collects the other places of the same name. */
+  readonly unknown: Map<string, Diagnostic>;
   readonly fileScopes: Map<SourceFile, Scope>;
   readonly weights: Map<string, WeightRecord>;
   readonly frames: Frame[];
@@ -73,6 +77,8 @@ export function createContext(trees: readonly SourceTree[], json: Context['json'
     elaborated: new Set(),
     ranges: new Map(),
     dimPlaces: new Map(),
+    badDims: new Set(),
+    unknown: new Map(),
     fileScopes: new Map(),
     weights: new Map(),
     frames: [],
@@ -96,6 +102,7 @@ export function report(
   span: Span,
   details: DiagnosticDetails = {},
 ): void {
+  if (code === 'SORA2106' && context.badDims.size > 0) return;
   let place = span;
   let shown = details;
   if (isLibraryFile(span.file)) {
@@ -110,6 +117,40 @@ export function report(
   if (context.reported.has(key)) return;
   context.reported.add(key);
   context.diagnostics.push(diagnose(code, message, place, shown));
+}
+
+/** Other places of one unknown name that are shown. */
+const placesShown = 5;
+
+/**
+ * Reports a name that is not there, once per file however often it stands: the other places become labels. `identity` tells
+ * names apart that are spelt alike (members of two configs).
+ */
+export function reportOnce(
+  context: Context,
+  identity: string,
+  code: Code,
+  message: string,
+  span: Span,
+  details: DiagnosticDetails = {},
+): void {
+  const key = `${code} ${span.file.path} ${identity}`;
+  const first = context.unknown.get(key);
+  const at = first === undefined ? -1 : context.diagnostics.indexOf(first);
+  if (first === undefined || at < 0) {
+    const before = context.diagnostics.length;
+    report(context, code, message, span, details);
+    const made = context.diagnostics[before];
+    if (made) context.unknown.set(key, made);
+    return;
+  }
+  const taken = [first.span, ...first.labels.map((label) => label.span)];
+  const isKnown = taken.some((other) => other.file === span.file && other.start === span.start);
+  const also = first.labels.filter((label) => label.text === 'also here').length;
+  if (isKnown || first.span.file !== span.file || also >= placesShown) return;
+  const joined: Diagnostic = { ...first, labels: [...first.labels, { span, text: 'also here' }] };
+  context.diagnostics[at] = joined;
+  context.unknown.set(key, joined);
 }
 
 /** Labels at the declarations of the runtime dims in `dim`. */

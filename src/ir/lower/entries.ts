@@ -14,7 +14,7 @@ import { type Context, inFrame, rangeLabels, report } from './context.ts';
 import { evaluate } from './expressions.ts';
 import { clashingDims, numberNotes, originLabels, writtenType } from './origin.ts';
 import { childScope, type Scope } from './scope.ts';
-import { asTensor, isTensor } from './tensors.ts';
+import { asTensor, fitsFloat, isTensor } from './tensors.ts';
 import { resolveType } from './typing.ts';
 
 /** The number that fills a parameter that is left out; undefined when there is none or it does not fit (reported). */
@@ -31,7 +31,7 @@ function initialValue(
   const number = binding.kind === 'bool' ? Number(binding.value) : numberOf(binding);
   const fits =
     number !== undefined &&
-    (isFloat(type.dtype) ||
+    ((isFloat(type.dtype) && fitsFloat(number, type.dtype)) ||
       (type.dtype === 'bool' && binding.kind === 'bool') ||
       (type.dtype === 'i32' && binding.kind === 'int' && number === (number | 0)) ||
       (type.dtype === 'u32' && binding.kind === 'int' && number === number >>> 0));

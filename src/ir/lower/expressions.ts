@@ -11,7 +11,7 @@ import { binary, unary } from './arithmetic.ts';
 import { attendExpression } from './attend.ts';
 import { type Binding, describe, intBinding, poison } from './binding.ts';
 import { callExpression } from './calls.ts';
-import { type Context, report } from './context.ts';
+import { type Context, report, reportOnce } from './context.ts';
 import { indexExpression } from './indexing.ts';
 import { nearMember, resolveName } from './names.ts';
 import { childScope, type Scope } from './scope.ts';
@@ -74,6 +74,10 @@ function evaluateKind(context: Context, expression: Expression, scope: Scope): B
 
 function numberLiteral(context: Context, expression: Kind<'number'>): Binding {
   const { value, isInteger, span } = expression;
+  if (!Number.isFinite(value)) {
+    report(context, 'SORA2204', 'this number is too large', span);
+    return poison;
+  }
   if (!isInteger) return { kind: 'float', value };
   if (Number.isSafeInteger(value)) return intBinding(value, true);
   report(context, 'SORA2204', 'this integer is too large to be exact (beyond 2^53)', span);
@@ -101,7 +105,7 @@ function memberExpression(context: Context, expression: Kind<'member'>, scope: S
   const { member } = expression;
   if (object.kind === 'poison') return poison;
   const noMember = (what: string, names: Iterable<string>, declared?: Span): Binding => {
-    report(context, 'SORA2004', `${what} has no member \`${member.text}\``, member.span, {
+    reportOnce(context, `${what}.${member.text}`, 'SORA2004', `${what} has no member \`${member.text}\``, member.span, {
       labels: declared === undefined ? [] : [{ span: declared, text: 'declared here' }],
       ...nearMember(member, names),
     });

@@ -5,6 +5,7 @@
 import type { Declaration, DimDeclaration, Expression, Import, SourceTree } from '../../parser/ast.ts';
 import { resolveImportPath } from '../../parser/index.ts';
 import { limits } from '../../support/limits.ts';
+import { closest } from '../../support/suggest.ts';
 import { constantValue, type DimRange, symbolDim } from '../symbolic.ts';
 import { type Binding, describe, poison } from './binding.ts';
 import { bindConfig } from './config.ts';
@@ -27,6 +28,11 @@ function importNames(context: Context, tree: SourceTree, statement: Import, scop
         labels: [{ span: statement.from.span, text: 'imported from here' }],
         ...nearMember(name, names),
       });
+      // Whoever mistypes a name in the import writes it right below: that use is no second mistake.
+      const meant = closest(name.text, names);
+      if (meant !== undefined && alias === undefined) {
+        scope.names.set(meant, { binding: poison, span: undefined, declaration: undefined });
+      }
     }
     if (entry?.declaration) context.used.add(entry.declaration);
     // A file that could not be read was reported with the import: its names stay silent.
@@ -91,6 +97,7 @@ function declareDim(context: Context, declaration: DimDeclaration, scope: Scope)
       });
     }
   }
+  if (!range) context.badDims.add(name);
   // A dim whose range is a mistake still is a dim: what uses it is checked as far as possible.
   if (!known) context.ranges.set(name, range ?? { minimum: 1, maximum: limits.dim, multiple: 1 });
   if (!place) context.dimPlaces.set(name, declaration.name.span);

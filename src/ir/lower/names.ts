@@ -7,7 +7,7 @@ import type { Fix } from '../../support/diagnostic.ts';
 import type { Span } from '../../support/source.ts';
 import { closest } from '../../support/suggest.ts';
 import { type Binding, poison } from './binding.ts';
-import { type Context, report } from './context.ts';
+import { type Context, report, reportOnce } from './context.ts';
 import { intrinsicNames } from './intrinsics.ts';
 import { libraryNames } from './library.ts';
 import { lookup, type Scope, visibleNames } from './scope.ts';
@@ -42,7 +42,7 @@ export function reportUnknown(context: Context, name: string, span: Span, scope:
   const tree = context.trees.find((candidate) => candidate.file === span.file);
   if (library.includes(name) && tree) {
     const statement = tree.imports.find((declaration) => declaration.from.text === 'sora:nn');
-    report(context, 'SORA2001', message, span, {
+    reportOnce(context, name, 'SORA2001', message, span, {
       labels: statement ? [{ span: statement.span, text: `\`${name}\` is not in this import` }] : [],
       help: `\`${name}\` is in \`sora:nn\`: import it`,
       fixes: [importFix(tree, name, 'sora:nn')],
@@ -51,12 +51,12 @@ export function reportUnknown(context: Context, name: string, span: Span, scope:
   }
   const guess = closest(name, [...visibleNames(scope), ...intrinsicNames(), ...library]);
   if (guess === undefined) {
-    report(context, 'SORA2001', message, span);
+    reportOnce(context, name, 'SORA2001', message, span);
     return;
   }
   const seen = lookup(scope, guess);
   const fromLibrary = seen === undefined && !intrinsicNames().includes(guess);
-  report(context, 'SORA2001', message, span, {
+  reportOnce(context, name, 'SORA2001', message, span, {
     labels: seen?.span === undefined ? [] : [{ span: seen.span, text: `\`${guess}\` is declared here` }],
     help: fromLibrary ? `did you mean \`${guess}\` of \`sora:nn\`?` : `did you mean \`${guess}\`?`,
     fixes: [{ title: `replace by \`${guess}\``, edits: [{ span, text: guess }] }],

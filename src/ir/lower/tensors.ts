@@ -49,6 +49,19 @@ function integerConstant(context: Context, operand: Operand, dtype: DType, value
   return emitNode(context, 'constant', [], { values: [value], dtype, shape: [] }, operand.span);
 }
 
+/** Greatest finite values; beyond them a constant would be infinite on a device. */
+const floatLimits = { f32: 3.4028234663852886e38, f16: 65504 } as const;
+
+export function fitsFloat(value: number, dtype: DType): boolean {
+  return Math.abs(value) <= (dtype === 'f16' ? floatLimits.f16 : floatLimits.f32);
+}
+
+function floatConstant(context: Context, value: number, dtype: DType, span: Span): Value | undefined {
+  if (fitsFloat(value, dtype)) return emitNode(context, 'constant', [], { values: [value], dtype, shape: [] }, span);
+  report(context, 'SORA2204', `${value} does not fit in \`${dtype}\``, span);
+  return undefined;
+}
+
 /**
  * A tensor of rank 0 or more. Numbers become constants of `dtype` (without one: integers i32, other numbers f32).
  * Says what is wrong otherwise.
@@ -80,7 +93,7 @@ export function asTensor(context: Context, operand: Operand, dtype?: DType): Val
         });
         return undefined;
       }
-      return emitNode(context, 'constant', [], { values: [binding.value], dtype: wanted, shape: [] }, span);
+      return floatConstant(context, binding.value, wanted, span);
     }
     case 'int': {
       const wanted = dtype ?? 'i32';
@@ -91,7 +104,7 @@ export function asTensor(context: Context, operand: Operand, dtype?: DType): Val
         return dim === undefined ? undefined : convert(context, dim, wanted, span);
       }
       if (!isFloat(wanted)) return integerConstant(context, operand, wanted, number);
-      return emitNode(context, 'constant', [], { values: [number], dtype: wanted, shape: [] }, span);
+      return floatConstant(context, number, wanted, span);
     }
     default:
   }

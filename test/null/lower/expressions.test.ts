@@ -51,6 +51,14 @@ describe('arithmetic', () => {
     expect(evaluate('x * T', 'f32[B, T]').values).toEqual([3, -6, 9, -12, 15, -18]);
   });
 
+  test('constants that the element type cannot hold', () => {
+    refused(model('x: f32[B, T]', 'f32[B, T]', 'x * 1e39'), { code: 'SORA2204', at: '1e39' });
+    refused(model('x: i32[B, T]', 'i32[B, T]', 'x + 3000000000'), { code: 'SORA2204', at: '3000000000' });
+    refused(model('x: u32[B, T]', 'u32[B, T]', 'x + -1'), { code: 'SORA2204', at: '-1' });
+    refused(model('x: f32[B, T]', 'f32[B, T]', 'x * (1 / 0)'), { code: 'SORA2204', at: '(1 / 0)' });
+    refused(model('x: f32[B, T]', 'f32[B, T]', 'x * sqrt(-1)'), { code: 'SORA2204', at: 'sqrt(-1)' });
+  });
+
   test('config numbers fold: no node is made for them', () => {
     const program = lowered(
       model('x: f32[B, T]', 'f32[B, T]', 'x * (1 / sqrt(c.width / 4) + 2 ** 3 - 7 % 4)').replace(

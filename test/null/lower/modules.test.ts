@@ -151,6 +151,19 @@ describe('functions', () => {
     });
   });
 
+  test('a name that is missing in several places is one mistake with several labels', () => {
+    const wrong = refused(model('x: f32[B, T]', 'f32[B, T]', 'let a = x * gain let b = a + gain b + a'), {
+      code: 'SORA2001',
+      at: 'gain',
+    });
+    expect(wrong.labels.map(({ text }) => text)).toEqual(['also here']);
+  });
+
+  test('a name mistyped in the import is one mistake, its use is none', () => {
+    const text = model('x: f32[B, T]', 'f32[B, T]', 'gelu_tanh(x)');
+    refused(`import { gelu_tahn } from "sora:nn"\n${text}`, { code: 'SORA2003', at: 'gelu_tahn', help: 'gelu_tanh' });
+  });
+
   test('several mistakes are all told, each once', () => {
     const { diagnostics } = lower(
       model('x: f32[B, T]', 'f32[B, T]', 'let a = unknown1(x) let b = a + x let d = x[0, 0, 0] + unknown2 b + d + a'),
