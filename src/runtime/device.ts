@@ -4,17 +4,12 @@
  *
  * Not here: how Node gets a `GPU` object (node-gpu.ts), running a model (model.ts).
  */
+import { type AdapterChoice, type DeviceKind, kindOf } from './adapter.ts';
 import type { ProfileName } from './artifact.ts';
 import type { CpuModule } from './cpu.ts';
-import { importByName, isNode } from './dynamic-import.ts';
+import { importFromHereOrProject, isNode } from './dynamic-import.ts';
 import { messageOf, SoraError } from './error.ts';
 import { type NodeAdapter, openNodeAdapter } from './node-gpu.ts';
-
-/** What was asked for. `auto` walks the ladder; anything else is taken or refused. */
-export type AdapterChoice = 'auto' | 'gpu' | 'lavapipe' | 'swiftshader' | 'cpu';
-
-/** What was found. `software` is a software adapter that is neither of the two known ones, such as WARP. */
-export type DeviceKind = 'gpu' | 'lavapipe' | 'swiftshader' | 'software' | 'cpu';
 
 /** The part of GPUDevice that tells it apart; generated types must not name WebGPU's own. */
 export interface DeviceLike {
@@ -102,13 +97,6 @@ async function requestAdapter(gpu: GpuLike, choice: AdapterChoice): Promise<GPUA
   return choice === 'auto' || kindOf(adapter.info) === choice ? adapter : undefined;
 }
 
-export function kindOf(info: GPUAdapterInfo | undefined): Exclude<DeviceKind, 'cpu'> {
-  const text = `${info?.architecture} ${info?.device} ${info?.description}`.toLowerCase();
-  if (text.includes('llvmpipe') || text.includes('lavapipe')) return 'lavapipe';
-  if (text.includes('swiftshader')) return 'swiftshader';
-  return info?.isFallbackAdapter === true || text.includes('basic render') ? 'software' : 'gpu';
-}
-
 /** Features that kernels or measurements use when they are there. */
 const wantedFeatures = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
 
@@ -184,7 +172,7 @@ function warnOnStderr(line: string): void {
 }
 
 async function cpuDevice(options: DeviceOptions): Promise<OpenDevice> {
-  const load = options.cpu ?? (() => importByName<CpuModule>('sorac/cpu'));
+  const load = options.cpu ?? (() => importFromHereOrProject<CpuModule>('sorac/cpu'));
   const module = await load().catch((error: unknown) => {
     const reason = `the CPU interpreter cannot be loaded: ${messageOf(error)}`;
     throw new SoraError('SORA6001', reason, { help: 'npm install sorac', cause: error });

@@ -1,13 +1,12 @@
 /**
  * `sorac/runtime`: runs artifacts and reads checkpoints. Imports nothing of the compiler.
  */
+export type { AdapterChoice, DeviceKind } from './adapter.ts';
 export type { Artifact } from './artifact.ts';
 export { type ElementArray, type FileType, fileTypeBytes, isFileType } from './convert.ts';
 export type { CpuExecutor, CpuModule, HostTensor } from './cpu.ts';
 export {
-  type AdapterChoice,
   type DeviceInfo,
-  type DeviceKind,
   type DeviceLike,
   type DeviceOptions,
   describeDevice,

@@ -7,9 +7,8 @@
  * - The Vulkan loader reads `VK_ICD_FILENAMES` at `create()`; several of them with different drivers live well side by side.
  * - Without a system libvulkan, one that koffi has loaded with global symbols before is found by its soname.
  */
-import type { AdapterChoice } from './device.ts';
-import { kindOf } from './device.ts';
-import { importByName } from './dynamic-import.ts';
+import { type AdapterChoice, kindOf } from './adapter.ts';
+import { importByName, importFromHereOrProject } from './dynamic-import.ts';
 import { messageOf } from './error.ts';
 import { findSwiftShader } from './swiftshader.ts';
 
@@ -92,24 +91,6 @@ async function importWebGpu(): Promise<WebGpuPackage | string> {
     return await importFromHereOrProject<WebGpuPackage>('webgpu');
   } catch (error) {
     return messageOf(error).split('\n')[0] ?? '';
-  }
-}
-
-/** A generated module may lie outside of the project that has the package: the working directory counts too. */
-async function importFromHereOrProject<Module>(name: string): Promise<Module> {
-  try {
-    return await importByName<Module>(name);
-  } catch (error) {
-    const { createRequire } = await importByName<typeof import('node:module')>('node:module');
-    const { join } = await importByName<typeof import('node:path')>('node:path');
-    const { pathToFileURL } = await importByName<typeof import('node:url')>('node:url');
-    let path: string;
-    try {
-      path = createRequire(join(process.cwd(), 'package.json')).resolve(name);
-    } catch {
-      throw error;
-    }
-    return importByName<Module>(pathToFileURL(path).href);
   }
 }
 

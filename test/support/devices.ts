@@ -3,7 +3,6 @@
  * that look at buffers and pipelines need a real one: `gpuDevices`.
  */
 import { existsSync } from 'node:fs';
-import { afterAll } from 'vitest';
 import { type AdapterChoice, findSwiftShader, type OpenDevice, openDevice } from '../../src/runtime/index.ts';
 
 export type TestDevice = Exclude<AdapterChoice, 'auto'>;
@@ -21,10 +20,9 @@ export const gpuDevices: readonly TestDevice[] = process.env.SORAC_TEST_DEVICES
 /** The quickest one: for tests whose point is not the adapter. */
 export const firstGpuDevice: TestDevice | undefined = gpuDevices[0];
 
-/** Opens a device that lives until the end of the test file. */
+/** Opens a device. It is left to the end of the process, so that tests may destroy it or not. */
 export async function testDevice(kind: TestDevice): Promise<Extract<OpenDevice, { kind: 'webgpu' }>> {
   const opened = await openDevice({ adapter: kind });
   if (opened.kind !== 'webgpu') throw new Error(`${kind} is not a WebGPU device`);
-  afterAll(() => opened.close());
   return opened;
 }

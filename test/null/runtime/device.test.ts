@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { type AdapterChoice, kindOf } from '../../../src/runtime/adapter.ts';
 import type { CpuModule } from '../../../src/runtime/cpu.ts';
-import { type AdapterChoice, kindOf, openDevice } from '../../../src/runtime/device.ts';
+import { openDevice } from '../../../src/runtime/device.ts';
 
 const cpuModule: CpuModule = { createExecutor: () => Promise.reject(new Error('not asked for')) };
 const cpu = () => Promise.resolve(cpuModule);
