@@ -1,17 +1,22 @@
 /**
  * Schedules as data: how the work of a contraction is cut, per device profile and shape class.
  *
- * Software drivers (measured on lavapipe, 2 cores, 512x1024x1024 in GFLOP/s: 4 rows x 1 vector 11, 8x1 13, 8x2 16 to 19):
- * registers only, no barriers, one subgroup of 8 lanes per workgroup. GPUs: tiles in workgroup memory.
+ * Software drivers: registers only, no barriers, one subgroup of 8 lanes per workgroup. Measured on lavapipe (128x384x1536,
+ * relative): 8 rows x 2 vectors 1.0, 16x2 0.8, 8x1 0.7, 4x2 0.7, 16x1 0.6; reading four steps of the sum at a time 0.6, and
+ * twice the time to compile. GPUs: tiles in workgroup memory; not measured here.
  */
 import type { ProfileName } from '../../ir/target.ts';
 
-/** A lane computes `rows` x `4 * vectors` results in registers; a workgroup's lanes lie side by side along the columns. */
+/**
+ * A lane computes `rows` x `4 * vectors` results in registers; a workgroup's lanes lie side by side along the columns. The
+ * loop takes one step of the sum at a time, or four where operands lie by four along the sum.
+ */
 export interface RegisterTile {
   readonly kind: 'registers';
   readonly rows: number;
   readonly vectors: number;
   readonly lanes: number;
+  readonly steps: 1 | 4;
 }
 
 /** A workgroup of `lanes` x `lanes` invocations stages tiles of `depth` in workgroup memory; a lane computes `rows` x 4. */
@@ -49,10 +54,10 @@ export interface ContractionSchedules {
 export const contractionSchedules: Readonly<Record<ProfileName, ContractionSchedules>> = {
   software: {
     single: [
-      { tile: { kind: 'registers', rows: 2, vectors: 2, lanes: 8 }, minimum: 0, maximum: 4 },
-      { tile: { kind: 'registers', rows: 8, vectors: 2, lanes: 8 }, minimum: 5, maximum: undefined },
+      { tile: { kind: 'registers', rows: 2, vectors: 2, lanes: 8, steps: 1 }, minimum: 0, maximum: 4 },
+      { tile: { kind: 'registers', rows: 8, vectors: 2, lanes: 8, steps: 1 }, minimum: 5, maximum: undefined },
     ],
-    batched: [{ tile: { kind: 'registers', rows: 8, vectors: 1, lanes: 8 }, minimum: 0, maximum: undefined }],
+    batched: [{ tile: { kind: 'registers', rows: 8, vectors: 1, lanes: 8, steps: 1 }, minimum: 0, maximum: undefined }],
   },
   gpu: {
     single: [
@@ -63,5 +68,5 @@ export const contractionSchedules: Readonly<Record<ProfileName, ContractionSched
   },
 };
 
-/** Width of the panels that weights of contractions are laid out in: the columns of a lane in the widest tile. */
-export const panelWidth = 8;
+/** Width of the panels that weights of contractions are laid out in: one vector of each of eight neighbouring lanes. */
+export const panelWidth = 32;

@@ -22,7 +22,7 @@ function numbers(shape: readonly Dim[]): readonly number[] {
 function isColumnOperand(node: Node, operand: number): boolean {
   const input = node.region?.inputs[operand];
   const value = input?.outputs[0];
-  if (!value || value.type.shape.length !== 2) return false;
+  if (value === undefined || value.type.shape.length !== 2) return false;
   const users = node.region?.nodes.filter((user) => user.inputs.includes(value)) ?? [];
   const asColumns = (user: Node) =>
     user.op === 'dot_general' &&

@@ -129,22 +129,29 @@ export function accumulate(product: Product, sum: string, scalar: string, vector
   return product.dtype === 'f32' ? `${sum} = fma(${four}, ${vector}, ${sum});` : `${sum} += ${four} * ${vector};`;
 }
 
-/** Finishes four accumulators of a row. */
-export function finishColumns(product: Product, columns: FourColumns, batch: Index, row: Index, sum: string): void {
+/** Finishes the accumulators of some rows at four columns; columns outside of the matrix are left out. */
+export function finishColumns(
+  product: Product,
+  columns: FourColumns,
+  batch: Index,
+  rows: readonly { readonly row: Index; readonly sum: string }[],
+): void {
   const { writer } = product.draft;
   const { dtype } = product;
   if (columns.kind === 'vector') {
     if (columns.inside !== undefined) writer.open(`if (${columns.inside})`);
-    product.finish(batch, row, columns.column, { text: sum, lanes: 4, dtype });
+    for (const { row, sum } of rows) product.finish(batch, row, columns.column, { text: sum, lanes: 4, dtype });
     if (columns.inside !== undefined) writer.close();
     return;
   }
   // A matrix of one column has one index for all four: only the first may store.
   const count = constantValue(product.columns) === 1 ? 1 : 4;
   for (const lane of range(count)) {
-    const accumulator: Expression = { text: `${sum}.${components[lane]}`, lanes: 1, dtype };
     writer.open(`if (${columns.inside[lane]})`);
-    product.finish(batch, row, columnOf(product, columns, lane), accumulator);
+    for (const { row, sum } of rows) {
+      const accumulator: Expression = { text: `${sum}.${components[lane]}`, lanes: 1, dtype };
+      product.finish(batch, row, columnOf(product, columns, lane), accumulator);
+    }
     writer.close();
   }
 }

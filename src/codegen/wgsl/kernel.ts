@@ -11,7 +11,7 @@ import { printType } from '../../ir/types.ts';
 import { unreachable } from '../../support/error.ts';
 import { positionAt } from '../../support/source.ts';
 import { constantIndex, type Index, mentions } from './index-algebra.ts';
-import { kernelName } from './names.ts';
+import { identifier, kernelName } from './names.ts';
 import { memoryType, toMemory } from './scalars.ts';
 import { type BufferAccess, type Expression, FOURTH, type IndexVector, ValueWalker } from './values.ts';
 import { type KernelText, KernelWriter } from './writer.ts';
@@ -92,10 +92,14 @@ export function inputKey(node: Node, at: number): string {
   return `in${value ? node.inputs.indexOf(value) : at}`;
 }
 
+/** Weights and inputs by the last word of their name, so that kernels of equal shape have equal text. */
 function inputName(node: Node, region: Graph, at: number): string {
   const value = node.inputs[at];
-  const label = value?.node.label ?? region.inputs[at]?.label;
-  return value?.node.op === 'fused' ? kernelName(undefined, `x${at}`) : kernelName(label, `x${at}`);
+  const paths = value?.node.attributes.paths;
+  const label = Array.isArray(paths) ? String(paths[0]) : (value?.node.label ?? region.inputs[at]?.label);
+  if (value === undefined || value.node.op === 'fused') return `x${at}`;
+  const [word] = (label ?? '').split(/[^A-Za-z0-9_]+/).slice(-1);
+  return identifier(word === undefined || word === '' ? `x${at}` : word);
 }
 
 function inputAccess(request: KernelRequest, region: Graph): readonly BufferAccess[] {

@@ -151,12 +151,12 @@ function writeRows(draft: Draft, row: RowShape, results: readonly number[]): Wri
   }
 
   const kind = (at: number) => resultKind(row, region.results[at]?.value.type.shape ?? []);
-  const valueOf = (at: number) => region.results[at]?.value;
+  const resultValue = (at: number) => region.results[at]?.value;
   const full = results.filter((at) => kind(at) === 'full');
   if (full.length > 0) {
     const index = openLoop();
     for (const at of full) {
-      const value = valueOf(at);
+      const value = resultValue(at);
       if (!value) continue;
       const place = reshapeIndex(walker.algebra, index, row.shape, value.type.shape);
       draft.store(at, place, walker.at(value, place));
@@ -167,7 +167,7 @@ function writeRows(draft: Draft, row: RowShape, results: readonly number[]): Wri
   if (single.length > 0) {
     if (gpu) writer.open('if (lane == 0u)');
     for (const at of single) {
-      const value = valueOf(at);
+      const value = resultValue(at);
       if (!value) continue;
       const place = reshapeIndex(walker.algebra, outer, outerShape, value.type.shape);
       draft.store(at, place, walker.at(value, place));

@@ -2,7 +2,7 @@
  * Contraction tiles in registers: a lane holds `rows` x `4 * vectors` accumulators and walks the sum once. No barriers, no
  * workgroup memory: best on software drivers, where both cost more than they save.
  *
- *   c[m, n] += a[m, k] * b[k, n]      four columns are one vec4; four steps of k share one vec4 of a
+ *   c[m, n] += a[m, k] * b[k, n]      four columns are one vec4; neighbouring lanes have neighbouring vectors
  */
 import { constantValue } from '../../ir/symbolic.ts';
 import type { RegisterTile } from '../plan/schedules.ts';
@@ -44,14 +44,14 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
     writer.variable(`row_${r}`, rows, covered ? text : `min(${text}, ${lastOf(product, rows)})`),
   );
   const fours = range(vectors).map((c) =>
-    nameColumns(product, `column4_${c}`, `(column_tile * ${lanes}u + lane) * ${vectors}u + ${c}u`, width),
+    nameColumns(product, `column4_${c}`, `column_tile * ${lanes * vectors}u + ${c * lanes}u + lane`, width),
   );
   const reading = chooseReading(product);
   for (const r of range(height)) {
     for (const c of range(vectors)) writer.line(`var sum_${r}_${c} = ${product.vector}(0);`);
   }
 
-  const byFour = isMultiple(depth, 4);
+  const byFour = tile.steps === 4 && isMultiple(depth, 4);
   const k = walker.loop('k', byFour ? quarter(depth) : depth);
   /** One step of the sum; `left` has the rows' scalars. */
   const step = (left: readonly string[], c: number, vector: string) => {
@@ -74,11 +74,21 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
   }
   writer.close();
 
-  for (const [r, row] of rowIndices.entries()) {
-    if (!covered) writer.open(`if (${rowTexts[r]} < ${writer.dim(rows)})`);
-    for (const [c, four] of fours.entries()) finishColumns(product, four, z, row, `sum_${r}_${c}`);
-    if (!covered) writer.close();
+  // The sums go through workgroup memory, each lane to its own places, so that what follows is written once and not once
+  // per row: memory accesses are what software drivers take long to compile. A bound that is no constant keeps drivers
+  // from unrolling the loop again.
+  const staged = writer.workgroupVariable('sums', `array<${product.vector}, ${height * vectors * lanes}>`);
+  for (const r of range(height)) {
+    for (const c of range(vectors)) writer.line(`${staged}[${(r * vectors + c) * lanes}u + lane] = sum_${r}_${c};`);
   }
+  writer.line(`let row_end = min(row_tile * ${height}u + ${height}u, ${writer.dim(rows)});`);
+  writer.open(`for (var r = row_tile * ${height}u; r < row_end; r++)`);
+  const row = writer.variable('row', rows, 'r');
+  for (const [c, four] of fours.entries()) {
+    const sum = writer.let('sum', `${staged}[(r % ${height}u * ${vectors}u + ${c}u) * ${lanes}u + lane]`);
+    finishColumns(product, four, z, [{ row, sum }]);
+  }
+  writer.close();
   writer.close();
   return {
     workgroup: lanes,

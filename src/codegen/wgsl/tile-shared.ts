@@ -114,7 +114,7 @@ export function writeSharedTile(product: Product, tile: SharedTile): Written {
     const row = writer.variable(`row_${r}`, rows, `min(${text}, ${lastOf(product, rows)})`);
     // Matrices of one row have one index for all rows of the tile: only the real one may store.
     writer.open(`if (${text} < ${writer.dim(rows)})`);
-    finishColumns(product, own, z, row, `sum_${r}`);
+    finishColumns(product, own, z, [{ row, sum: `sum_${r}` }]);
     writer.close();
   }
   writer.close();

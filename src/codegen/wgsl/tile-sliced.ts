@@ -77,7 +77,7 @@ export function writeSlicedTile(product: Product, tile: SlicedTile): Written {
   writer.line(`let wanted_row = row_tile * ${height}u + own_row;`);
   writer.open(`if (wanted_row < ${writer.dim(rows)})`);
   const row = writer.variable('row', rows, 'wanted_row');
-  finishColumns(product, four, z, row, 'sum');
+  finishColumns(product, four, z, [{ row, sum: 'sum' }]);
   writer.close();
   writer.close();
   writer.close();
