@@ -40,6 +40,8 @@ function isPlainIdentifier(text: string): boolean {
 /** Replaces what is not allowed by `_`, cuts to length, never empty, never starting with a digit or `__`. */
 function toIdentifier(text: string): string {
   const replaced = text.replace(/[^A-Za-z0-9_]+/g, '_').slice(0, maximumIdentifierLength - 8);
+  // `_` alone is no identifier in WGSL, and numbered it would begin with `__`, which is reserved there.
+  if (/^_*$/.test(replaced)) return 'unnamed';
   const started = /^[A-Za-z_]/.test(replaced) ? replaced : `_${replaced}`;
   return started.startsWith('__') ? `n${started}` : started;
 }

@@ -1,0 +1,123 @@
+/**
+ * The declarations of a generated module as a user's compiler sees them.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { emitModule } from '../../../src/codegen/module/index.ts';
+import { handArtifact } from '../../support/hand-artifact.ts';
+
+// Inside of the repository, so that `@webgpu/types` and TypeScript's own libraries are found.
+mkdirSync('out', { recursive: true });
+const folder = mkdtempSync(join('out', 'types-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const right = `
+import load, { type ApplyInputs, type Config, type Inputs, type Outputs, kernels, signature, SoraError, weights } from './hand.js';
+import { Hand, load as named } from './hand.js';
+
+export async function main(): Promise<number> {
+  const model: Hand = await load({ weights: 'hand.safetensors', onProgress: ({ loaded, total }) => void (loaded / total) });
+  const inputs: ApplyInputs = { x: { data: new Float32Array(6), shape: [2, 3] } };
+  const { y, total } = await model.apply(inputs);
+  const data: Float32Array = y.data;
+  const rows: number = total.shape[0];
+  await model.apply({ ...inputs, ids: { data: Int32Array.of(1, 2), shape: [2] } }, {});
+  const width: 3 = signature.config['Hand.width'];
+  const same: Config['Hand.width'] = width;
+  const names: string[] = weights.map((weight) => weight.name);
+  const text: string = kernels.affine;
+  const both: [Inputs['apply'], Outputs['apply']] = [inputs, { y, total }];
+  const lost: SoraError = await model.lost;
+  await model[Symbol.asyncDispose]();
+  await model.close();
+  return data.length + rows + same + names.length + text.length + both.length + lost.code.length + (named === load ? 1 : 0);
+}
+`;
+
+const wrong = `
+import { Hand, kernels, load, signature } from './hand.js';
+
+export async function main(model: Hand): Promise<void> {
+  const x = { data: new Float32Array(3), shape: [1, 3] as const };
+  // @ts-expect-error a wrong input name
+  await model.apply({ x, idz: { data: Int32Array.of(1), shape: [1] } });
+  // @ts-expect-error a missing input
+  await model.apply({});
+  // @ts-expect-error a wrong element type
+  await model.apply({ x, ids: { data: Uint32Array.of(1), shape: [1] } });
+  // @ts-expect-error a plain array
+  await model.apply({ x: { data: [1, 2, 3], shape: [1, 3] } });
+  // @ts-expect-error a wrong rank
+  await model.apply({ x: { data: new Float32Array(3), shape: [3] } });
+  // @ts-expect-error a wrong entry
+  await model.applied({ x });
+  // @ts-expect-error a wrong result
+  (await model.apply({ x })).z;
+  // @ts-expect-error no weights
+  await load({});
+  // @ts-expect-error an unknown adapter
+  await load({ weights: 'a', adapter: 'cuda' });
+  // @ts-expect-error something that is no device
+  await load({ weights: 'a', device: {} });
+  // @ts-expect-error models come from load
+  new Hand();
+  // @ts-expect-error an unknown kernel
+  kernels.none;
+  // @ts-expect-error a wrong signature
+  signature.entries.apply.inputs.z;
+}
+`;
+
+const withDevice = `
+import { load } from './hand.js';
+export const main = (device: GPUDevice, gpu: GPU, signal: AbortSignal, file: File) =>
+  Promise.all([
+    load({ weights: file, device, signal }),
+    load({ weights: new URL('https://example.org/a'), gpu }),
+    load({ weights: [new Uint8Array(8), new ArrayBuffer(8), new Blob([])] }),
+  ]);
+`;
+
+beforeAll(() => {
+  const { js, dts } = emitModule(handArtifact, { fileName: 'hand.sora' });
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n');
+  writeFileSync(join(folder, 'hand.js'), js);
+  writeFileSync(join(folder, 'hand.d.ts'), dts);
+  writeFileSync(join(folder, 'right.ts'), right);
+  writeFileSync(join(folder, 'wrong.ts'), wrong);
+  writeFileSync(join(folder, 'device.ts'), withDevice);
+});
+
+function check(files: readonly string[], options: Record<string, unknown>): string {
+  const config = join(folder, `tsconfig.${files[0]}.${Object.keys(options).join('-')}.json`);
+  const compilerOptions = { strict: true, module: 'nodenext', target: 'es2022', noEmit: true, types: [], ...options };
+  writeFileSync(config, JSON.stringify({ compilerOptions, files: files.map((name) => `${name}.ts`) }));
+  const tsc = join('node_modules', 'typescript', 'bin', 'tsc');
+  const done = spawnSync(process.execPath, [tsc, '-p', config, '--pretty', 'false'], { encoding: 'utf8' });
+  return done.stdout + done.stderr;
+}
+
+describe('a consumer type-checks under strict nodenext', () => {
+  test.each<[string, readonly string[], Record<string, unknown>]>([
+    ['with nothing but the language', ['right', 'wrong'], { lib: ['es2022'] }],
+    [
+      'with the strictest flags',
+      ['right', 'wrong'],
+      { exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, isolatedModules: true },
+    ],
+    ['with the types of Node', ['right', 'wrong'], { types: ['node'] }],
+    ['with explicit resource management', ['right', 'wrong'], { lib: ['esnext', 'dom'] }],
+    ['with the DOM and its own WebGPU types', ['device'], { lib: ['es2022', 'dom', 'dom.iterable'] }],
+    // The two declare WebGPU differently, hence skipLibCheck; the generated file is checked in the cases above.
+    ['with @webgpu/types', ['right', 'wrong', 'device'], { types: ['@webgpu/types'], skipLibCheck: true }],
+  ])('%s', (_what, files, options) => {
+    expect(check(files, options)).toBe('');
+  });
+
+  test('and the check can fail', () => {
+    writeFileSync(join(folder, 'broken.ts'), wrong.replaceAll('// @ts-expect-error', '//'));
+    expect(check(['broken'], {}).match(/error TS/g)?.length).toBe(13);
+  });
+});
