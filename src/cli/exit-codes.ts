@@ -68,7 +68,7 @@ const systemErrors = new Set([
 
 /**
  * Errors of the runtime are of its own class (it imports nothing of the compiler), so the code string decides:
- * SORA0001 usage, SORA0xxx and SORA6xxx environment, SORA7xxx data, other SORA codes the model.
+ * SORA0001 usage, SORA601x (inputs of a call) and SORA7xxx data, SORA0xxx and SORA6xxx environment, the rest the model.
  */
 export function summarizeError(error: unknown): ErrorSummary | undefined {
   if (!(error instanceof Error)) return undefined;
@@ -83,7 +83,7 @@ export function summarizeError(error: unknown): ErrorSummary | undefined {
 
 function exitCodeOf(code: string): ExitCode {
   if (code === 'SORA0001') return exitCodes.usage;
+  if (code.startsWith('SORA601') || code.startsWith('SORA7')) return exitCodes.data;
   if (code.startsWith('SORA0') || code.startsWith('SORA6')) return exitCodes.environment;
-  if (code.startsWith('SORA7')) return exitCodes.data;
   return exitCodes.model;
 }

@@ -98,7 +98,9 @@ function nextStep(probes: readonly Probe[], chosen: Probe | undefined): string |
 
 function describeProbe(probe: Probe): readonly string[] {
   const title = rungTitles[probe.rung as (typeof rungs)[number]] ?? probe.rung;
-  if (!probe.works) return [`${title.padEnd(16)}  no: ${probe.problem ?? 'unknown'}`];
+  // The runtime says `no lavapipe device: why`; the title has said the first half.
+  const problem = (probe.problem ?? 'unknown').replace(/^no \w+ device: /, '');
+  if (!probe.works) return [`${title.padEnd(16)}  no: ${problem}`];
   const device = probe.device;
   const first = `${title.padEnd(16)}  yes: ${device?.name ?? ''} (test kernel right, ${probe.milliseconds} ms)`;
   if (device === undefined || probe.rung === 'cpu') return [first];

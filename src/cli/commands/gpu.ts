@@ -95,7 +95,14 @@ function fetchArchive(context: Context): Uint8Array {
     const isWindows = process.platform === 'win32';
     const npm = spawnSync(
       isWindows ? 'npm.cmd' : 'npm',
-      ['pack', `${packageName}@${swiftShaderVersion}`, '--ignore-scripts', '--silent', '--pack-destination', folder],
+      [
+        'pack',
+        `${packageName}@${swiftShaderVersion}`,
+        '--ignore-scripts',
+        '--loglevel=error',
+        '--pack-destination',
+        folder,
+      ],
       { encoding: 'utf8', timeout: fetchTimeout, shell: isWindows },
     );
     if (npm.error !== undefined) {
@@ -104,7 +111,7 @@ function fetchArchive(context: Context): Uint8Array {
     const file = npm.stdout.trim().split('\n').at(-1) ?? '';
     const path = join(folder, file);
     if (npm.status !== 0 || file === '' || !existsSync(path)) {
-      const why = npm.stderr.trim().split('\n').at(-1) ?? '';
+      const why = firstReason(npm.stderr);
       throw environmentError(
         `npm could not fetch the package${why === '' ? '' : `: ${why}`}`,
         `try it by hand: npm pack ${packageName}@${swiftShaderVersion}`,
@@ -114,6 +121,12 @@ function fetchArchive(context: Context): Uint8Array {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** npm's errors start with a code and end with the path of a log; what a person needs stands between. */
+function firstReason(stderr: string): string {
+  const lines = stderr.split('\n').flatMap((line) => /^npm (?:error|ERR!) (.*)$/.exec(line)?.[1] ?? []);
+  return lines.find((line) => !/^(?:code|errno|syscall|A complete log)\b/.test(line)) ?? '';
 }
 
 /** Checked before it is looked into. */

@@ -81,6 +81,7 @@ describe('summarizeError', () => {
     [usageError('x'), exitCodes.usage],
     [new SoraError('SORA6001', 'no device'), exitCodes.environment],
     [new SoraError('SORA7002', 'bad header'), exitCodes.data],
+    [new SoraError('SORA6014', 'id past the vocabulary'), exitCodes.data],
     [new SoraError('SORA2001', 'unknown name'), exitCodes.model],
     [Object.assign(new Error('disk full'), { code: 'ENOSPC' }), exitCodes.environment],
   ])('%s ends with its own code', (error, exitCode) => {

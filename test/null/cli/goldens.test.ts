@@ -2,7 +2,7 @@
  * `sorac run`, `golden` and `goldens` on the interpreter: a small BERT with random weights, whose expected outputs the
  * first run makes. That the numbers are right is the business of other tests; here files, names and outcomes count.
  */
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -136,6 +136,20 @@ test('results have the names and shapes of the entry, and unused inputs are told
   const tensors = await readTensorFile(out);
   expect([...tensors.keys()].sort()).toEqual(['end_logits', 'start_logits']);
   expect(readFileSync(out).equals(readFileSync(join(base, 'a.out.safetensors')))).toBe(true);
+});
+
+test.each([
+  ['past the vocabulary', [3, 20, 4]],
+  ['past 32 bits', [3, 2 ** 40, 4]],
+])('a token id %s ends with 4 and leaves no result', async (_, values) => {
+  const inputs = join(base, 'wrong.safetensors');
+  const out = join(base, 'wrong.out.safetensors');
+  writeFileSync(inputs, encodeSafetensors([ids('input_ids', [1, 3], values)]));
+  const argv = runArguments('a').map((word) => (word === join(base, 'a.safetensors') ? inputs : word));
+  const { exitCode, stderr } = await sorac('run', ...argv, '--out', out);
+  expect(exitCode).toBe(4);
+  expect(stderr).toContain('input_ids');
+  expect(existsSync(out)).toBe(false);
 });
 
 test('a good case passes, alone and among others', async () => {
