@@ -1,0 +1,64 @@
+/**
+ * FEATURES.md is written by this test from the op registry, so that it cannot promise what is not there.
+ * `npm run golden` rewrites it.
+ */
+import { expect, test } from 'vitest';
+import { ops } from '../../src/ir/ops/index.ts';
+
+const head = `# Features
+
+What works, what works in part, what does not. The op table is generated from the registry (\`npm run golden\` rewrites this file).
+
+## Language
+
+| feature | state |
+|---|---|
+| runtime dims with bounds and \`multiple of\`; config dims; exact shape polynomials | works |
+| \`config\` with defaults, Hugging Face keys, alternatives, \`count("key")\` | works |
+| modules, submodules, \`repeat\`, \`as "…"\`, fields under \`if\` | works |
+| shape-polymorphic functions, \`...\` for any leading dims | works |
+| \`if\` on config values, \`fail("…")\` | works |
+| several entries, several results by name, parameters with defaults | works |
+| \`attend\`: heads, grouped heads, scale, masks (padding, causal, any boolean tensor) | works |
+| \`attend\`: rope, cache, window, bias, softcap, sinks, span, entmax, gate | not yet: a diagnostic says so |
+| \`state\`, \`tied … if missing\`, \`entry x = y with …\` | not yet: a diagnostic says so |
+| \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | not yet: a diagnostic says so |
+
+## Devices
+
+| device | state |
+|---|---|
+| lavapipe (Mesa 25) and SwiftShader, Node 20 | tested on every change |
+| CPU interpreter (\`sorac/cpu\`) | tested on every change |
+| GPUs through Dawn, browsers through \`navigator.gpu\` | same code and a plan of their own (\`gpu\` profile), whose kernels are tested on the software drivers; not measured on hardware |
+| devices without \`var<immediate>\` | works, through a uniform buffer |
+| f16 arithmetic and storage on the device | not yet: f16 and bf16 checkpoints are read and held as f32 |
+| one weight over 128 MiB | not yet: refused when compiling |
+
+## Models
+
+| model | file |
+|---|---|
+| BERT, sequence classification | \`models/bert/sequence-classification.sora\` |
+| BERT, question answering | \`models/bert/question-answering.sora\` |
+| MiniLM sentence embeddings | \`models/minilm/minilm.sora\` |
+
+## Files
+
+Checkpoints: safetensors with f32, f16, bf16, f64, integers; from a path, URL, Blob or bytes. Not yet: sharded checkpoints.
+
+## Ops
+
+| op | level | kernel | meaning |
+|---|---|---|---|
+`;
+
+test('FEATURES.md says what the op registry holds', async () => {
+  const rows = [...ops.values()]
+    .sort((left, right) => (left.name < right.name ? -1 : 1))
+    .map((op) => {
+      const sentence = op.doc.replace(/\s+/g, ' ').split(/(?<=\.)\s/)[0] ?? '';
+      return `| \`${op.name}\` | ${op.level} | ${op.skeleton} | ${sentence.replaceAll('|', '\\|')} |`;
+    });
+  await expect(`${head}${rows.join('\n')}\n`).toMatchFileSnapshot('../../FEATURES.md');
+});
