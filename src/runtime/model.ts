@@ -27,7 +27,10 @@ export interface LoadOptions extends DeviceOptions {
   readonly weights?: WeightsInput;
   /** Stops loading. */
   readonly signal?: AbortSignal;
-  /** Compile kernels in the driver while the weights are read, not in the first call. Default: true. */
+  /**
+   * Compile every kernel in the driver while the weights are read, not those that a call needs in the first such call.
+   * Good for servers; a program that makes one call is done sooner without. Default: false.
+   */
   readonly warmup?: boolean;
   /** Told after each weight: bytes on the device so far, and of all. */
   readonly onProgress?: (progress: { readonly loaded: number; readonly total: number }) => void;
@@ -247,7 +250,7 @@ async function deviceExecutor(
     const immediates = await hasImmediates(device);
     const pipelines = await createPipelines(device, artifact.kernels, kernelsOf(plans), immediates);
     const warm =
-      options.warmup === false
+      options.warmup !== true
         ? undefined
         : guard(device, 'SORA6102', 'warm-up', () => warmUp(device, pool, pipelines, leastParams(artifact, profile)));
     warm?.value.catch(() => undefined);

@@ -56,7 +56,10 @@ export interface LoadOptions {
   readonly gpu?: GpuLike;
   /** Which adapter to use when no device is given. Default \`auto\`: the best one found. */
   readonly adapter?: 'auto' | 'gpu' | 'lavapipe' | 'swiftshader' | 'cpu';
-  /** Compile kernels in the driver while the weights are read, not in the first call. Default: true. */
+  /**
+   * Compile every kernel in the driver while the weights are read, not those that a call needs in the first such call.
+   * Good for servers; a program that makes one call is done sooner without. Default: false.
+   */
   readonly warmup?: boolean;
   readonly signal?: SignalLike;
   /** Told after each weight: bytes on the device so far, and of all. */

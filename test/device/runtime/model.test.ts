@@ -66,7 +66,11 @@ describe.each(gpuDevices)('a model written by hand on %s', (adapter) => {
   test('gives the same numbers with dims in a uniform buffer', async () => {
     const { device } = await testDevice(adapter);
     const shaders: string[] = [];
-    const model = await createModel(handArtifact, { device: withoutImmediates(device, shaders), weights });
+    const model = await createModel(handArtifact, {
+      device: withoutImmediates(device, shaders),
+      weights,
+      warmup: true,
+    });
     expect(shaders.map((code) => /var<(immediate|uniform)>/.exec(code)?.[1])).toEqual([
       'uniform',
       'uniform',
