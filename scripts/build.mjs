@@ -6,7 +6,7 @@
 //
 // The generated files are not in the repository. Equal inputs give equal bytes.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -80,7 +80,6 @@ function compileTypeScript() {
 
 await generateSources();
 if (!process.argv.includes('--no-emit')) {
-  if (process.argv.includes('--clean')) rmSync(join(root, 'dist'), { recursive: true, force: true });
   try {
     compileTypeScript();
   } catch (error) {
