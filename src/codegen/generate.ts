@@ -41,14 +41,16 @@ class KernelTable {
   /** By the text below the head comment. */
   readonly #names = new Map<string, string>();
 
-  register(kernel: Kernel): string {
+  register(kernel: Kernel, profile: ProfileName): string {
     const { code } = kernel.text;
     // The comment at the head names one place in the model; the same kernel may serve several.
     const body = code.replace(/^(\/\/.*\n)+/, '');
     const known = this.#names.get(body);
     if (known !== undefined) return known;
     let name = kernel.name;
-    for (let count = 2; this.kernels.has(name); count++) name = `${kernel.name}_${count}`;
+    if (this.kernels.has(name) && profile === 'gpu') name = `${kernel.name}_gpu`;
+    const taken = name;
+    for (let count = 2; this.kernels.has(name); count++) name = `${taken}_${count}`;
     this.#names.set(body, name);
     const bindings = kernel.text.bindings.map((binding) => binding.access).join('');
     this.kernels.set(name, { code, bindings, params: kernel.text.params.length });
@@ -166,7 +168,7 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
           return [];
         }
       },
-      register: (kernel) => table.register(kernel),
+      register: (kernel) => table.register(kernel, profile),
     });
   };
   const entries = program.entries.map((entry) => ({

@@ -128,7 +128,7 @@ export function contractionKernels(request: KernelRequest): readonly Kernel[] {
       const written = writeProduct(makeProduct(draft, dot, targets), schedule);
       if (chosen.length === 1) return written;
       const when = { value: rows, minimum: schedule.minimum, maximum: schedule.maximum ?? unlimited };
-      return { ...written, when };
+      return { ...written, when, ...(schedule.maximum === undefined ? {} : { variant: 'few_rows' }) };
     }),
   );
 }

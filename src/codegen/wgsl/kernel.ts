@@ -65,6 +65,8 @@ export interface Written {
   /** How the work is divided, for the head comment. */
   readonly note: string;
   readonly when?: Condition;
+  /** Tells kernels for one node apart: `few_rows`. */
+  readonly variant?: string;
 }
 
 export function regionOf(node: Node): Graph {
@@ -171,7 +173,7 @@ function headComment(request: KernelRequest, region: Graph, name: string, note: 
 /** Writes a kernel, again when a buffer turned out to need scalar access. */
 export function writeKernel(request: KernelRequest, write: (draft: Draft) => Written): Kernel {
   const region = regionOf(request.node);
-  const name = kernelName(request.node.label, mainOp(region));
+  const name = nameOf(request.node, region);
   const scalarBuffers = new Set<string>();
   for (;;) {
     const draft = makeDraft(request, region, scalarBuffers);
@@ -179,7 +181,12 @@ export function writeKernel(request: KernelRequest, write: (draft: Draft) => Wri
     const text = draft.writer.finish(headComment(request, region, name, written.note), written.workgroup);
     if (text.bindings.some((binding) => binding.vector && scalarBuffers.has(binding.key))) continue;
     const when = written.when === undefined ? {} : { when: written.when };
-    return { name, text, groups: written.groups, ...when };
+    return {
+      name: written.variant === undefined ? name : `${name}_${written.variant}`,
+      text,
+      groups: written.groups,
+      ...when,
+    };
   }
 }
 
@@ -188,15 +195,23 @@ export function probe(request: KernelRequest): Draft {
   return makeDraft(request, regionOf(request.node), new Set());
 }
 
-function mainOp(region: Graph): string {
-  const named = region.nodes.filter(
-    (node) => !['input', 'constant', 'reshape', 'transpose', 'broadcast'].includes(node.op),
-  );
-  return (
-    named.find((node) => ['dot_general', 'attention', 'reduce', 'gather'].includes(node.op))?.op ??
-    named.at(-1)?.op ??
-    'copy'
-  );
+/** What a kernel does, in a word: the end of its name. */
+function roleOf(region: Graph): string {
+  const ops = new Set(region.nodes.map((node) => node.op));
+  if (ops.has('dot_general')) return 'matmul';
+  if (ops.has('attention')) return 'attention';
+  if (ops.has('reduce')) return ops.has('exp') ? 'softmax' : ops.has('rsqrt') ? 'norm' : 'reduce';
+  if (ops.has('gather')) return 'lookup';
+  const moved = new Set(['input', 'constant', 'reshape', 'transpose', 'broadcast', 'slice']);
+  return region.nodes.findLast((node) => !moved.has(node.op))?.op ?? 'copy';
+}
+
+/** Label and role, without saying a word twice: `attention_output_dense_matmul`, `output_LayerNorm_norm`. */
+function nameOf(node: Node, region: Graph): string {
+  const role = roleOf(region);
+  const label = kernelName(node.label, '');
+  if (label === 'value' || label.endsWith(role)) return kernelName(node.label, role);
+  return `${label}_${role}`;
 }
 
 /** Opens the body for an element per invocation; index of the element. */

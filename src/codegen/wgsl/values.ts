@@ -36,7 +36,6 @@ import {
   splitLinear,
   variableIndex,
 } from './index-algebra.ts';
-import { identifier } from './names.ts';
 import { dotShape, outerToFull, reducedAxes, reducerOf, UnsupportedOp } from './regions.ts';
 import { fromMemory, type Lanes, literal, memoryType, wgslType } from './scalars.ts';
 import { viewIndex } from './views.ts';
@@ -133,7 +132,7 @@ export class ValueWalker {
     const atomic = /^[\w.]+$/.test(expression.text);
     if (atomic || (!shared && expression.text.length <= inlineLimit)) return expression;
     const hint = value.node.op === 'input' ? (this.#buffer(value).name ?? 'input') : value.node.op;
-    const text = writer.let(`${identifier(hint)}_value`, expression.text);
+    const text = writer.let(`${hint.replace(/\W/g, '_')}_value`, expression.text);
     writer.remember(key, { text, lanes: expression.lanes });
     return { ...expression, text };
   }

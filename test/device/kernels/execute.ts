@@ -2,28 +2,14 @@
  * Runs a plan on a device with as little machinery as possible, so that tests of kernels depend on nothing but kernels:
  * one submission, no caching, dims through immediates.
  */
-import { create, globals } from 'webgpu';
 import { evaluateSize } from '../../../src/codegen/plan/sizes.ts';
 import type { Tensor } from '../../../src/ir/op.ts';
 import type { Artifact, BufferSpec, ElementType, ProfileName, WeightSpec } from '../../../src/runtime/artifact.ts';
 
-Object.assign(globalThis, globals);
-
-/** Dawn crashes when the object of `create` is collected under a living device. */
-const instances: unknown[] = [];
-
-export async function openDevice(icd?: string): Promise<GPUDevice | undefined> {
-  const before = process.env.VK_ICD_FILENAMES;
-  if (icd !== undefined) process.env.VK_ICD_FILENAMES = icd;
-  const gpu = create([]);
-  instances.push(gpu);
-  const adapter = await gpu.requestAdapter();
-  if (before === undefined) delete process.env.VK_ICD_FILENAMES;
-  else process.env.VK_ICD_FILENAMES = before;
-  if (!adapter) return undefined;
-  const requiredLimits = { maxImmediateSize: 64 } as unknown as Record<string, number>;
-  return adapter.requestDevice({ requiredLimits });
-}
+/** Flags of the WebGPU specification: their global names are not set in Node. */
+const bufferUsage = { mapRead: 0x1, copySource: 0x4, copyTarget: 0x8, storage: 0x80 } as const;
+const computeStage = 0x4;
+const mapRead = 0x1;
 
 type Words = Float32Array | Int32Array | Uint32Array;
 
@@ -58,7 +44,7 @@ export async function runPlan(device: GPUDevice, artifact: Artifact, options: Ru
   const entry = artifact.entries[0];
   if (!entry) throw new Error('no entry');
   const plan = entry.plans[options.profile];
-  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  const usage = bufferUsage.storage | bufferUsage.copySource | bufferUsage.copyTarget;
   const upload = (data: Words) => {
     const buffer = device.createBuffer({ size: Math.max(16, data.byteLength), usage });
     device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
@@ -96,7 +82,7 @@ export async function runPlan(device: GPUDevice, artifact: Artifact, options: Ru
     const layout = device.createBindGroupLayout({
       entries: [...spec.bindings].map((access, binding) => ({
         binding,
-        visibility: GPUShaderStage.COMPUTE,
+        visibility: computeStage,
         buffer: { type: access === 'r' ? ('read-only-storage' as const) : ('storage' as const) },
       })),
     });
@@ -143,7 +129,7 @@ export async function runPlan(device: GPUDevice, artifact: Artifact, options: Ru
     if (spec.kind !== 'result' || !source) return;
     const result = entry.results.find((other) => other.name === spec.name);
     const count = (result?.shape ?? []).reduce<number>((all, size) => all * evaluateSize(size, options.dims), 1);
-    const buffer = device.createBuffer({ size: source.size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    const buffer = device.createBuffer({ size: source.size, usage: bufferUsage.mapRead | bufferUsage.copyTarget });
     encoder.copyBufferToBuffer(source, 0, buffer, 0, source.size);
     readers.push({ name: spec.name, buffer, dtype: result?.dtype ?? 'f32', count });
   });
@@ -151,7 +137,7 @@ export async function runPlan(device: GPUDevice, artifact: Artifact, options: Ru
   const problem = await device.popErrorScope();
   if (problem) throw new Error(problem.message);
   for (const { name, buffer, dtype, count } of readers) {
-    await buffer.mapAsync(GPUMapMode.READ);
+    await buffer.mapAsync(mapRead);
     const bytes = buffer.getMappedRange().slice(0);
     const all =
       dtype === 'f32' ? new Float32Array(bytes) : dtype === 'i32' ? new Int32Array(bytes) : new Uint32Array(bytes);

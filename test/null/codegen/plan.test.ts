@@ -1,0 +1,94 @@
+import { describe, expect, test } from 'vitest';
+import { planProblems } from '../../../src/codegen/plan/check.ts';
+import { evaluateSize, groupsOf, sizeOf } from '../../../src/codegen/plan/sizes.ts';
+import { SlotAllocator } from '../../../src/codegen/plan/slots.ts';
+import type { Program } from '../../../src/ir/graph.ts';
+import { addDims, constantDim, multiplyDims, symbolDim } from '../../../src/ir/symbolic.ts';
+import { profileNames } from '../../../src/ir/target.ts';
+import { B, bertGraph, programOf, sketch, smallBert, T, testDims } from '../../support/graphs.ts';
+import { planned } from './compiled.ts';
+
+/** Results that are inputs, that stand twice, that are read again. */
+function awkward(): Program {
+  const s = sketch();
+  const x = s.argument('x', 'f32', [B, T, 8]);
+  const doubled = s.emit('add', [x, x]);
+  const soft = s.emit('softmax', [doubled], { axis: -1 });
+  const again = s.emit('mul', [soft, doubled]);
+  return programOf(s.finish({ doubled, soft, again, twice: again, same: x }));
+}
+
+const programs: Readonly<Record<string, () => Program>> = { bert: () => programOf(bertGraph(smallBert)), awkward };
+
+describe.each(Object.keys(programs))('plan of %s', (name) => {
+  const stage = planned(programs[name]?.() ?? awkward());
+
+  test.each(profileNames)('holds what every step reads, under profile %s', (profile) => {
+    expect(stage.diagnostics).toEqual([]);
+    for (const { planned: plans } of stage.value.entries) {
+      for (const dims of [
+        { B: 1, T: 1 },
+        { B: 3, T: 7 },
+        { B: 1, T: 129 },
+      ]) {
+        const { plan, meanings } = plans[profile];
+        expect(planProblems(plan, meanings(dims), dims)).toEqual([]);
+      }
+    }
+  });
+
+  test.each(profileNames)('is refused when two scratch buffers are swapped for one, under profile %s', (profile) => {
+    const own = stage.value.entries[0]?.planned[profile];
+    if (!own) throw new Error('no entry');
+    const dims = { B: 2, T: 5 };
+    const meanings = own.meanings(dims);
+    // Every write goes to the buffer of the step before: something must be lost.
+    const target = meanings[0]?.writes[0]?.buffer ?? 0;
+    const broken = meanings.map((meaning) => ({
+      ...meaning,
+      writes: meaning.writes.map((write) => ({ ...write, buffer: target })),
+    }));
+    expect(planProblems(own.plan, broken, dims)).not.toEqual([]);
+  });
+});
+
+test('scratch buffers of a deep encoder do not grow with its layers', () => {
+  const scratch = (layers: number) =>
+    planned(programOf(bertGraph({ ...smallBert, layers }))).value.entries[0]?.planned.software.plan.buffers.filter(
+      (buffer) => buffer.kind === 'scratch',
+    ).length;
+  expect(scratch(4)).toBe(scratch(2));
+});
+
+describe('slots', () => {
+  const bytes = (count: number) => multiplyDims(T, constantDim(count));
+
+  test('a freed slot of the same size is taken again', () => {
+    const slots = new SlotAllocator(testDims);
+    const first = slots.take(bytes(4));
+    const second = slots.take(bytes(8));
+    slots.release(first);
+    slots.release(second);
+    expect(slots.take(bytes(8))).toBe(second);
+    expect(slots.take(bytes(4))).toBe(first);
+  });
+
+  test('a slot that must serve incomparable sizes has the greater of both', () => {
+    const slots = new SlotAllocator(testDims);
+    slots.release(slots.take(multiplyDims(T, T)));
+    expect(slots.take(bytes(100))).toBe(0);
+    const [size = 0] = slots.sizes();
+    expect([1, 10, 100, 1000].map((t) => evaluateSize(size, { T: t }))).toEqual([100, 1000, 10000, 1000000]);
+  });
+});
+
+test('numbers of workgroups round up factor by factor', () => {
+  const size = groupsOf({
+    factors: [
+      { size: multiplyDims(symbolDim('B'), T), divisor: 8 },
+      { size: constantDim(1152), divisor: 64 },
+    ],
+  });
+  expect(evaluateSize(size, { B: 3, T: 3 })).toBe(2 * 18);
+  expect(sizeOf(addDims(T, constantDim(-1)))).toEqual(['+', 'T', -1]);
+});
