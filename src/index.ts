@@ -3,8 +3,8 @@
  */
 export { emitModule } from './codegen/module/index.ts';
 export { type Compilation, type CompileHost, type CompileInput, checkSource, compile } from './compile.ts';
-export type { Artifact } from './runtime/artifact.ts';
 export { formatSource } from './parser/index.ts';
+export type { Artifact } from './runtime/artifact.ts';
 export type { Diagnostic, Label, Severity, Stage } from './support/diagnostic.ts';
 export { SoraError } from './support/error.ts';
 export { renderDiagnostics } from './support/render.ts';

@@ -39,7 +39,7 @@ const judged: fc.Arbitrary<Judged> = fc.letrec<{ node: Judged }>((tie) => ({
   node: fc.oneof(
     { maxDepth: 4 },
     leaf,
-    fc.tuple(fc.constantFrom('+', '-', '*'), tie('node'), tie('node')).map(([operator, left, right]) => {
+    fc.tuple(fc.constantFrom('+', '-', '*'), tie('node'), tie('node')).map(([operator, left, right]): Judged => {
       if (operator === '+') return { dim: addDims(left.dim, right.dim), at: (v) => left.at(v) + right.at(v) };
       if (operator === '-') return { dim: subtractDims(left.dim, right.dim), at: (v) => left.at(v) - right.at(v) };
       return { dim: multiplyDims(left.dim, right.dim), at: (v) => left.at(v) * right.at(v) };
