@@ -143,7 +143,9 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
   /** Layers repeat: nodes with the same region, operand layouts and profile get the kernels of the first of them. */
   const kernelsOnce = (node: Node, profile: ProfileName, layouts: readonly InputLayout[]): readonly Kernel[] => {
     const region = node.region ? printGraph(node.region, { labels: false }) : '';
-    const key = [profile, String(node.attributes.skeleton), JSON.stringify(layouts), region].join('\n');
+    // An operand that stands twice is bound once, so which ones are the same belongs to the key.
+    const operands = node.inputs.map((value) => node.inputs.indexOf(value));
+    const key = [profile, String(node.attributes.skeleton), JSON.stringify([layouts, operands]), region].join('\n');
     const known = made.get(key);
     if (known) return known;
     const kernels = kernelsFor({ node, profile, ranges: program.dims, layouts });

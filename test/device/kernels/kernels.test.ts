@@ -239,4 +239,20 @@ describe.each(gpuDevices)('on %s', (kind) => {
     },
     120_000,
   );
+
+  test('erf is within 2.5e-7 everywhere', async () => {
+    const { device } = await testDevice(kind);
+    const s = sketch();
+    const program = programOf(s.finish({ y: s.emit('erf', [s.argument('x', 'f32', [T])]) }));
+    const { value: artifact } = compiled(program);
+    const x: Tensor = { dtype: 'f32', shape: [4001], data: Float32Array.from({ length: 4001 }, (_, i) => i / 400 - 5) };
+    const inputs = new Map([['x', x]]);
+    const weight = (): Tensor => x;
+    const want = runProgram(program, 'run', { inputs, weight, precision: 'f64' }).get('y');
+    const got = (await runPlan(device, artifact, { profile: 'gpu', dims: { T: 4001 }, inputs, weight })).get('y');
+    let worst = 0;
+    for (let i = 0; i < 4001; i++) worst = Math.max(worst, Math.abs(Number(got?.[i]) - Number(want?.data[i])));
+    // 1.5e-7 of the approximation and two roundings of numbers near 1.
+    expect(worst).toBeLessThanOrEqual(2.5e-7);
+  });
 });
