@@ -10,6 +10,7 @@ import { generate } from './codegen/generate.ts';
 import type { Program } from './ir/graph.ts';
 import { lowerModel } from './ir/lower.ts';
 import type { ProfileName } from './ir/target.ts';
+import type { SourceTree } from './parser/ast.ts';
 import { resolveImports } from './parser/index.ts';
 import { library } from './parser/library.generated.ts';
 import { optimize, toKernels } from './passes/index.ts';
@@ -43,15 +44,23 @@ export interface Compilation {
 
 const noFiles: CompileHost = { readFile: () => undefined };
 
-/** Names, types and shapes only: what `sorac check` and an editor want. */
-export function checkSource(input: CompileInput): Stage<Program | undefined> {
-  const parsed = resolveImports(input.file, { library, readFile: (path) => (input.host ?? noFiles).readFile(path) });
-  if (hasErrors(parsed.diagnostics)) return { value: undefined, diagnostics: parsed.diagnostics };
-  const lowered = lowerModel({
-    trees: parsed.value,
+function parseAll(input: CompileInput): Stage<readonly SourceTree[]> {
+  return resolveImports(input.file, { library, readFile: (path) => (input.host ?? noFiles).readFile(path) });
+}
+
+function lowerAll(trees: readonly SourceTree[], input: CompileInput): Stage<Program | undefined> {
+  return lowerModel({
+    trees,
     ...(input.model === undefined ? {} : { model: input.model }),
     ...(input.config === undefined ? {} : { config: input.config }),
   });
+}
+
+/** Names, types and shapes only: what `sorac check` and an editor want. */
+export function checkSource(input: CompileInput): Stage<Program | undefined> {
+  const parsed = parseAll(input);
+  if (hasErrors(parsed.diagnostics)) return { value: undefined, diagnostics: parsed.diagnostics };
+  const lowered = lowerAll(parsed.value, input);
   return { value: lowered.value, diagnostics: [...parsed.diagnostics, ...lowered.diagnostics] };
 }
 
@@ -63,7 +72,9 @@ export function compile(input: CompileInput): Stage<Compilation | undefined> {
   };
   const failed = { value: undefined, diagnostics };
 
-  const program = keep(checkSource(input));
+  const trees = keep(parseAll(input));
+  if (hasErrors(diagnostics)) return failed;
+  const program = keep(lowerAll(trees, input));
   if (program === undefined || hasErrors(diagnostics)) return failed;
   const optimized = keep(optimize(program));
   if (hasErrors(diagnostics)) return failed;
@@ -74,7 +85,10 @@ export function compile(input: CompileInput): Stage<Compilation | undefined> {
       program,
       perProfile: kernels,
       compiler: `sorac ${version}`,
-      source: sourceHash(input.file.text, input.config),
+      source: sourceHash(
+        trees.map((tree) => tree.file.text),
+        input.config,
+      ),
     }),
   );
   if (hasErrors(diagnostics)) return failed;

@@ -18,9 +18,10 @@ function canonicalJson(value: unknown): string {
   return JSON.stringify(value) ?? 'null';
 }
 
-export function sourceHash(text: string, config: Readonly<Record<string, unknown>> | undefined): string {
+/** `texts`: every file of the compilation, imported ones first. */
+export function sourceHash(texts: readonly string[], config: Readonly<Record<string, unknown>> | undefined): string {
   let hash = offsetBasis;
-  for (const unit of `${text}\0${canonicalJson(config ?? {})}`) {
+  for (const unit of `${texts.join('\0')}\0${canonicalJson(config ?? {})}`) {
     hash = BigInt.asUintN(64, (hash ^ BigInt(unit.codePointAt(0) ?? 0)) * prime);
   }
   return hash.toString(16).padStart(16, '0');
