@@ -220,6 +220,11 @@ export function intrinsicNames(): readonly string[] {
   return names;
 }
 
+/** Parameters of every built-in, in the order of the table; a name ending in `?` is optional. For the reference. */
+export function intrinsicParameters(): ReadonlyMap<string, readonly string[]> {
+  return new Map(Object.entries(table).map(([name, { parameters }]) => [name, parameters]));
+}
+
 export function applyIntrinsic(
   context: Context,
   name: string,

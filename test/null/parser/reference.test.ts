@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { formatSource, parse } from '../../../src/parser/index.ts';
 import { reservedTypes, tokenTable } from '../../../src/parser/tokens.ts';
-import { limits } from '../../../src/support/limits.ts';
 import { describeDiagnostics, sourceFile } from '../../support/language.ts';
+import { lowered } from '../lower/kit.ts';
 
 const reference = readFileSync(new URL('../../../grammar/sora.md', import.meta.url), 'utf8');
 
@@ -17,10 +17,13 @@ function examples(language: string): string[] {
 }
 
 describe('grammar/sora.md', () => {
-  test.each(examples('sora'))('example %#: parses and is in the style of the formatter', (text) => {
-    expect(describeDiagnostics(parse(sourceFile(text)).diagnostics), text).toEqual([]);
-    expect(formatSource(sourceFile(text)).value).toBe(text);
-  });
+  test.each([...examples('sora'), ...examples('sora full')])(
+    'example %#: parses and is in the style of the formatter',
+    (text) => {
+      expect(describeDiagnostics(parse(sourceFile(text)).diagnostics), text).toEqual([]);
+      expect(formatSource(sourceFile(text)).value).toBe(text);
+    },
+  );
 
   test('wrong examples are refused with one message', () => {
     const wrong = examples('sora-wrong');
@@ -36,15 +39,15 @@ describe('grammar/sora.md', () => {
     expect(sentence?.split(/\s+/).sort()).toEqual(words.sort());
   });
 
-  test('names every limit', () => {
-    const numbers = [...reference.matchAll(/\| ([\d ]+) \|$/gm)].map((match) => Number(match[1]?.replaceAll(' ', '')));
-    expect(numbers).toEqual([
-      limits.sourceLength,
-      limits.nesting,
-      limits.expressionDepth,
-      limits.identifierLength,
-      limits.importDepth,
-      limits.files,
-    ]);
+  test.each(examples('sora full'))('whole file %#: compiles without a word', (text) => {
+    expect(lowered(text).entries.length).toBeGreaterThan(0);
+  });
+
+  test('leads from a first model to a classifier', () => {
+    const whole = examples('sora full');
+    expect(whole.length).toBeGreaterThan(5);
+    expect(whole[0]?.split('\n').length).toBeLessThan(20);
+    const paths = lowered(whole.at(-1) ?? '').weights.map(({ path }) => path);
+    expect(paths).toContain('bert.encoder.layer.11.attention.self.query.weight');
   });
 });

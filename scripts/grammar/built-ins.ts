@@ -1,0 +1,148 @@
+/**
+ * The tables of grammar/sora.md that come from the code: built-in functions from src/ir/lower/intrinsics.ts, the library from
+ * models/nn, limits from src/support/limits.ts. What a built-in does is written here; the names and parameters are not.
+ */
+import { intrinsicParameters } from '../../src/ir/lower/intrinsics.ts';
+import type { Declaration, FunctionParameter, TensorTypeSyntax } from '../../src/parser/ast.ts';
+import { parse } from '../../src/parser/index.ts';
+import { library } from '../../src/parser/library.generated.ts';
+import { limits } from '../../src/support/limits.ts';
+
+/** Per built-in: what it takes to what it gives, and a sentence. */
+const meaning: Readonly<Record<string, readonly [string, string]>> = {
+  exp: ['[…] → […]', 'e to the power of `x`; also of config numbers, as all functions of one number'],
+  log: ['[…] → […]', 'natural logarithm'],
+  sqrt: ['[…] → […]', 'square root'],
+  rsqrt: ['[…] → […]', '1 / square root'],
+  abs: ['[…] → […]', 'absolute value'],
+  sin: ['[…] → […]', 'sine, in radians'],
+  cos: ['[…] → […]', 'cosine, in radians'],
+  tanh: ['[…] → […]', 'hyperbolic tangent'],
+  floor: ['[…] → […]', 'greatest integer not above'],
+  ceil: ['[…] → […]', 'least integer not below'],
+  round: ['[…] → […]', 'nearest integer, halves to even'],
+  sign: ['[…] → […]', '-1, 0 or 1'],
+  erf: ['[…] → […]', 'error function; tensors only'],
+  min: ['[…], […] → […]', 'the smaller of two, element by element; they broadcast'],
+  max: ['[…], […] → […]', 'the greater of two, element by element; they broadcast'],
+  pow: ['[…], […] → […]', '`a ** b`'],
+  where: ['bool […], […], […] → […]', '`a` where the condition holds, else `b`; all three broadcast'],
+  sum: ['[…] → […]', 'sum over one axis or a list of axes; `keep: true` leaves them with length 1'],
+  mean: ['[…] → […]', 'mean over axes, as `sum`'],
+  amax: ['[…] → […]', 'greatest value over axes, as `sum`'],
+  amin: ['[…] → […]', 'least value over axes, as `sum`'],
+  softmax: ['[…] → […]', 'exp(x) divided by its sum over the axis; the last one when left out'],
+  linear: ['[…, I], [O, I], [O] → […, O]', '`x` times the transposed weight, plus the bias'],
+  matmul: ['[…, M, K], […, K, N] → […, M, N]', 'product of matrices; leading axes broadcast'],
+  gather: ['[N, …w], i32 […i] → […i, …w]', 'rows of a table by index; a wrong index is an error of the call'],
+  layer_norm: [
+    '[…, D], [D], [D] → […, D]',
+    'mean 0 and variance 1 over the last axis, times gain, plus bias; `eps` is 1e-5',
+  ],
+  rms_norm: ['[…, D], [D] → […, D]', 'root mean square 1 over the last axis, times gain; `eps` is 1e-5'],
+  iota: ['→ i32 [length]', '0, 1, 2, …; the length is a dim'],
+  f32: ['[…] → f32 […]', 'conversion'],
+  f16: ['[…] → f16 […]', 'conversion'],
+  i32: ['[…] → i32 […]', 'conversion, towards zero'],
+  u32: ['[…] → u32 […]', 'conversion, towards zero'],
+  bool: ['[…] → bool […]', 'true where `x` is not 0'],
+  reshape: ['[…] → [shape]', 'the same elements in another shape: `reshape(x, [B * T, 4])`'],
+  transpose: ['[…] → […]', 'axes in another order: `transpose(x, [0, 2, 1])`'],
+  concat: ['list of […] → […]', 'one after the other along an axis; the last one when left out'],
+  split: ['[…] → list of […]', 'equal parts along an axis, the last one when left out: `let [a, b] = split(x, 2)`'],
+  fail: ['', 'refuses the config with a message: for the `else` of an `if` that covers what is built'],
+};
+
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|');
+}
+
+export function builtInTable(): string {
+  const rows = [...intrinsicParameters()].map(([name, parameters]) => {
+    const [shapes = '', sentence = ''] = meaning[name] ?? [];
+    return `| \`${name}(${parameters.join(', ')})\` | ${cell(shapes)} | ${cell(sentence)} |\n`;
+  });
+  return `| function | shapes | |\n|---|---|---|\n${rows.join('')}`;
+}
+
+/** Source of a node, on one line. */
+function written(text: string, span: { readonly start: number; readonly end: number }): string {
+  return text.slice(span.start, span.end).replace(/\s+/g, ' ');
+}
+
+function signature(text: string, declaration: Declaration): string | undefined {
+  if (declaration.kind === 'module') {
+    const parameters = declaration.parameters.map((parameter) => written(text, parameter.span));
+    const call = declaration.members.find((member) => member.kind === 'function' && member.name === undefined);
+    const tail = call?.kind === 'function' ? callSignature(text, call.parameters, call.result) : '';
+    return `${declaration.name.text}(${parameters.join(', ')})\`${tail === '' ? '' : `, called as \`${tail}`}`;
+  }
+  if (declaration.kind === 'function') {
+    return `${declaration.name.text}${callSignature(text, declaration.parameters, declaration.result)}`;
+  }
+  return undefined;
+}
+
+function callSignature(
+  text: string,
+  parameters: readonly FunctionParameter[],
+  result: TensorTypeSyntax | undefined,
+): string {
+  const list = parameters.map((parameter) => written(text, parameter.span)).join(', ');
+  return `(${list})${result === undefined ? '' : ` -> ${written(text, result.span)}`}`;
+}
+
+export function libraryTable(): string {
+  return [...library]
+    .map(([name, text]) => {
+      const { declarations } = parse({ path: name, text }).value;
+      const rows = declarations.flatMap((declaration) => {
+        const shown = signature(text, declaration);
+        if (shown === undefined) return [];
+        const doc = (declaration.doc ?? '').replace(/\s+/g, ' ').trim();
+        return [`| \`${cell(shown)}\` | ${cell(doc)} |\n`];
+      });
+      return `\`"${name}"\`:\n\n| | |\n|---|---|\n${rows.join('')}`;
+    })
+    .join('\n');
+}
+
+const limitRows: readonly (readonly [keyof typeof limits, string])[] = [
+  ['sourceLength', 'characters of a file'],
+  ['identifierLength', 'characters of a name'],
+  ['nesting', 'brackets inside brackets, branches of one `if`'],
+  ['expressionDepth', 'depth of one expression, chains like `a + b + …` included'],
+  ['importDepth', 'files that import each other in a row'],
+  ['files', 'files of one compilation'],
+  ['rank', 'axes of a tensor'],
+  ['dim', 'greatest dim'],
+  ['repeatCount', 'copies that one `repeat` makes'],
+  ['callDepth', 'functions or modules inside each other'],
+  ['elaboratedCalls', 'calls that one model makes'],
+  ['expandedNodes', 'operations of one model, and module instances'],
+];
+
+export function limitTable(): string {
+  const spaced = (value: number): string => String(value).replace(/\B(?=(\d{3})+(?!\d))/g, ' ');
+  const rows = limitRows.map(([name, text]) => `| ${text} | ${spaced(limits[name])} |\n`);
+  return `| what | at most |\n|---|---|\n${rows.join('')}`;
+}
+
+const sections: Readonly<Record<string, () => string>> = {
+  'built-in functions': builtInTable,
+  library: libraryTable,
+  limits: limitTable,
+};
+
+/** The reference with its generated sections made anew; what people wrote stays. */
+export function refreshReference(text: string): string {
+  const missing = Object.keys(sections).filter((name) => !text.includes(`<!-- generated: ${name} -->`));
+  if (missing.length > 0) throw new Error(`grammar/sora.md has no section ${missing.join(', ')}`);
+  return text.replace(
+    /(<!-- generated: ([\w -]+) -->\n)[\s\S]*?(<!-- end -->)/g,
+    (whole, open: string, name: string, close: string) => {
+      const make = sections[name];
+      return make === undefined ? whole : `${open}\n${make()}\n${close}`;
+    },
+  );
+}
