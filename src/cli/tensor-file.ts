@@ -7,6 +7,7 @@ import { dirname, resolve } from 'node:path';
 import type { ElementType } from '../runtime/artifact.ts';
 import { convertElements, type ElementArray, type FileType, newElements } from '../runtime/convert.ts';
 import { encodeSafetensors, openSafetensors, type TensorInfo } from '../runtime/safetensors.ts';
+import { openCheckpoint } from '../runtime/weights.ts';
 import { writeFileAtomic } from './atomic-file.ts';
 import { environmentError } from './exit-codes.ts';
 
@@ -52,11 +53,11 @@ function fileTensor(info: TensorInfo, bytes: Uint8Array): FileTensor {
   };
 }
 
-/** Names, types and shapes only; the data is not read. */
+/** Names, types and shapes of a checkpoint (file, index of shards or folder); the data is not read. */
 export async function readTensorHeaders(path: string): Promise<ReadonlyMap<string, TensorInfo>> {
-  const file = await openSafetensors(resolve(path));
-  await file.close();
-  return file.tensors;
+  const checkpoint = await openCheckpoint(resolve(path));
+  await checkpoint.close();
+  return new Map(checkpoint.tensors.map((info) => [info.name, info]));
 }
 
 export function writeTensorFile(path: string, tensors: ReadonlyMap<string, HostTensor>): void {

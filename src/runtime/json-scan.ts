@@ -23,7 +23,7 @@ const literal = /true|false|null/y;
 export function scanJson(text: string, name: string): ScannedValue {
   let at = 0;
   const fail = (what: string): never => {
-    throw new SoraError('SORA7003', `the header of \`${name}\` is not valid JSON: ${what} at character ${at}`);
+    throw new SoraError('SORA7003', `\`${name}\` has no valid JSON: ${what} at character ${at}`);
   };
   const match = (pattern: RegExp): string | undefined => {
     pattern.lastIndex = at;
@@ -68,7 +68,7 @@ export function scanJson(text: string, name: string): ScannedValue {
       const fields = new Map<string, ScannedValue>();
       readItems('}', () => {
         const key = readString();
-        if (fields.has(key)) throw new SoraError('SORA7004', `the header of \`${name}\` names \`${key}\` twice`);
+        if (fields.has(key)) throw new SoraError('SORA7004', `\`${name}\` names \`${key}\` twice`);
         expect(':');
         fields.set(key, readValue(depth + 1));
       });

@@ -23,7 +23,10 @@ import {
 } from './weights.ts';
 
 export interface LoadOptions extends DeviceOptions {
-  /** A safetensors file (or several) with the model's weights. Needed unless the model has none. */
+  /**
+   * The model's weights: a safetensors file, an index of shards (`*.index.json`), in Node the folder of a checkpoint, or
+   * several of these. Needed unless the model has none.
+   */
   readonly weights?: WeightsInput;
   /** Stops loading. */
   readonly signal?: AbortSignal;

@@ -7,15 +7,21 @@ import { convertElements, newElements, type Placement } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from './safetensors.ts';
+import { findShards } from './shards.ts';
 import type { SourceInput } from './source.ts';
 
-/** One safetensors file or several that share the tensors between them. */
+/**
+ * One safetensors file, an index of shards (`*.index.json`), in Node the folder of a checkpoint, or several of these that
+ * share the tensors between them.
+ */
 export type WeightsInput = SourceInput | readonly SourceInput[];
 
 export interface Checkpoint {
   readonly name: string;
   /** All tensor names, for suggestions. */
   readonly names: readonly string[];
+  /** Names, types and shapes of all tensors. */
+  readonly tensors: readonly TensorInfo[];
   find(path: string): { readonly file: SafetensorsFile; readonly info: TensorInfo } | undefined;
   close(): Promise<void>;
 }
@@ -27,9 +33,15 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
   };
   try {
     const tensors = new Map<string, { readonly file: SafetensorsFile; readonly info: TensorInfo }>();
-    for (const one of Array.isArray(input) ? (input as readonly SourceInput[]) : [input as SourceInput]) {
-      const file = await openSafetensors(one, signal);
+    const inputs = Array.isArray(input) ? (input as readonly SourceInput[]) : [input as SourceInput];
+    const shards = await Promise.all(inputs.map((one) => findShards(one, signal)));
+    for (const { source, promised = [] } of shards.flat()) {
+      const file = await openSafetensors(source, signal);
       files.push(file);
+      const absent = promised.find((name) => !file.tensors.has(name));
+      if (absent !== undefined) {
+        throw new SoraError('SORA7010', `the index places \`${absent}\` in \`${file.name}\`, which has no such tensor`);
+      }
       for (const info of file.tensors.values()) {
         const other = tensors.get(info.name)?.file.name;
         if (other !== undefined) {
@@ -38,8 +50,16 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
         tensors.set(info.name, { file, info });
       }
     }
-    const name = files.map((file) => file.name).join(', ');
-    return { name, names: [...tensors.keys()], find: (path) => tensors.get(path), close };
+    const [first] = files;
+    const name =
+      files.length > 2 ? `${first?.name} and ${files.length - 1} more` : files.map((file) => file.name).join(', ');
+    return {
+      name,
+      names: [...tensors.keys()],
+      tensors: [...tensors.values()].map(({ info }) => info),
+      find: (path) => tensors.get(path),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;

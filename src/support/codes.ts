@@ -50,12 +50,19 @@ export const codes = {
   SORA2109: error('operand does not fit'),
   SORA2110: error('mask does not fit'),
   SORA2111: error('unknown attention modifier'),
+  SORA2112: error('tie that does not fit'),
+  SORA2113: error('pattern of axes'),
   SORA2201: error('config value missing'),
   SORA2202: error('config value of the wrong type'),
   SORA2203: error('not known when compiling'),
   SORA2204: error('not a usable number'),
   SORA2205: error('refused by the model'),
   SORA2206: error('dim range'),
+  SORA2301: error('unknown word in a use block'),
+  SORA2302: error('selects no weights'),
+  SORA2303: error('unknown method in a use block'),
+  SORA2304: error('value that does not fit a use block'),
+  SORA2305: error('incomplete use block'),
 
   // 3xxx: lints
   SORA3001: warning('unused declaration'),
@@ -91,6 +98,7 @@ export const codes = {
   SORA7007: error('file ended while it was read'),
   SORA7008: error('safetensors: header beyond the limit'),
   SORA7009: error('safetensors: bad metadata'),
+  SORA7010: error('unusable index of shards'),
 
   // 7101 to 7199: program text and reference interpreter (src/ir)
   SORA7101: error('malformed program text'),
@@ -102,6 +110,7 @@ export const codes = {
   SORA7202: error('weight of the wrong shape'),
   SORA7203: error('weight of a type that cannot be loaded'),
   SORA7204: error('value that does not fit its type'),
+  SORA7205: error('tensor that the model does not use'),
 } as const satisfies Record<string, CodeInfo>;
 
 export type Code = keyof typeof codes;

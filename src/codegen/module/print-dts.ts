@@ -48,7 +48,7 @@ export interface BlobLike {
 export type WeightSource = string | { readonly href: string } | BlobLike | ArrayBuffer | ArrayBufferView;
 
 export interface LoadOptions {
-  /** The checkpoint, in one file or several. Tensor names are those of \`weights\`. */
+  /** The checkpoint: safetensors files, a \`*.index.json\`, in Node its folder. Tensor names are those of \`weights\`. */
   readonly weights@optional: WeightSource | readonly WeightSource[];
   /** A device of yours; it is never destroyed by the model. */
   readonly device?: DeviceLike;
