@@ -12,6 +12,7 @@ import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { halfValues, singleToHalf } from './half.ts';
 import { type BoundInputs, deviceInput } from './inputs.ts';
+import { napWhile } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
 import { type Dims, evaluateSize } from './size.ts';
 
@@ -219,7 +220,8 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
       return {
         async read() {
           try {
-            await staging.mapAsync(1);
+            const mapping = staging.mapAsync(1);
+            await (parts.profile === 'software' ? napWhile(mapping) : mapping);
           } catch (error) {
             pool.destroy(staging);
             throw error;

@@ -107,7 +107,17 @@ export const usedGlobals = [
     'WeakMap',
     'console',
   ],
-  ...['fetch', 'globalThis', 'navigator', 'process', 'undefined'],
+  ...[
+    'Atomics',
+    'SharedArrayBuffer',
+    'fetch',
+    'globalThis',
+    'navigator',
+    'performance',
+    'process',
+    'setImmediate',
+    'undefined',
+  ],
 ];
 
 /** `B*T`, `ceil(T/8)`: an expression as people read it. */
