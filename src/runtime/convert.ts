@@ -108,15 +108,17 @@ function decodeRun(tensor: Named, bytes: Uint8Array, dtype: ElementType): Number
 
 function floatsOf(tensor: Named, source: ReturnType<typeof numbersOf>, dtype: ElementType): NumberArray {
   if (tensor.dtype === 'F32' || tensor.dtype === 'F64') return source as NumberArray;
+  // One array type per loop: these loops see every element of a checkpoint.
+  const halves = source as Uint16Array;
   const floats = new Float32Array(source.length);
   if (tensor.dtype === 'F16') {
     const table = halfValues();
-    for (let i = 0; i < floats.length; i++) floats[i] = table[Number(source[i])] ?? 0;
+    for (let i = 0; i < floats.length; i++) floats[i] = table[halves[i] ?? 0] ?? 0;
     return floats;
   }
   if (tensor.dtype !== 'BF16') throw notConvertible(tensor, dtype);
   const bits = new Uint32Array(floats.buffer);
-  for (let i = 0; i < bits.length; i++) bits[i] = Number(source[i]) << 16;
+  for (let i = 0; i < bits.length; i++) bits[i] = (halves[i] ?? 0) << 16;
   return floats;
 }
 
