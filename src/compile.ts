@@ -48,19 +48,23 @@ function parseAll(input: CompileInput): Stage<readonly SourceTree[]> {
   return resolveImports(input.file, { library, readFile: (path) => (input.host ?? noFiles).readFile(path) });
 }
 
-function lowerAll(trees: readonly SourceTree[], input: CompileInput): Stage<Program | undefined> {
+function lowerAll(trees: readonly SourceTree[], input: CompileInput, allowLibrary = false): Stage<Program | undefined> {
   return lowerModel({
     trees,
+    allowLibrary,
     ...(input.model === undefined ? {} : { model: input.model }),
     ...(input.config === undefined ? {} : { config: input.config }),
   });
 }
 
-/** Names, types and shapes only: what `sorac check` and an editor want. */
+/**
+ * Names, types and shapes only: what `sorac check` and an editor want. A file without a model is checked as a library and
+ * gives no program.
+ */
 export function checkSource(input: CompileInput): Stage<Program | undefined> {
   const parsed = parseAll(input);
   if (hasErrors(parsed.diagnostics)) return { value: undefined, diagnostics: parsed.diagnostics };
-  const lowered = lowerAll(parsed.value, input);
+  const lowered = lowerAll(parsed.value, input, true);
   return { value: lowered.value, diagnostics: [...parsed.diagnostics, ...lowered.diagnostics] };
 }
 

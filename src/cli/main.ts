@@ -8,6 +8,7 @@ import type { Bind, Register } from './command.ts';
 import { registerCheck } from './commands/check.ts';
 import { registerCompile } from './commands/compile.ts';
 import { registerDoctor } from './commands/doctor.ts';
+import { registerExplain } from './commands/explain.ts';
 import { registerFormat } from './commands/fmt.ts';
 import { registerGolden } from './commands/golden.ts';
 import { registerGoldens } from './commands/goldens.ts';
@@ -22,6 +23,7 @@ const commands: readonly Register[] = [
   registerCheck,
   registerRun,
   registerFormat,
+  registerExplain,
   registerGolden,
   registerDoctor,
   registerGpu,

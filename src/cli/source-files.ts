@@ -8,6 +8,7 @@ import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import type { CompileHost } from '../compile.ts';
 import { limits } from '../support/limits.ts';
 import type { SourceFile } from '../support/source.ts';
+import { type Context, note } from './context.ts';
 import { dataError, usageError } from './exit-codes.ts';
 
 export interface LoadedSource {
@@ -62,6 +63,20 @@ export function fileHost(root: string): CompileHost {
 
 function toPosix(path: string): string {
   return sep === '/' ? path : path.split(sep).join('/');
+}
+
+/** The config that was asked for, or the `config.json` of the checkpoint's folder. */
+export function chooseConfig(
+  context: Context,
+  asked: string | undefined,
+  weights: string | undefined,
+): string | undefined {
+  if (asked !== undefined || weights === undefined) return asked;
+  if (statSync(weights, { throwIfNoEntry: false })?.isDirectory() !== true) return undefined;
+  const path = join(weights, 'config.json');
+  if (!existsSync(path)) return undefined;
+  note(context, `config from \`${path}\``);
+  return path;
 }
 
 /** A Hugging Face `config.json`: any JSON object. */

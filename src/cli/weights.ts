@@ -1,6 +1,6 @@
 /**
- * A checkpoint against the weights that a model names: missing, wrongly shaped, not used. Only the header of the file is
- * read, so this costs nothing for large files.
+ * A checkpoint against the weights that a model names: missing, wrongly shaped, of a type that does not convert, not used.
+ * Only the headers of the files are read, so this costs nothing for large ones.
  */
 import type { Program, Weight } from '../ir/graph.ts';
 import { constantValue } from '../ir/symbolic.ts';
@@ -14,8 +14,9 @@ export interface TensorHeader {
   readonly shape: readonly number[];
 }
 
-/** What the loader turns into f32, f16 or i32. */
-const loadable = new Set(['F32', 'F16', 'BF16', 'F64', 'I64', 'I32', 'I16', 'I8', 'U8', 'U32', 'BOOL']);
+/** Types of the file that the loader turns into a floating-point weight, and into any other. */
+const floats = new Set(['F32', 'F16', 'BF16', 'F64']);
+const wholes = new Set(['I64', 'I32', 'I16', 'I8', 'U64', 'U32', 'U16', 'U8', 'BOOL']);
 
 export interface WeightReport {
   readonly diagnostics: readonly Diagnostic[];
@@ -23,22 +24,64 @@ export interface WeightReport {
   readonly unexpected: readonly string[];
 }
 
+export interface WeightOptions {
+  /** Unexpected tensors are mistakes. */
+  readonly strict: boolean;
+  /** Globs of tensors that no model needs. */
+  readonly ignore: readonly string[];
+}
+
+/** `*` is any text without a dot, `**` any text; `**.x` is also `x` alone. */
+export function globPattern(glob: string): RegExp {
+  const text = glob.replace(/\*\*\.|\*\*|\*|[^*]+/g, (part) => {
+    if (part === '**.') return '(?:.*\\.)?';
+    if (part === '**') return '.*';
+    return part === '*' ? '[^.]*' : part.replace(/[^A-Za-z0-9_]/g, '\\$&');
+  });
+  return new RegExp(`^${text}$`, 's');
+}
+
 export function checkWeights(
   program: Program,
   headers: ReadonlyMap<string, TensorHeader>,
   file: SourceFile,
+  options: WeightOptions = { strict: false, ignore: [] },
 ): WeightReport {
   const expected = new Map(program.weights.map((weight) => [weight.path, weight]));
-  const unexpected = [...headers.keys()].filter((name) => !expected.has(name));
+  const ignored = options.ignore.map(globPattern);
+  const unexpected = [...headers.keys()].filter(
+    (name) => !expected.has(name) && !ignored.some((pattern) => pattern.test(name)),
+  );
   const diagnostics: Diagnostic[] = [];
+  // A weight that a library module declares has no place in the file at hand; the file's start stands for it.
+  const start = { file, start: 0, end: 0 };
+  const free = new Set(unexpected);
   for (const weight of expected.values()) {
-    const header = headers.get(weight.path);
-    // A weight that a library module declares has no place in the file at hand; the file's start stands for it.
-    const span = weight.span ?? { file, start: 0, end: 0 };
-    if (header === undefined) diagnostics.push(missing(weight, span, unexpected, headers));
+    const span = weight.span ?? start;
+    const header = headers.get(weight.path) ?? (weight.tied === undefined ? undefined : headers.get(weight.tied));
+    if (header === undefined) diagnostics.push(missing(weight, span, [...free], headers));
     else diagnostics.push(...mismatch(weight, span, header));
   }
+  if (options.strict) diagnostics.push(...unexpected.map((name) => unused(name, expected, headers, start)));
   return { diagnostics, unexpected };
+}
+
+function unused(
+  name: string,
+  expected: ReadonlyMap<string, Weight>,
+  headers: ReadonlyMap<string, TensorHeader>,
+  span: Span,
+): Diagnostic {
+  const near = closest(
+    name,
+    [...expected.keys()].filter((path) => !headers.has(path)),
+  );
+  const header = headers.get(name);
+  return diagnose('SORA7205', `the model does not use the tensor \`${name}\``, span, {
+    notes: header === undefined ? [] : [`it is ${header.dtype} [${header.shape.join(', ')}]`],
+    help:
+      near === undefined ? `if no model needs it: --ignore "${name}"` : `is it \`${near}\`? name it with \`as "…"\``,
+  });
 }
 
 function missing(
@@ -68,25 +111,23 @@ function nearestName(
 
 function mismatch(weight: Weight, span: Span, header: TensorHeader): readonly Diagnostic[] {
   const shape = staticShape(weight);
+  const { path, type } = weight;
   if (shape.join() !== header.shape.join()) {
     const isTransposed = shape.length === 2 && shape[0] === header.shape[1] && shape[1] === header.shape[0];
-    return [
-      diagnose(
-        'SORA7202',
-        `\`${weight.path}\` is [${header.shape.join(', ')}] in the checkpoint, [${shape.join(', ')}] in the model`,
-        span,
-        isTransposed
-          ? { help: 'the tensor is stored transposed' }
-          : { help: 'does the config belong to this checkpoint? give it with --config config.json' },
-      ),
-    ];
+    const message = `\`${path}\` is [${header.shape.join(', ')}] in the checkpoint, [${shape.join(', ')}] in the model`;
+    const help = isTransposed
+      ? 'the tensor is stored transposed'
+      : 'does the config belong to this checkpoint? give it with --config config.json';
+    return [diagnose('SORA7202', message, span, { help })];
   }
-  if (!loadable.has(header.dtype)) {
-    return [
-      diagnose('SORA7203', `\`${weight.path}\` is ${header.dtype} in the checkpoint, which cannot be loaded`, span),
-    ];
-  }
-  return [];
+  const isFloat = type.dtype === 'f32' || type.dtype === 'f16';
+  if ((isFloat ? floats : wholes).has(header.dtype)) return [];
+  const message = `\`${path}\` is ${header.dtype} in the checkpoint, which does not convert to ${type.dtype}`;
+  const help =
+    floats.has(header.dtype) || wholes.has(header.dtype)
+      ? `declare the field with another type, or convert the checkpoint`
+      : `convert the checkpoint to one of ${[...(isFloat ? floats : wholes)].join(', ')}`;
+  return [diagnose('SORA7203', message, span, { help })];
 }
 
 /** Weights have no runtime dims: lowering has seen to it. */

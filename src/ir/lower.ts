@@ -11,6 +11,7 @@ import { hasErrors, type Stage } from '../support/diagnostic.ts';
 import { closest } from '../support/suggest.ts';
 import type { Entry, Program } from './graph.ts';
 import { type Context, createContext, isLibraryFile, report } from './lower/context.ts';
+import { deriveEntry } from './lower/derived-entries.ts';
 import { checkDuplicates } from './lower/duplicates.ts';
 import { lowerEntry, symbolsOfGraph } from './lower/entries.ts';
 import { declareFiles } from './lower/files.ts';
@@ -19,6 +20,7 @@ import { resolveName } from './lower/names.ts';
 import type { Scope } from './lower/scope.ts';
 import { checkUncalled, configArguments } from './lower/uncalled.ts';
 import { checkUnused } from './lower/unused.ts';
+import { checkUses } from './lower/uses.ts';
 import { constantValue, type DimRange } from './symbolic.ts';
 
 export interface LowerInput {
@@ -28,6 +30,8 @@ export interface LowerInput {
   readonly model?: string;
   /** A parsed `config.json`; without it the defaults of the config blocks hold. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** A root file without a model is no mistake: it is checked for those who import it, and gives no program. */
+  readonly allowLibrary?: boolean;
 }
 
 function modelsOf(tree: SourceTree): readonly ModuleDeclaration[] {
@@ -122,9 +126,11 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
   for (const tree of input.trees) if (!isLibraryFile(tree.file)) checkDuplicates(context, tree);
   declareFiles(context);
 
-  const declaration = chooseModel(context, root, input.model);
+  const isLibrary = input.allowLibrary === true && input.model === undefined && modelsOf(root).length === 0;
+  const declaration = isLibrary ? undefined : chooseModel(context, root, input.model);
   const fileScope = context.fileScopes.get(root.file);
   const model = declaration && fileScope ? instantiate(context, declaration, fileScope) : undefined;
+  const areFieldsRight = !hasErrors(context.diagnostics);
   const weights = [...context.weights.values()].map((record) => record.weight);
   const entries: Entry[] = [];
   if (declaration && model) {
@@ -133,6 +139,14 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
       const entry = lowerEntry(context, member, model);
       if (entry) entries.push(entry);
     }
+    // Those made from others come after all that have a body.
+    const written = [...entries];
+    for (const member of declaration.members) {
+      if (member.kind !== 'derived-entry') continue;
+      const entry = deriveEntry(context, member, written, model);
+      if (entry) entries.push(entry);
+    }
+    entries.sort((left, right) => (left.span?.start ?? 0) - (right.span?.start ?? 0));
     if (!declaration.members.some((member) => member.kind === 'entry')) {
       report(
         context,
@@ -148,7 +162,10 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
   const dims = usedDims(context, entries);
   const config = boundConfig(context);
   const reached = new Set(context.used);
+  checkUses(context, root, declaration && model && { declaration, instance: model, entries }, areFieldsRight);
   checkUncalled(context);
+  // What a library declares is there for others.
+  if (isLibrary) for (const each of root.declarations) for (const set of [reached, context.used]) set.add(each);
   if (!hasErrors(context.diagnostics)) checkUnused(context, root, reached);
 
   const { diagnostics } = context;

@@ -5,30 +5,42 @@ import { checkSource } from '../../compile.ts';
 import { type Diagnostic, hasErrors } from '../../support/diagnostic.ts';
 import { type Call, optional, type Register, textOption } from '../command.ts';
 import { type CommandResult, type Context, diagnosticsDocument, note, say, showDiagnostics } from '../context.ts';
-import { exitCodes } from '../exit-codes.ts';
-import { loadConfig, loadSource } from '../source-files.ts';
+import { exitCodes, usageError } from '../exit-codes.ts';
+import { addReporterOptions } from '../reporter-options.ts';
+import { chooseConfig, loadConfig, loadSource } from '../source-files.ts';
 import { readTensorHeaders } from '../tensor-file.ts';
-import { checkWeights } from '../weights.ts';
+import { checkWeights, type WeightOptions } from '../weights.ts';
 
 /** Unexpected tensors named one by one; heads of other tasks make a handful, another model makes hundreds. */
 const unexpectedShown = 10;
 
 export const registerCheck: Register = (program, bind) => {
-  program
-    .command('check')
+  addReporterOptions(program.command('check'))
     .description('check names, types and shapes')
     .argument('<file>', '.sora file')
     .option('--config <config.json>', 'Hugging Face config.json that binds the `config` fields')
     .option('--model <name>', 'model of the file, when there are several')
-    .option('--weights <file>', 'compare with the names and shapes of a checkpoint (.safetensors)')
+    .option('--weights <checkpoint>', 'compare with a checkpoint: a .safetensors file, an index of shards or a folder')
+    .option('--strict', 'tensors that the model does not use are errors')
+    .option('--ignore <glob>', 'tensors that may be unused, as "**.position_ids"; may be repeated', collect)
     .action(bind(check));
 };
+
+function collect(glob: string, before: readonly string[] = []): readonly string[] {
+  return [...before, glob];
+}
+
+function weightOptions(call: Call): WeightOptions {
+  const { strict, ignore } = call.options;
+  const globs = Array.isArray(ignore) ? ignore.filter((glob) => typeof glob === 'string') : [];
+  return { strict: strict === true, ignore: globs };
+}
 
 async function check(context: Context, call: Call): Promise<CommandResult> {
   const [path = ''] = call.args;
   const source = loadSource(path);
-  const configPath = textOption(call, 'config');
   const weightsPath = textOption(call, 'weights');
+  const configPath = chooseConfig(context, textOption(call, 'config'), weightsPath);
   const headers = weightsPath === undefined ? undefined : await readTensorHeaders(weightsPath);
   const stage = checkSource({
     file: source.file,
@@ -37,20 +49,27 @@ async function check(context: Context, call: Call): Promise<CommandResult> {
     ...optional('config', configPath === undefined ? undefined : loadConfig(configPath)),
   });
   const diagnostics: Diagnostic[] = [...stage.diagnostics];
+  const program = hasErrors(diagnostics) ? undefined : stage.value;
   let unexpected: readonly string[] = [];
-  if (stage.value !== undefined && headers !== undefined && !hasErrors(diagnostics)) {
-    const report = checkWeights(stage.value, headers, source.file);
+  if (headers !== undefined && program !== undefined) {
+    const report = checkWeights(program, headers, source.file, weightOptions(call));
     diagnostics.push(...report.diagnostics);
     unexpected = report.unexpected;
   }
   showDiagnostics(context, diagnostics);
-  for (const name of unexpected.slice(0, unexpectedShown)) note(context, `the model does not use \`${name}\``);
-  if (unexpected.length > unexpectedShown) note(context, `and ${unexpected.length - unexpectedShown} more tensors`);
+  const shown = call.options.strict === true ? [] : unexpected.slice(0, unexpectedShown);
+  for (const name of shown) note(context, `the model does not use \`${name}\``);
+  if (shown.length === unexpectedShown && unexpected.length > unexpectedShown) {
+    note(context, `and ${unexpected.length - unexpectedShown} more tensors`);
+  }
 
-  const isOk = !hasErrors(diagnostics) && stage.value !== undefined;
-  if (isOk && stage.value !== undefined) {
-    const { name, entries, weights } = stage.value;
+  const isOk = !hasErrors(diagnostics);
+  if (isOk && program !== undefined) {
+    const { name, entries, weights } = program;
     say(context, `${name}: ${entries.map((entry) => entry.name).join(', ')}; ${weights.length} weights; no errors`);
+  } else if (isOk) {
+    if (weightsPath !== undefined) throw usageError(`\`${path}\` has no model to compare with \`${weightsPath}\``);
+    say(context, `${source.file.path}: no model, checked as a library; no errors`);
   }
   return {
     exitCode: isOk ? exitCodes.ok : exitCodes.model,

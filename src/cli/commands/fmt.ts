@@ -7,13 +7,20 @@ import { type Diagnostic, hasErrors } from '../../support/diagnostic.ts';
 import type { SourceFile } from '../../support/source.ts';
 import { writeFileAtomic } from '../atomic-file.ts';
 import type { Call, Register } from '../command.ts';
-import { type CommandResult, type Context, diagnosticsDocument, say, showDiagnostics } from '../context.ts';
+import {
+  type CommandResult,
+  type Context,
+  diagnosticsDocument,
+  isForPrograms,
+  say,
+  showDiagnostics,
+} from '../context.ts';
 import { exitCodes, usageError } from '../exit-codes.ts';
+import { addReporterOptions } from '../reporter-options.ts';
 import { loadSource } from '../source-files.ts';
 
 export const registerFormat: Register = (program, bind) => {
-  program
-    .command('fmt')
+  addReporterOptions(program.command('fmt'))
     .description('format .sora files in place')
     .argument('[files...]', '.sora files')
     .option('--check', 'change nothing; exit 1 when a file is not formatted')
@@ -26,6 +33,9 @@ async function format(context: Context, call: Call): Promise<CommandResult> {
   const onlyCheck = call.options.check === true;
   if (call.options.stdin === true) {
     if (files.length > 0) throw usageError('`--stdin` takes no files');
+    if (!onlyCheck && isForPrograms(context)) {
+      throw usageError(`\`--reporter ${context.reporter}\` and the formatted text both want stdout`, 'add --check');
+    }
     return formatStandardInput(context, onlyCheck);
   }
   if (files.length === 0) throw usageError('no files to format', 'name .sora files, or use --stdin');

@@ -8,14 +8,15 @@ import { deviceOption } from '../device-choice.ts';
 import { chooseEntry, compileFile, modelFailure, openModel } from '../execute.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { matchInputs } from '../match-inputs.ts';
+import { addReporterOptions } from '../reporter-options.ts';
+import { chooseConfig } from '../source-files.ts';
 import { checkWritable, describeElements, dtypeOf, readTensorFile, writeTensorFile } from '../tensor-file.ts';
 
 export const registerRun: Register = (program, bind) => {
-  program
-    .command('run')
+  addReporterOptions(program.command('run'))
     .description('run an entry once, safetensors in and out')
     .argument('<file>', '.sora file')
-    .requiredOption('--weights <file>', 'checkpoint (.safetensors)')
+    .requiredOption('--weights <checkpoint>', 'a .safetensors file, an index of shards or a folder')
     .requiredOption('--inputs <file>', 'tensors named as the entry parameters (.safetensors)')
     .requiredOption('--out <file>', 'where the results go (.safetensors)')
     .option('--entry <name>', 'entry of the model, when there are several')
@@ -32,7 +33,7 @@ async function run(context: Context, call: Call): Promise<CommandResult> {
   const compiled = compileFile({
     path,
     ...optional('model', textOption(call, 'model')),
-    ...optional('configPath', textOption(call, 'config')),
+    ...optional('configPath', chooseConfig(context, textOption(call, 'config'), requiredOption(call, 'weights'))),
   });
   if (compiled.compilation === undefined) return modelFailure(context, compiled.diagnostics);
   showDiagnostics(context, compiled.diagnostics);

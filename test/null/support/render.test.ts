@@ -129,7 +129,7 @@ describe('pretty', () => {
   test('more than the maximum are counted, 0 shows all', () => {
     const many = Array.from({ length: 23 }, () => diagnose('SORA2001', 'm', place(model, 'q')));
     expect(pretty(...many).match(/error\[/g)).toHaveLength(20);
-    expect(pretty(...many)).toMatch(/\n\nand 3 more\n$/);
+    expect(pretty(...many)).toMatch(/\n\nand 3 more: --max-errors 0 shows all\n$/);
     const all = renderDiagnostics(many, { format: 'pretty', color: false, maximum: 0 });
     expect(all.match(/error\[/g)).toHaveLength(23);
     expect(pretty()).toBe('');
