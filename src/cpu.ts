@@ -11,12 +11,12 @@ import type { CpuExecutor, HostTensor } from './runtime/cpu.ts';
 /** Reads every weight that the program names, once; f16 and bf16 checkpoints come as f32. */
 export async function createExecutor(
   programText: string,
-  weight: (path: string) => Promise<HostTensor>,
+  weight: (path: string, tied?: string) => Promise<HostTensor>,
 ): Promise<CpuExecutor> {
   const program = readProgram(programText);
   const weights = new Map<string, Tensor>();
-  for (const { path, type } of program.weights)
-    weights.set(path, fromHost({ ...(await weight(path)), dtype: type.dtype }));
+  for (const { path, type, tied } of program.weights)
+    weights.set(path, fromHost({ ...(await weight(path, tied)), dtype: type.dtype }));
   return {
     async run(entryName, dims, inputs) {
       const entry = entryNamed(program, entryName);

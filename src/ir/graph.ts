@@ -57,6 +57,8 @@ export interface Weight {
   readonly type: TensorType;
   readonly span: Span | undefined;
   readonly doc: string | undefined;
+  /** Path of the weight that stands in when the checkpoint has no tensor of this name. */
+  readonly tied?: string;
 }
 
 export interface EntryParameter {

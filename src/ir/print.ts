@@ -81,7 +81,8 @@ function docOf(doc: string | undefined): string {
 }
 
 function weightLine(weight: Weight): string {
-  return `  weight ${quote(weight.path)} : ${printType(weight.type)}${docOf(weight.doc)}`;
+  const tied = weight.tied === undefined ? '' : ` tied ${quote(weight.tied)}`;
+  return `  weight ${quote(weight.path)} : ${printType(weight.type)}${tied}${docOf(weight.doc)}`;
 }
 
 function entryLines(entry: Entry): string[] {

@@ -271,7 +271,8 @@ function readWeight(cursor: Cursor): Weight {
   const path = readString(cursor);
   expect(cursor, ':');
   const type = readType(cursor);
-  return { path, type, doc: readDoc(cursor), span: undefined };
+  const tied = accept(cursor, 'tied') ? { tied: readString(cursor) } : {};
+  return { path, type, doc: readDoc(cursor), span: undefined, ...tied };
 }
 
 function whole<Read>(text: string, read: (cursor: Cursor) => Read): Read {

@@ -162,7 +162,14 @@ export function assertVerified(graph: Graph, context: InferContext, options: Ver
 export function verifyProgram(program: Program, options: VerifyOptions): string[] {
   const context: InferContext = { ranges: program.dims };
   const weights = new Map(program.weights.map((weight) => [weight.path, weight.type]));
-  return program.entries.flatMap((entry) => {
+  const ties = program.weights.flatMap((weight) => {
+    if (weight.tied === undefined) return [];
+    const other = weights.get(weight.tied);
+    return other !== undefined && sameType(other, weight.type)
+      ? []
+      : [`weight \`${weight.path}\` is tied to \`${weight.tied}\`, which is not declared with its type`];
+  });
+  const ofEntries = program.entries.flatMap((entry) => {
     const { graph } = entry;
     const types = (nodes: readonly Node[]) => nodes.flatMap((node) => node.outputs.map((output) => output.type));
     const unknownDims = graph.nodes
@@ -194,4 +201,5 @@ export function verifyProgram(program: Program, options: VerifyOptions): string[
       ...verifyGraph(graph, context, options),
     ].map((problem) => `entry \`${entry.name}\`: ${problem}`);
   });
+  return [...ties, ...ofEntries];
 }

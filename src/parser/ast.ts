@@ -20,6 +20,7 @@ export interface SourceTree {
   readonly file: SourceFile;
   readonly imports: readonly Import[];
   readonly declarations: readonly Declaration[];
+  readonly uses: readonly UseBlock[];
 }
 
 /** `import { Linear, gelu } from "sora:nn"` */
@@ -86,17 +87,20 @@ export interface ModuleParameter {
   readonly span: Span;
 }
 
-export type Member = SubmoduleField | TensorField | FunctionMember | EntryMember;
+export type Member = SubmoduleField | TensorField | StateField | FunctionMember | EntryMember | DerivedEntry;
 
 /** `q = Linear(c.hidden, c.hidden) as "attention.self.query"`; with `repeat layer[c.layers] = …` a list of them. */
 export interface SubmoduleField {
   readonly kind: 'submodule';
   readonly name: Identifier;
+  /** `i` of `repeat layer[i in c.layers] = Layer(c, i)`: 0 to count - 1 in the arguments of each copy. */
+  readonly index: Identifier | undefined;
   /** `c.layers` of `repeat layer[c.layers]`; undefined without `repeat`. */
   readonly count: Expression | undefined;
   readonly module: Identifier;
   readonly arguments: readonly Argument[];
   readonly as: StringValue | undefined;
+  readonly tied: readonly TiedClause[];
   /** `if c.pooler`: the field exists only when this config condition holds. */
   readonly condition: Expression | undefined;
   readonly doc: string | undefined;
@@ -109,8 +113,86 @@ export interface TensorField {
   readonly name: Identifier;
   readonly type: TensorTypeSyntax;
   readonly as: StringValue | undefined;
+  readonly tied: readonly TiedClause[];
   readonly condition: Expression | undefined;
   readonly doc: string | undefined;
+  readonly span: Span;
+}
+
+/** `tied embed.weight if missing`: a checkpoint without the field's tensor gives this one in its place. */
+export interface TiedClause {
+  /** A chain of names. */
+  readonly target: Expression;
+  readonly span: Span;
+}
+
+/** `state kv = KVCache(B, c.kv_heads, c.ctx, c.head_dim)` */
+export interface StateField {
+  readonly kind: 'state';
+  readonly name: Identifier;
+  readonly type: Identifier;
+  readonly arguments: readonly Argument[];
+  readonly doc: string | undefined;
+  readonly span: Span;
+}
+
+/** `entry decode = prefill with T = 1`: the same entry with sizes filled in. */
+export interface DerivedEntry {
+  readonly kind: 'derived-entry';
+  readonly name: Identifier;
+  readonly base: Identifier;
+  readonly sizes: readonly { readonly dim: Identifier; readonly value: Expression }[];
+  readonly doc: string | undefined;
+  readonly span: Span;
+}
+
+export type UseWord = 'train' | 'quantize' | 'prune' | 'adapter' | 'golden';
+
+/** `quantize Llama { … }`, `train Model.entry { … }`: how a model is used, apart from what it is. */
+export interface UseBlock {
+  readonly use: UseWord;
+  readonly useSpan: Span;
+  readonly model: Identifier;
+  readonly entry: Identifier | undefined;
+  readonly items: readonly UseItem[];
+  readonly doc: string | undefined;
+  readonly span: Span;
+}
+
+export type UseItem = UseTarget | UseSetting | UseRule;
+
+/** `target y: i32[B]`: what a training step gets besides the inputs of the entry. */
+export interface UseTarget {
+  readonly kind: 'target';
+  readonly name: Identifier;
+  readonly type: TensorTypeSyntax;
+  readonly span: Span;
+}
+
+/** `optimizer: adamw(lr: 1e-4)`, `freeze: "a.**", "b.**"` */
+export interface UseSetting {
+  readonly kind: 'setting';
+  readonly name: Identifier;
+  readonly values: readonly UseValue[];
+  readonly span: Span;
+}
+
+/** `"lm_head.weight": int8(group: 64)`, `state "**.kv": f16`, `heads "attn": keep 0.75 by l2` */
+export interface UseRule {
+  readonly kind: 'rule';
+  /** `state`, `heads`: what the globs select when it is not weights. */
+  readonly about: Identifier | undefined;
+  readonly globs: readonly StringValue[];
+  readonly value: UseValue;
+  readonly span: Span;
+}
+
+export interface UseValue {
+  /** `keep 0.75`: the share that stays. */
+  readonly isKept: boolean;
+  readonly value: Expression;
+  /** `by l2` */
+  readonly by: Identifier | undefined;
   readonly span: Span;
 }
 

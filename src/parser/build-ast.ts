@@ -4,30 +4,33 @@
  */
 import type { CstNode, IToken } from 'chevrotain';
 import { type Diagnostic, diagnose } from '../support/diagnostic.ts';
-import type { SourceFile, Span } from '../support/source.ts';
+import { joinSpans, type SourceFile, type Span } from '../support/source.ts';
 import { closest } from '../support/suggest.ts';
 import type {
   ConfigDeclaration,
   ConfigField,
   ConfigType,
   Declaration,
+  DerivedEntry,
   DimDeclaration,
-  EllipsisSyntax,
   EntryMember,
   Expression,
   FunctionMember,
   FunctionParameter,
+  Identifier,
   Import,
   Member,
   ModuleDeclaration,
   ModuleParameter,
   SourceTree,
+  StateField,
   StringValue,
   SubmoduleField,
   TensorField,
-  TensorTypeSyntax,
+  TiedClause,
 } from './ast.ts';
-import { buildArguments, buildBlock, buildExpression } from './build-expressions.ts';
+import { buildArguments, buildBlock, buildExpression, buildTensorType } from './build-expressions.ts';
+import { buildUse } from './build-uses.ts';
 import { type Builder, docTexts, makeBuilder } from './cst.ts';
 
 const configTypes: readonly string[] = ['int', 'float', 'bool', 'string'];
@@ -140,8 +143,13 @@ function buildMember(builder: Builder, node: CstNode): Member | undefined {
   const repeat = builder.node(node, 'repeatMember');
   if (repeat) {
     const count = buildExpression(builder, builder.node(repeat, 'expression'), span);
-    return buildSubmodule(builder, repeat, builder.node(repeat, 'submodule'), count);
+    const index = builder.identifier(repeat, 'index');
+    return buildSubmodule(builder, repeat, builder.node(repeat, 'submodule'), count, index);
   }
+  const state = builder.node(node, 'stateMember');
+  if (state) return buildState(builder, state);
+  const derived = builder.node(node, 'derivedEntry');
+  if (derived) return buildDerivedEntry(builder, derived);
   const entry = builder.node(node, 'entryMember');
   if (entry) return buildEntry(builder, entry);
   const fn = builder.node(node, 'functionDeclaration');
@@ -158,13 +166,50 @@ function buildClauses(
   builder: Builder,
   node: CstNode,
   near: Span,
-): { as: StringValue | undefined; condition: Expression | undefined } {
+): { as: StringValue | undefined; tied: readonly TiedClause[]; condition: Expression | undefined } {
   const clauses = builder.node(node, 'fieldClauses');
   const condition = clauses && builder.node(clauses, 'expression');
+  const ties = clauses === undefined ? [] : builder.nodes(clauses, 'tiedClause');
   return {
     as: clauses && builder.string(clauses, 'StringLiteral'),
+    tied: ties.flatMap((tie) => buildTied(builder, tie, near) ?? []),
     condition: condition && buildExpression(builder, condition, near),
   };
+}
+
+function buildTied(builder: Builder, node: CstNode, near: Span): TiedClause | undefined {
+  const [first, ...rest] = builder.tokens(node, 'Identifier');
+  if (first === undefined) return undefined;
+  const start = builder.tokenSpan(first);
+  let target: Expression = { kind: 'name', name: first.image, span: start };
+  for (const token of rest) {
+    const member = { text: token.image, span: builder.tokenSpan(token) };
+    target = builder.grown({ kind: 'member', object: target, member, span: joinSpans(start, member.span) }, [target]);
+  }
+  return { target, span: builder.span(node, near) };
+}
+
+function buildState(builder: Builder, node: CstNode): StateField | undefined {
+  const name = builder.identifier(node, 'Identifier');
+  const type = builder.identifier(node, 'type');
+  if (name === undefined || type === undefined) return undefined;
+  const span = builder.span(node, name.span);
+  const call = builder.node(node, 'callArguments');
+  const given = call === undefined ? [] : buildArguments(builder, call);
+  return { kind: 'state', name, type, arguments: given, doc: builder.doc(span.start), span };
+}
+
+function buildDerivedEntry(builder: Builder, node: CstNode): DerivedEntry | undefined {
+  const name = builder.identifier(node, 'Identifier');
+  const base = builder.identifier(node, 'base');
+  if (name === undefined || base === undefined) return undefined;
+  const span = builder.span(node, name.span);
+  const sizes = builder.nodes(node, 'substitution').flatMap((item) => {
+    const dim = builder.identifier(item, 'Identifier');
+    if (dim === undefined) return [];
+    return [{ dim, value: buildExpression(builder, builder.node(item, 'expression'), dim.span) }];
+  });
+  return { kind: 'derived-entry', name, base, sizes, doc: builder.doc(span.start), span };
 }
 
 function buildSubmodule(
@@ -172,6 +217,7 @@ function buildSubmodule(
   node: CstNode,
   submodule: CstNode | undefined,
   count: Expression | undefined,
+  index?: Identifier,
 ): SubmoduleField | undefined {
   const name = builder.identifier(node, 'Identifier');
   const module = submodule && builder.identifier(submodule, 'Identifier');
@@ -181,6 +227,7 @@ function buildSubmodule(
   return {
     kind: 'submodule',
     name,
+    index,
     count,
     module,
     arguments: call === undefined ? [] : buildArguments(builder, call),
@@ -196,23 +243,6 @@ function buildTensorField(builder: Builder, node: CstNode, tensor: CstNode): Ten
   if (name === undefined || type === undefined) return undefined;
   const span = builder.span(node, name.span);
   return { kind: 'tensor', name, type, ...buildClauses(builder, tensor, span), doc: builder.doc(span.start), span };
-}
-
-function buildTensorType(builder: Builder, node: CstNode | undefined): TensorTypeSyntax | undefined {
-  const dtype = node && builder.identifier(node, 'Identifier');
-  if (node === undefined || dtype === undefined) return undefined;
-  const span = builder.span(node, dtype.span);
-  // Two lists of children: their order in the text is the order of the dims.
-  const ellipses = builder
-    .tokens(node, 'Ellipsis')
-    .map((token): EllipsisSyntax => ({ kind: 'ellipsis', span: builder.tokenSpan(token) }));
-  const expressions = builder.nodes(node, 'expression').map((dim) => buildExpression(builder, dim, span));
-  const dims = [...ellipses, ...expressions].sort((left, right) => left.span.start - right.span.start);
-  builder.requireCommasBetween(
-    dims.map((dim) => dim.span),
-    'dims',
-  );
-  return { kind: 'tensor-type', dtype, dims, span };
 }
 
 function buildParameters(builder: Builder, node: CstNode | undefined): FunctionParameter[] {
@@ -316,5 +346,6 @@ export function buildTree(
     ...builder.nodes(root, 'moduleDeclaration').flatMap((node) => buildModule(builder, node) ?? []),
     ...builder.nodes(root, 'functionDeclaration').flatMap((node) => buildOutermostFunction(builder, node) ?? []),
   ].sort((left, right) => left.span.start - right.span.start);
-  return { tree: { file, imports, declarations }, diagnostics };
+  const uses = builder.nodes(root, 'useBlock').flatMap((node) => buildUse(builder, node) ?? []);
+  return { tree: { file, imports, declarations, uses }, diagnostics };
 }

@@ -8,7 +8,16 @@ import type { CstNode, IToken } from 'chevrotain';
 import { diagnose } from '../support/diagnostic.ts';
 import { limits } from '../support/limits.ts';
 import { joinSpans, type Span, spanText } from '../support/source.ts';
-import type { Argument, BinaryOperator, Expression, IndexItem, Let, RecordField } from './ast.ts';
+import type {
+  Argument,
+  BinaryOperator,
+  EllipsisSyntax,
+  Expression,
+  IndexItem,
+  Let,
+  RecordField,
+  TensorTypeSyntax,
+} from './ast.ts';
 import type { Builder } from './cst.ts';
 import { unescapeString } from './lex.ts';
 
@@ -325,4 +334,21 @@ function buildLet(builder: Builder, node: CstNode): Let {
     );
   const names = tokens.map((token) => ({ text: token.image, span: builder.tokenSpan(token) }));
   return { names, isList, value: buildExpression(builder, builder.node(node, 'expression'), span), span };
+}
+
+export function buildTensorType(builder: Builder, node: CstNode | undefined): TensorTypeSyntax | undefined {
+  const dtype = node && builder.identifier(node, 'Identifier');
+  if (node === undefined || dtype === undefined) return undefined;
+  const span = builder.span(node, dtype.span);
+  // Two lists of children: their order in the text is the order of the dims.
+  const ellipses = builder
+    .tokens(node, 'Ellipsis')
+    .map((token): EllipsisSyntax => ({ kind: 'ellipsis', span: builder.tokenSpan(token) }));
+  const expressions = builder.nodes(node, 'expression').map((dim) => buildExpression(builder, dim, span));
+  const dims = [...ellipses, ...expressions].sort((left, right) => left.span.start - right.span.start);
+  builder.requireCommasBetween(
+    dims.map((dim) => dim.span),
+    'dims',
+  );
+  return { kind: 'tensor-type', dtype, dims, span };
 }

@@ -254,6 +254,18 @@ function printConfigField(printer: Printer, node: CstNode): Doc {
   return group([printParts(printer, parts.slice(0, from)), indent(line, printParts(printer, parts.slice(from)))]);
 }
 
+/** `freeze: "a", "b"`: values under the name when they do not fit beside it. */
+function printSetting(printer: Printer, node: CstNode): Doc {
+  const [name, colon, first, ...rest] = partsOf(node);
+  if (name === undefined || colon === undefined || first === undefined) return '';
+  const values: Doc[] = [printElement(printer, first)];
+  for (const part of rest)
+    values.push(isComma(part) ? [',', printer.trivia.commentsOf(part), line] : printElement(printer, part));
+  const head = [printElement(printer, name), printElement(printer, colon)];
+  if (rest.length === 0) return [head, ' ', values];
+  return group([head, indent(line, values)]);
+}
+
 function printPrimary(printer: Printer, node: CstNode): Doc {
   const parts = partsOf(node);
   const [first] = parts;
@@ -285,6 +297,8 @@ const printers: Readonly<Record<string, (printer: Printer, node: CstNode) => Doc
   configField: printConfigField,
   configKey: row,
   moduleDeclaration: printModule,
+  useBlock: printConfig,
+  useSetting: printSetting,
   functionParameters: (printer, node) => bracketed(printer, partsOf(node)),
   entryResults: (printer, node) => withList(printer, node, 'LBrace', 'RBrace', { padded: true }),
   tensorType: (printer, node) => withList(printer, node, 'LBracket', 'RBracket'),

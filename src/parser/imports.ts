@@ -22,6 +22,19 @@ export interface ImportHost {
 }
 
 const libraryPrefix = 'sora:';
+
+/** Trees of library files by library: they never change, and most compilations of a process read them. */
+const libraryTrees = new WeakMap<ReadonlyMap<string, string>, Map<string, Stage<SourceTree>>>();
+
+function parseLibrary(library: ReadonlyMap<string, string>, file: SourceFile): Stage<SourceTree> {
+  const trees = libraryTrees.get(library) ?? new Map<string, Stage<SourceTree>>();
+  libraryTrees.set(library, trees);
+  const known = trees.get(file.path);
+  if (known?.value.file.text === file.text) return known;
+  const parsed = parse(file);
+  trees.set(file.path, parsed);
+  return parsed;
+}
 const suffix = '.sora';
 
 /**
@@ -118,7 +131,7 @@ export function resolveImports(file: SourceFile, host: ImportHost): Stage<readon
   };
 
   const visit = (source: SourceFile): void => {
-    const parsed = parse(source);
+    const parsed = host.library?.get(source.path) === source.text ? parseLibrary(host.library, source) : parse(source);
     diagnostics.push(...parsed.diagnostics);
     const step: { readonly file: SourceFile; statement?: Import } = { file: source };
     path.push(step);

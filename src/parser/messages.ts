@@ -6,8 +6,11 @@ import { Equals, FatArrow, Identifier, New, NumberLiteral, reservedTypes, String
 
 /** What may stand at the start of each rule that can fail as a whole. */
 const ruleWords: Readonly<Record<string, string>> = {
-  sourceFile: 'a declaration (`import`, `dim`, `config`, `module`, `model` or `fn`)',
-  member: 'a field, `repeat`, `fn` or `entry`',
+  sourceFile:
+    'a declaration (`import`, `dim`, `config`, `module`, `model` or `fn`) or a block (`train`, `quantize`, …)',
+  member: 'a field, `repeat`, `state`, `fn` or `entry`',
+  useItem: '`name: value` or `"weights": value`',
+  useValue: 'a value',
   field: '`=` and a module, or `:` and a tensor type, after the field name',
   configKey: 'a key in quotes, or `count("key")`',
   entryResults: 'a result type, as `f32[B, T]` or `{ name: f32[B, T] }`',
@@ -47,6 +50,20 @@ const tokenPurpose: Readonly<Record<string, string>> = {
   'submodule.Identifier': 'the name of a module',
   'submodule.Equals': '`=` and a module',
   'callArguments.LParen': '`(`',
+  'tiedClause.IfKeyword': '`if missing`',
+  'tiedClause.MissingWord': '`missing`',
+  'tiedClause.Identifier': 'the field whose tensor is taken',
+  'stateMember.Identifier': 'a kind of state, as `KVCache(…)`',
+  'derivedEntry.WithWord': '`with` and sizes, as `with T = 1`',
+  'derivedEntry.Identifier': 'the name of an entry',
+  'substitution.Identifier': 'the name of a dim',
+  'substitution.Equals': '`=` and a size',
+  'useBlock.Identifier': 'the name of a model',
+  'useBlock.LBrace': '`{` and what the block says',
+  'useBlock.RBrace': '`name: value`, `"weights": value` or `}`',
+  'useSetting.Colon': '`:` and a value',
+  'useRule.Colon': '`:` and what is done with these weights',
+  'useTarget.Colon': '`:` and a tensor type',
   'sourceFile.EOF': 'a declaration (`import`, `dim`, `config`, `module`, `model` or `fn`)',
 };
 

@@ -38,9 +38,7 @@ function grammarDiagnostics(
   earlier: readonly Diagnostic[],
 ): Diagnostic[] {
   const indexOf = (token: IToken): number => (token.tokenType === EOF ? tokens.length : contextOf(token).index);
-  const spoiledLines = new Set(
-    earlier.filter((one) => one.code !== 'SORA1009').map((one) => positionAt(file, one.span.start).line),
-  );
+  const spoiledLines = new Set(earlier.map((one) => positionAt(file, one.span.start).line));
   const found: Diagnostic[] = [];
   // Errors come in the order of the parse; those up to this token follow from the last one reported.
   let explainedUpTo = 0;
@@ -92,7 +90,7 @@ function byPosition(left: Diagnostic, right: Diagnostic): number {
 export function buildParsed(file: SourceFile, parsed: Parsed): Stage<SourceTree> {
   if (parsed.root === undefined) {
     const diagnostics = parsed.diagnostics.slice(0, limits.syntaxErrors);
-    return { value: { file, imports: [], declarations: [] }, diagnostics };
+    return { value: { file, imports: [], declarations: [], uses: [] }, diagnostics };
   }
   const built = buildTree(file, parsed.root, parsed.tokens, parsed.comments);
   // Rules beyond the grammar are checked on what recovery left too; on a line that is already wrong they add nothing.

@@ -111,6 +111,7 @@ class SoraParser extends CstParser {
         { ALT: () => this.SUBRULE(this.configDeclaration) },
         { ALT: () => this.SUBRULE(this.moduleDeclaration) },
         { ALT: () => this.SUBRULE(this.functionDeclaration) },
+        { ALT: () => this.SUBRULE(this.useBlock) },
       ]);
     });
   });
@@ -241,16 +242,30 @@ class SoraParser extends CstParser {
   private readonly member: Rule = this.RULE('member', () => {
     this.OR([
       { GATE: () => this.is(2, t.Identifier), ALT: () => this.SUBRULE(this.repeatMember), IGNORE_AMBIGUITIES: true },
+      { GATE: () => this.isDefinition(), ALT: () => this.SUBRULE(this.derivedEntry), IGNORE_AMBIGUITIES: true },
       { GATE: () => this.is(2, t.Identifier), ALT: () => this.SUBRULE(this.entryMember), IGNORE_AMBIGUITIES: true },
+      { GATE: () => this.isDefinition(), ALT: () => this.SUBRULE(this.stateMember), IGNORE_AMBIGUITIES: true },
       { ALT: () => this.SUBRULE(this.functionDeclaration) },
       { ALT: () => this.SUBRULE(this.field), IGNORE_AMBIGUITIES: true },
     ]);
   });
 
+  /** A word of the language, a name, `=`: not a field that has the word for its name. */
+  private isDefinition(): boolean {
+    return this.is(2, t.Identifier) && this.is(3, t.Equals);
+  }
+
   private readonly repeatMember: Rule = this.RULE('repeatMember', () => {
     this.CONSUME(t.Repeat);
     this.CONSUME(t.Identifier);
     this.CONSUME(t.LBracket);
+    this.OPTION({
+      GATE: () => this.is(2, t.In),
+      DEF: () => {
+        this.CONSUME2(t.Identifier, { LABEL: 'index' });
+        this.CONSUME(t.In);
+      },
+    });
     this.SUBRULE(this.expression);
     this.CONSUME(t.RBracket);
     this.SUBRULE(this.submodule);
@@ -282,10 +297,33 @@ class SoraParser extends CstParser {
         this.CONSUME(t.StringLiteral);
       },
     });
+    this.MANY({
+      GATE: () => !this.is(2, t.Equals) && !this.is(2, t.Colon),
+      DEF: () => this.SUBRULE(this.tiedClause),
+    });
     this.OPTION2(() => {
       this.CONSUME(t.If);
       this.SUBRULE(this.expression);
     });
+  });
+
+  private readonly tiedClause: Rule = this.RULE('tiedClause', () => {
+    this.CONSUME(t.Tied);
+    this.CONSUME(t.Identifier);
+    this.MANY(() => {
+      this.CONSUME(t.Dot);
+      this.CONSUME2(t.Identifier);
+    });
+    this.CONSUME(t.If);
+    this.CONSUME(t.Missing);
+  });
+
+  private readonly stateMember: Rule = this.RULE('stateMember', () => {
+    this.CONSUME(t.State);
+    this.CONSUME(t.Identifier);
+    this.CONSUME(t.Equals);
+    this.CONSUME2(t.Identifier, { LABEL: 'type' });
+    this.SUBRULE(this.callArguments);
   });
 
   private readonly functionDeclaration: Rule = this.RULE('functionDeclaration', () => {
@@ -309,6 +347,109 @@ class SoraParser extends CstParser {
       this.SUBRULE(this.entryResults);
     });
     this.SUBRULE(this.body);
+  });
+
+  /** `entry decode = prefill with T = 1` */
+  private readonly derivedEntry: Rule = this.RULE('derivedEntry', () => {
+    this.CONSUME(t.Entry);
+    this.CONSUME(t.Identifier);
+    this.CONSUME(t.Equals);
+    this.CONSUME2(t.Identifier, { LABEL: 'base' });
+    this.CONSUME(t.With);
+    this.SUBRULE(this.substitution);
+    this.MANY(() => {
+      this.CONSUME(t.Comma);
+      this.SUBRULE2(this.substitution);
+    });
+  });
+
+  private readonly substitution: Rule = this.RULE('substitution', () => {
+    this.CONSUME(t.Identifier);
+    this.CONSUME(t.Equals);
+    this.SUBRULE(this.expression);
+  });
+
+  /** `train Model.entry { … }`; what may stand in which block is checked when lowering. */
+  private readonly useBlock: Rule = this.RULE('useBlock', () => {
+    this.CONSUME(t.UseKeyword);
+    this.CONSUME(t.Identifier);
+    this.OPTION(() => {
+      this.CONSUME(t.Dot);
+      this.CONSUME2(t.Identifier, { LABEL: 'entry' });
+    });
+    this.CONSUME(t.LBrace);
+    this.MANY(() => {
+      this.SUBRULE(this.useItem);
+      this.OPTION2(() => this.CONSUME(t.Comma));
+    });
+    this.CONSUME(t.RBrace);
+  });
+
+  private readonly useItem: Rule = this.RULE('useItem', () => {
+    this.OR([
+      { GATE: () => this.is(2, t.Identifier), ALT: () => this.SUBRULE(this.useTarget), IGNORE_AMBIGUITIES: true },
+      {
+        GATE: () => this.is(1, t.StringLiteral) || this.is(2, t.StringLiteral),
+        ALT: () => this.SUBRULE(this.useRule),
+        IGNORE_AMBIGUITIES: true,
+      },
+      { ALT: () => this.SUBRULE(this.useSetting), IGNORE_AMBIGUITIES: true },
+    ]);
+  });
+
+  private readonly useTarget: Rule = this.RULE('useTarget', () => {
+    this.CONSUME(t.Target);
+    this.CONSUME(t.Identifier);
+    this.CONSUME(t.Colon);
+    this.SUBRULE(this.tensorType);
+  });
+
+  private readonly useRule: Rule = this.RULE('useRule', () => {
+    this.OPTION(() => this.CONSUME(t.Identifier));
+    this.CONSUME(t.StringLiteral);
+    this.MANY(() => {
+      this.CONSUME(t.Comma);
+      this.CONSUME2(t.StringLiteral);
+    });
+    this.CONSUME(t.Colon);
+    this.SUBRULE(this.useValue);
+  });
+
+  private readonly useSetting: Rule = this.RULE('useSetting', () => {
+    this.CONSUME(t.Identifier);
+    this.CONSUME(t.Colon);
+    this.SUBRULE(this.useValue);
+    this.MANY({
+      GATE: () => !this.startsUseItem(2),
+      DEF: () => {
+        this.CONSUME(t.Comma);
+        this.SUBRULE2(this.useValue);
+      },
+    });
+  });
+
+  /** Whether what follows a comma in a use block is the next item, or the end, and not one more value. */
+  private startsUseItem(at: number): boolean {
+    const isNamed = this.is(at, t.Identifier) && (this.is(at + 1, t.Colon) || this.is(at + 1, t.StringLiteral));
+    const isTarget = this.is(at, t.Target) && this.is(at + 1, t.Identifier);
+    const isRule = this.is(at, t.StringLiteral) && this.is(at + 1, t.Colon);
+    return isNamed || isTarget || isRule || this.is(at, t.RBrace);
+  }
+
+  /** `adamw(lr: 1e-4)`, `keep 0.75 by l2` */
+  private readonly useValue: Rule = this.RULE('useValue', () => {
+    this.OPTION({
+      GATE: () => !contextOf(this.LA(2)).startsLine && (this.is(2, t.NumberLiteral) || this.is(2, t.Identifier)),
+      DEF: () => this.CONSUME(t.Keep),
+    });
+    this.SUBRULE(this.expression);
+    this.OPTION2({
+      GATE: () => this.is(2, t.Identifier),
+      DEF: () => {
+        this.CONSUME(t.By);
+        this.CONSUME(t.Identifier);
+      },
+    });
   });
 
   private readonly entryResults: Rule = this.RULE('entryResults', () => {
@@ -563,7 +704,10 @@ class SoraParser extends CstParser {
   });
 }
 
-const declarationTypes: ReadonlySet<TokenType> = new Set([t.Import, t.Dim, t.Config, t.Module, t.Model]);
+const declarationTypes: ReadonlySet<TokenType> = new Set([
+  ...[t.Import, t.Dim, t.Config, t.Module, t.Model],
+  ...[t.Train, t.Quantize, t.Prune, t.Adapter, t.Golden],
+]);
 
 function isBracket(token: IToken): boolean {
   return (

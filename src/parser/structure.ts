@@ -4,7 +4,7 @@
  * - Brackets are balanced: a missing closer is added where it must have stood, a closer without opener is dropped, each
  *   with one diagnostic. The grammar then never loses the outline of a file over one bracket.
  * - Nesting beyond the limit is refused here, before anything recurses.
- * - Blocks and clauses of later versions, and unknown declarations, are reported and cut out whole.
+ * - Unknown declarations are reported and cut out whole.
  * - Every token learns its depth and whether it starts a line (`contextOf`), which the grammar's line rule and error
  *   recovery ask for.
  */
@@ -19,17 +19,13 @@ import {
   Comma,
   Dot,
   declarationWords,
-  Entry,
-  Equals,
   Fn,
   Identifier,
-  If,
   In,
   LBrace,
   LBracket,
   Let,
   LParen,
-  laterBlocks,
   NumberLiteral,
   PrefixOperator,
   RBrace,
@@ -129,7 +125,7 @@ function isDeclarationAtMargin(tokens: readonly IToken[], at: number): boolean {
   const token = tokens[at];
   const next = tokens[at + 1];
   if (token?.startColumn !== 1 || !onSameLine(token, next) || next === undefined) return false;
-  const isKnown = declarationWords.includes(token.image) || laterBlocks.has(token.image);
+  const isKnown = declarationWords.includes(token.image);
   if (next.tokenType === LBrace) return isKnown;
   return isKnown ? isWord(next) : token.tokenType === Identifier && next.tokenType === Identifier;
 }
@@ -239,19 +235,6 @@ function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
   return { tokens: out, diagnostics };
 }
 
-/** Index after the statement that starts at `at`: before the next line start at the same depth, or the closer around. */
-function statementEnd(tokens: readonly IToken[], at: number): number {
-  let depth = 0;
-  for (let end = at; end < tokens.length; end++) {
-    const token = tokens[end];
-    if (token === undefined) break;
-    if (end > at && depth === 0 && startsLine(tokens, end)) return end;
-    if (closerOf.has(token.tokenType)) depth++;
-    if (closers.has(token.tokenType) && --depth < 0) return end;
-  }
-  return tokens.length;
-}
-
 /** Index after the first `{ }` of the declaration at `at`; it ends before the next declaration when it has none. */
 function declarationEnd(tokens: readonly IToken[], at: number): number {
   let depth = 0;
@@ -259,11 +242,7 @@ function declarationEnd(tokens: readonly IToken[], at: number): number {
     const token = tokens[end];
     if (token === undefined) break;
     const type = token.tokenType;
-    if (
-      depth === 0 &&
-      startsLine(tokens, end) &&
-      (declarationWords.includes(token.image) || laterBlocks.has(token.image))
-    ) {
+    if (depth === 0 && startsLine(tokens, end) && declarationWords.includes(token.image)) {
       return end;
     }
     if (closerOf.has(type)) depth++;
@@ -278,8 +257,6 @@ function endsItem(token: IToken | undefined): boolean {
   return tokenMatcher(token, NumberLiteral) || tokenMatcher(token, StringLiteral);
 }
 
-const later = 'it comes with a later version';
-
 interface Cut {
   readonly end: number;
   readonly diagnostic: Diagnostic;
@@ -291,52 +268,25 @@ function cutOutermost(file: SourceFile, tokens: readonly IToken[], at: number): 
   if (token === undefined || next === undefined || !startsLine(tokens, at) || !onSameLine(token, next))
     return undefined;
   const span = tokenSpan(file, token);
-  if (laterBlocks.has(token.image) && (isWord(next) || next.tokenType === LBrace || next.tokenType === StringLiteral)) {
-    const diagnostic = diagnose('SORA1009', `\`${token.image}\` blocks are not supported yet`, span, { help: later });
-    return { end: declarationEnd(tokens, at), diagnostic };
-  }
   const isUnknown = token.tokenType === Identifier && isWord(next) && next.tokenType !== In && endsItem(tokens[at - 1]);
   if (!isUnknown) return undefined;
   const near = closest(token.image, declarationWords);
   const help =
     near === undefined
-      ? 'a declaration starts with `import`, `dim`, `config`, `module`, `model` or `fn`'
+      ? `a declaration starts with ${declarationWords.map((word) => `\`${word}\``).join(', ')}`
       : `did you mean \`${near}\`?`;
   const diagnostic = diagnose('SORA1002', `unknown declaration \`${token.image}\``, span, { help });
   return { end: declarationEnd(tokens, at), diagnostic };
 }
 
-function cutMember(file: SourceFile, tokens: readonly IToken[], at: number): Cut | undefined {
-  const [token, second, third] = [tokens[at], tokens[at + 1], tokens[at + 2]];
-  if (token === undefined || second === undefined) return undefined;
-  const span = tokenSpan(file, token);
-  if (token.image === 'state' && startsLine(tokens, at) && isWord(second) && third?.tokenType === Equals) {
-    const diagnostic = diagnose('SORA1009', '`state` is not supported yet', span, { help: later });
-    return { end: statementEnd(tokens, at), diagnostic };
-  }
-  if (token.tokenType === Entry && isWord(second) && third?.tokenType === Equals && startsLine(tokens, at)) {
-    const diagnostic = diagnose('SORA1009', 'an entry made from another entry is not supported yet', span, {
-      help: later,
-    });
-    return { end: statementEnd(tokens, at), diagnostic };
-  }
-  const previous = tokens[at - 1]?.tokenType;
-  const follows = previous === RParen || previous === RBracket || previous === StringLiteral;
-  if (token.image !== 'tied' || !follows || !isWord(second)) return undefined;
-  let end = at + 2;
-  while (tokens[end]?.tokenType === Dot && isWord(tokens[end + 1])) end += 2;
-  if (tokens[end]?.tokenType === If && tokens[end + 1]?.image === 'missing') end += 2;
-  return { end, diagnostic: diagnose('SORA1009', '`tied` fields are not supported yet', span, { help: later }) };
-}
-
-function cutLater(file: SourceFile, tokens: readonly IToken[]): Structured {
+function cutUnknown(file: SourceFile, tokens: readonly IToken[]): Structured {
   const diagnostics: Diagnostic[] = [];
   const out: IToken[] = [];
   let depth = 0;
   for (let at = 0; at < tokens.length; ) {
     const token = tokens[at];
     if (token === undefined) break;
-    const cut = depth === 0 ? cutOutermost(file, tokens, at) : cutMember(file, tokens, at);
+    const cut = depth === 0 ? cutOutermost(file, tokens, at) : undefined;
     if (cut !== undefined) {
       diagnostics.push(cut.diagnostic);
       at = Math.max(cut.end, at + 1);
@@ -378,7 +328,7 @@ export function structure(file: SourceFile, tokens: readonly IToken[]): Structur
   const deep = isWhole ? tooDeep(tokens) : undefined;
   if (deep !== undefined) return { tokens: [], diagnostics: [nestingDiagnostic(file, deep)] };
   const balanced = isWhole ? { tokens, diagnostics: [] } : balance(file, tokens);
-  const cut = cutLater(file, balanced.tokens);
+  const cut = cutUnknown(file, balanced.tokens);
   noteContexts(cut.tokens);
   return { tokens: cut.tokens, diagnostics: [...balanced.diagnostics, ...cut.diagnostics] };
 }

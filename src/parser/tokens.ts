@@ -37,9 +37,10 @@ function reserved(word: string, categories: readonly TokenType[] = []): TokenTyp
 }
 
 /** A word with a meaning in one place and a name elsewhere. */
-function contextual(word: string): TokenType {
+function contextual(word: string, categories: readonly TokenType[] = []): TokenType {
   const name = `${word[0]?.toUpperCase()}${word.slice(1)}Word`;
-  return token(name, word, `\`${word}\``, 'keyword.other', { longer_alt: Identifier, categories: [Identifier] });
+  const all = [Identifier, ...categories];
+  return token(name, word, `\`${word}\``, 'keyword.other', { longer_alt: Identifier, categories: all });
 }
 
 function punctuation(name: string, text: string, categories: readonly TokenType[] = []): TokenType {
@@ -66,6 +67,8 @@ export const BlockComment = token('BlockComment', /\/\*[\s\S]*?(?:\*\/|(?![\s\S]
 
 export const BinaryOperator = category('BinaryOperator', 'an operator');
 export const PrefixOperator = category('PrefixOperator', '`-` or `not`');
+/** The words that start a block about the use of a model. */
+export const UseKeyword = category('UseKeyword', '`train`, `quantize`, `prune`, `adapter` or `golden`');
 
 export const StringLiteral = token('StringLiteral', /"(?:[^"\\\n\r]|\\[^\n\r])*"/, 'a string', 'string.quoted.double');
 export const UnterminatedString = token('UnterminatedString', /"(?:[^"\\\n\r]|\\[^\n\r])*\\?/, 'a string', 'invalid', {
@@ -114,6 +117,18 @@ export const Of = contextual('of');
 export const From = contextual('from');
 export const As = contextual('as');
 export const Count = contextual('count');
+export const Tied = contextual('tied');
+export const Missing = contextual('missing');
+export const With = contextual('with');
+export const State = contextual('state');
+export const Target = contextual('target');
+export const Keep = contextual('keep');
+export const By = contextual('by');
+export const Train = contextual('train', [UseKeyword]);
+export const Quantize = contextual('quantize', [UseKeyword]);
+export const Prune = contextual('prune', [UseKeyword]);
+export const Adapter = contextual('adapter', [UseKeyword]);
+export const Golden = contextual('golden', [UseKeyword]);
 
 export const LBrace = punctuation('LBrace', '{');
 export const RBrace = punctuation('RBrace', '}');
@@ -151,6 +166,7 @@ export const tokenTypes: readonly TokenType[] = [
   BlockComment,
   BinaryOperator,
   PrefixOperator,
+  UseKeyword,
   StringLiteral,
   UnterminatedString,
   SingleQuotedString,
@@ -158,6 +174,7 @@ export const tokenTypes: readonly TokenType[] = [
   BadNumber,
   ...[Fn, Let, If, Else, True, False, New, And, Or, Not, Attend],
   ...[Import, Dim, Config, Module, Model, Entry, Repeat, In, Multiple, Of, From, As, Count],
+  ...[Tied, Missing, With, State, Target, Keep, By, Train, Quantize, Prune, Adapter, Golden],
   Identifier,
   ...[LBrace, RBrace, LParen, RParen, LBracket, RBracket, Comma, Ellipsis, DotDot, Dot, Colon, Arrow],
   ...[
@@ -184,11 +201,11 @@ export const tokenTable: readonly TokenInfo[] = tokenTypes.flatMap((type) => {
   return info === undefined ? [] : [info];
 });
 
-/** The words that start a declaration at the outermost level. */
-export const declarationWords: readonly string[] = ['import', 'dim', 'config', 'module', 'model', 'fn'];
+/** The words that start a block about the use of a model. */
+export const useWords: readonly string[] = ['train', 'quantize', 'prune', 'adapter', 'golden'];
 
-/** Words that start a block whose meaning comes with a later version. */
-export const laterBlocks: ReadonlySet<string> = new Set(['train', 'quantize', 'prune', 'adapter', 'golden']);
+/** The words that start a declaration at the outermost level. */
+export const declarationWords: readonly string[] = ['import', 'dim', 'config', 'module', 'model', 'fn', ...useWords];
 
 /** Keywords that cannot be names. */
 export const reservedTypes: ReadonlySet<TokenType> = new Set([

@@ -32,9 +32,16 @@ export interface TensorSpec {
  */
 export type WeightLayout = { readonly kind: 'row-major' } | { readonly kind: 'panels'; readonly width: number };
 
+/** A tensor of the checkpoint; `tied` names the one that is read when the file has none of the name `path`. */
+export interface WeightSource {
+  readonly path: string;
+  readonly shape: readonly number[];
+  readonly tied?: string;
+}
+
 /** One device buffer of weights, made of one or more tensors of the checkpoint concatenated along axis 0. */
 export interface WeightSpec {
-  readonly sources: readonly { readonly path: string; readonly shape: readonly number[] }[];
+  readonly sources: readonly WeightSource[];
   readonly shape: readonly number[];
   readonly dtype: ElementType;
   readonly layout: WeightLayout;

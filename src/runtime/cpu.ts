@@ -21,6 +21,6 @@ export interface CpuExecutor {
 }
 
 export interface CpuModule {
-  /** `program` is the text form of the unoptimized graph; `weight` reads a tensor of the checkpoint. */
-  createExecutor(program: string, weight: (path: string) => Promise<HostTensor>): Promise<CpuExecutor>;
+  /** `program` is the text form of the unoptimized graph; `weight` reads a tensor of the checkpoint, `tied` when it has none. */
+  createExecutor(program: string, weight: (path: string, tied?: string) => Promise<HostTensor>): Promise<CpuExecutor>;
 }

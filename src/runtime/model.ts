@@ -204,9 +204,9 @@ async function cpuExecutor(
   checkpoint: Checkpoint | undefined,
 ): Promise<Executor> {
   if (checkpoint) checkCheckpoint(checkpoint, artifact.weights);
-  const executor = await module.createExecutor(artifact.program, (path) => {
+  const executor = await module.createExecutor(artifact.program, (path, tied) => {
     if (!checkpoint) throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\``);
-    return hostWeight(checkpoint, path, artifact.weights);
+    return hostWeight(checkpoint, path, artifact.weights, tied);
   });
   return {
     run(entry, { dims, data, shapes }) {

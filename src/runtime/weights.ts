@@ -22,7 +22,8 @@ export interface Checkpoint {
   readonly names: readonly string[];
   /** Names, types and shapes of all tensors. */
   readonly tensors: readonly TensorInfo[];
-  find(path: string): { readonly file: SafetensorsFile; readonly info: TensorInfo } | undefined;
+  /** The tensor of this name, or else the one that it is tied to. */
+  find(path: string, tied?: string): { readonly file: SafetensorsFile; readonly info: TensorInfo } | undefined;
   close(): Promise<void>;
 }
 
@@ -57,7 +58,7 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
       name,
       names: [...tensors.keys()],
       tensors: [...tensors.values()].map(({ info }) => info),
-      find: (path) => tensors.get(path),
+      find: (path, tied) => tensors.get(path) ?? (tied === undefined ? undefined : tensors.get(tied)),
       close,
     };
   } catch (error) {
@@ -78,8 +79,8 @@ export function checkCheckpoint(checkpoint: Checkpoint, specs: readonly WeightSp
   const sources = new Map(specs.flatMap((spec) => spec.sources.map((source) => [source.path, source] as const)));
   const missing: string[] = [];
   const wrong: string[] = [];
-  for (const { path, shape } of sources.values()) {
-    const found = checkpoint.find(path);
+  for (const { path, shape, tied } of sources.values()) {
+    const found = checkpoint.find(path, tied);
     if (!found) missing.push(path);
     else if (!sameShape(found.info.shape, shape)) {
       wrong.push(`\`${path}\`: the model has [${shape.join(', ')}], the file [${found.info.shape.join(', ')}]`);
@@ -146,8 +147,8 @@ export async function fillWeight(checkpoint: Checkpoint, spec: WeightSpec, buffe
   const [rows = 1, ...rest] = spec.shape;
   const columns = rest.reduce((product, dim) => product * dim, 1);
   let firstRow = 0;
-  for (const { path, shape } of spec.sources) {
-    const found = checkpoint.find(path);
+  for (const { path, shape, tied } of spec.sources) {
+    const found = checkpoint.find(path, tied);
     if (!found) throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no tensor \`${path}\``);
     const base = firstRow * columns;
     const place = spec.layout.kind === 'panels' ? panelPlacement(base, columns, spec.layout.width) : undefined;
@@ -171,14 +172,15 @@ function panelPlacement(base: number, columns: number, width: number): Placement
   };
 }
 
-/** A tensor of the checkpoint for the CPU interpreter. */
+/** A tensor of the checkpoint for the CPU interpreter, or the one that it is tied to. */
 export async function hostWeight(
   checkpoint: Checkpoint,
   path: string,
   specs: readonly WeightSpec[],
+  tied?: string,
 ): Promise<HostTensor> {
   const dtype = specs.find((spec) => spec.sources.some((source) => source.path === path))?.dtype ?? 'f32';
-  const found = checkpoint.find(path);
+  const found = checkpoint.find(path, tied);
   if (!found) throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no tensor \`${path}\``);
   const host = dtype === 'f16' ? 'f32' : dtype;
   return { dtype, shape: found.info.shape, data: await found.file.readTensor(path, host) };

@@ -62,8 +62,9 @@ export function weightTable(program: Program, perProfile: readonly Program[]): W
     const type = node.outputs[0]?.type ?? unreachable('a weight without a type');
     const paths = stringsOf(node.attributes, 'paths');
     const sources = paths.map((path) => {
-      const own = declared.get(path)?.weight.type.shape ?? type.shape;
-      return { path, shape: numbers(own) };
+      const own = declared.get(path)?.weight;
+      const source = { path, shape: numbers(own?.type.shape ?? type.shape) };
+      return own?.tied === undefined ? source : { ...source, tied: own.tied };
     });
     const layout: WeightLayout = inPanels.get(key) === true ? { kind: 'panels', width: panelWidth } : rowMajor;
     return { sources, shape: numbers(type.shape), dtype: type.dtype, layout };

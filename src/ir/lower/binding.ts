@@ -10,13 +10,15 @@ import type {
   FunctionDeclaration,
   FunctionMember,
   ModuleDeclaration,
+  StateField,
   SubmoduleField,
   TensorField,
+  TiedClause,
 } from '../../parser/ast.ts';
 import type { Span } from '../../support/source.ts';
 import type { Value, Weight } from '../graph.ts';
 import { constantDim, constantValue, type Dim } from '../symbolic.ts';
-import { printType } from '../types.ts';
+import { printType, type Shape } from '../types.ts';
 import type { Origin } from './origin.ts';
 import type { Scope } from './scope.ts';
 
@@ -49,6 +51,25 @@ export interface Instance {
   readonly path: readonly string[];
   /** The field that made it, for labels; undefined for the model. */
   readonly field: SubmoduleField | undefined;
+  /** `tied` clauses of its fields, applied when all fields are bound. */
+  readonly ties: Tie[];
+}
+
+export interface Tie {
+  readonly clause: TiedClause;
+  readonly field: SubmoduleField | TensorField;
+  /** Paths of the weights that the field declared. */
+  readonly weights: readonly string[];
+}
+
+/** A declared state: keys and values of earlier positions. */
+export interface StateBinding {
+  readonly kind: 'state';
+  readonly field: StateField;
+  /** `model.layers.0.kv` */
+  readonly path: string;
+  /** Batch, heads, positions, width of a head. */
+  readonly shape: Shape;
 }
 
 export interface FunctionBinding {
@@ -79,6 +100,7 @@ export type Binding =
   | { readonly kind: 'list'; readonly items: readonly Binding[] }
   | { readonly kind: 'record'; readonly fields: ReadonlyMap<string, Binding> }
   | FunctionBinding
+  | StateBinding
   | { readonly kind: 'module-type'; readonly declaration: ModuleDeclaration; readonly scope: Scope }
   | { readonly kind: 'intrinsic'; readonly name: string }
   /** A field whose `if` does not hold under this config. */
@@ -134,6 +156,8 @@ export function describe(binding: Binding): string {
       return `the ${binding.declaration.kind} \`${binding.declaration.name.text}\``;
     case 'intrinsic':
       return `the built-in function \`${binding.name}\``;
+    case 'state':
+      return `the state \`${binding.field.name.text}\``;
     case 'absent':
       return `the absent field \`${binding.field.name.text}\``;
     case 'poison':

@@ -262,7 +262,9 @@ function applyRepeat(
     const before = context.site?.nodes ?? 0;
     const result = applyInstance(context, instance, [{ ...first, binding: carried }, ...rest], span);
     if (result.kind === 'poison') return poison;
-    if (at === 0 && !keepsType(context, repeat, carried, result, first.span, span)) return poison;
+    // With an index the copies may differ; what one gives must then fit what the next one takes.
+    if (at === 0 && repeat.field.index === undefined && !keepsType(context, repeat, carried, result, first.span, span))
+      return poison;
     const perCopy = (context.site?.nodes ?? 0) - before;
     if (at === 0 && before + perCopy * repeat.instances.length > limits.expandedNodes) {
       const count = repeat.instances.length;

@@ -4,7 +4,7 @@
  * A mistake is reported once however often its module is instantiated (same code, same place). A mistake that surfaces
  * inside the library is shown at the call in the person's own file, with a label at the library line.
  */
-import type { ModuleDeclaration, SourceTree } from '../../parser/ast.ts';
+import type { ModuleDeclaration, SourceTree, StateField } from '../../parser/ast.ts';
 import type { Code } from '../../support/codes.ts';
 import { type Diagnostic, type DiagnosticDetails, diagnose, type Label } from '../../support/diagnostic.ts';
 import type { SourceFile, Span } from '../../support/source.ts';
@@ -57,6 +57,8 @@ export interface Context {
   readonly unknown: Map<string, Diagnostic>;
   readonly fileScopes: Map<SourceFile, Scope>;
   readonly weights: Map<string, WeightRecord>;
+  /** Declared states by path: `model.layers.0.kv`. */
+  readonly states: Map<string, StateField>;
   readonly frames: Frame[];
   /** The first instance of each module, to check the functions that nothing calls. */
   readonly firstInstances: Map<ModuleDeclaration, Instance>;
@@ -81,6 +83,7 @@ export function createContext(trees: readonly SourceTree[], json: Context['json'
     unknown: new Map(),
     fileScopes: new Map(),
     weights: new Map(),
+    states: new Map(),
     frames: [],
     firstInstances: new Map(),
     instances: 0,

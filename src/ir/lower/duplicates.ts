@@ -2,7 +2,7 @@
  * Names declared twice in one place: a file, a config, a module, a parameter list. Blocks and records are checked where
  * they are evaluated.
  */
-import type { Identifier, ModuleDeclaration, SourceTree } from '../../parser/ast.ts';
+import type { Declaration, Identifier, ModuleDeclaration, SourceTree } from '../../parser/ast.ts';
 import { type Context, report } from './context.ts';
 
 function checkNames(context: Context, names: readonly Identifier[], where: string): void {
@@ -23,10 +23,12 @@ function checkModule(context: Context, declaration: ModuleDeclaration): void {
   const where = `${declaration.kind} \`${declaration.name.text}\``;
   const { members } = declaration;
   const plain = members.flatMap((member) =>
-    member.kind === 'entry' || member.name === undefined ? [] : [member.name],
+    member.kind === 'entry' || member.kind === 'derived-entry' || member.name === undefined ? [] : [member.name],
   );
   checkNames(context, [...declaration.parameters.map((parameter) => parameter.name), ...plain], where);
-  const entries = members.flatMap((member) => (member.kind === 'entry' ? [member] : []));
+  const entries = members.flatMap((member) =>
+    member.kind === 'entry' || member.kind === 'derived-entry' ? [member] : [],
+  );
   checkNames(
     context,
     entries.map((entry) => entry.name),
@@ -56,7 +58,23 @@ function checkModule(context: Context, declaration: ModuleDeclaration): void {
 
 export function checkDuplicates(context: Context, tree: SourceTree): void {
   const imported = tree.imports.flatMap((statement) => statement.names.map(({ name, alias }) => alias ?? name));
-  checkNames(context, [...imported, ...tree.declarations.map((declaration) => declaration.name)], 'this file');
+  // A module may bear the name of a config: `model Llama(c: Llama)`.
+  const isConfig = (declaration: Declaration): boolean => declaration.kind === 'config';
+  const isModule = ({ kind }: Declaration): boolean => kind === 'module' || kind === 'model';
+  const named = (keep: (declaration: Declaration) => boolean): readonly Identifier[] => [
+    ...imported,
+    ...tree.declarations.flatMap((declaration) => (keep(declaration) ? [declaration.name] : [])),
+  ];
+  checkNames(
+    context,
+    named((declaration) => !isModule(declaration)),
+    'this file',
+  );
+  checkNames(
+    context,
+    named((declaration) => !isConfig(declaration)),
+    'this file',
+  );
   for (const declaration of tree.declarations) {
     if (declaration.kind === 'config') {
       checkNames(

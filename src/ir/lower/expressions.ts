@@ -121,7 +121,8 @@ function memberExpression(context: Context, expression: Kind<'member'>, scope: S
     case 'module': {
       const { instance } = object;
       const isMember = instance.declaration.members.some(
-        (candidate) => candidate.name?.text === member.text && candidate.kind !== 'entry',
+        (candidate) =>
+          candidate.name?.text === member.text && candidate.kind !== 'entry' && candidate.kind !== 'derived-entry',
       );
       if (isMember) return nameExpression(context, member.text, member.span, instance.scope);
       const names = instance.declaration.members.flatMap((candidate) => candidate.name?.text ?? []);

@@ -12,7 +12,7 @@ import { bindConfig } from './config.ts';
 import { type Context, report } from './context.ts';
 import { evaluate } from './expressions.ts';
 import { nearMember } from './names.ts';
-import { childScope, type Scope } from './scope.ts';
+import { childScope, type Scope, shadowedModule } from './scope.ts';
 
 function importNames(context: Context, tree: SourceTree, statement: Import, scope: Scope): void {
   const path = resolveImportPath(tree.file.path, statement.from.text);
@@ -37,6 +37,8 @@ function importNames(context: Context, tree: SourceTree, statement: Import, scop
     if (entry?.declaration) context.used.add(entry.declaration);
     // A file that could not be read was reported with the import: its names stay silent.
     scope.names.set(local.text, { binding: entry?.binding ?? poison, span: local.span, declaration: local });
+    const shadowed = exported?.names.get(shadowedModule(name.text));
+    if (shadowed) scope.names.set(shadowedModule(local.text), { ...shadowed, span: local.span, declaration: local });
   }
 }
 
@@ -122,10 +124,16 @@ export function declareFiles(context: Context): void {
     const scope = childScope(undefined);
     context.fileScopes.set(tree.file, scope);
     for (const statement of tree.imports) importNames(context, tree, statement, scope);
+    const configs = new Set(
+      tree.declarations.flatMap((declaration) => (declaration.kind === 'config' ? [declaration.name.text] : [])),
+    );
     const declare = (declaration: Declaration, binding: Binding): void => {
+      const { text } = declaration.name;
+      const isModule = declaration.kind === 'module' || declaration.kind === 'model';
+      const name = isModule && configs.has(text) ? shadowedModule(text) : text;
       // The first of two declarations stays; duplicates.ts reports the second.
-      if (scope.names.has(declaration.name.text)) return;
-      scope.names.set(declaration.name.text, { binding, span: declaration.name.span, declaration });
+      if (scope.names.has(name)) return;
+      scope.names.set(name, { binding, span: declaration.name.span, declaration });
     };
     // Functions and modules first: a default of a config may call a function that stands below it.
     for (const declaration of tree.declarations) {

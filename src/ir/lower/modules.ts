@@ -9,12 +9,14 @@ import { limits } from '../../support/limits.ts';
 import type { Span } from '../../support/source.ts';
 import { constantValue } from '../symbolic.ts';
 import { type EvaluatedArgument, evaluateArguments, matchArguments } from './arguments.ts';
-import { type Binding, describe, type Instance, numberOf, poison } from './binding.ts';
+import { type Binding, describe, type Instance, intBinding, numberOf, poison } from './binding.ts';
 import { missingField } from './config.ts';
 import { type Context, inFrame, isLibraryFile, report } from './context.ts';
 import { conditionValue, evaluate } from './expressions.ts';
-import { resolveName } from './names.ts';
+import { resolveModule, resolveName } from './names.ts';
 import { childScope, lookup, type Scope } from './scope.ts';
+import { stateBinding } from './state.ts';
+import { applyTie } from './ties.ts';
 import { originOfExpression, resolveType } from './typing.ts';
 
 /** What somebody asks for: the module, its arguments, the path so far. */
@@ -134,24 +136,31 @@ export function makeInstance(context: Context, request: InstanceRequest): Instan
   return inFrame(context, { span, declaration, owner: undefined, label: undefined }, () => {
     const scope = childScope(fileScope);
     if (!bindParameters(context, request, scope)) return undefined;
-    const instance: Instance = { declaration, scope, path, field };
+    const instance: Instance = { declaration, scope, path, field, ties: [] };
     for (const member of declaration.members) {
       if (member.kind !== 'function' || member.name === undefined) continue;
       const binding: Binding = { kind: 'function', declaration: member, scope, owner: instance };
       scope.names.set(member.name.text, { binding, span: member.name.span, declaration: member });
     }
     for (const member of declaration.members) bindField(context, member, instance);
+    for (const tie of instance.ties) applyTie(context, tie, scope);
     if (!context.firstInstances.has(declaration)) context.firstInstances.set(declaration, instance);
     return instance;
   });
 }
 
 function bindField(context: Context, member: Member, instance: Instance): void {
-  if (member.kind !== 'submodule' && member.kind !== 'tensor') return;
+  if (member.kind === 'function' || member.kind === 'entry' || member.kind === 'derived-entry') return;
   const { scope } = instance;
   // The first of two members with one name stays: the second is reported by duplicates.ts.
   if (scope.names.has(member.name.text)) return;
-  const binding = fieldBinding(context, member, instance);
+  const before = member.kind !== 'state' && member.tied.length > 0 ? new Set(context.weights.keys()) : undefined;
+  const binding =
+    member.kind === 'state' ? stateBinding(context, member, instance) : fieldBinding(context, member, instance);
+  if (before !== undefined && member.kind !== 'state' && binding.kind !== 'absent') {
+    const weights = [...context.weights.keys()].filter((path) => !before.has(path));
+    for (const clause of member.tied) instance.ties.push({ clause, field: member, weights });
+  }
   scope.names.set(member.name.text, { binding, span: member.name.span, declaration: member });
 }
 
@@ -199,8 +208,8 @@ function weightBinding(context: Context, field: TensorField, instance: Instance,
 }
 
 function submodule(context: Context, field: SubmoduleField, instance: Instance, path: readonly string[]): Binding {
-  const found = resolveName(context, field.module.text, field.module.span, instance.scope);
-  const given = evaluateArguments(context, field.arguments, instance.scope);
+  const found = resolveModule(context, field.module.text, field.module.span, instance.scope);
+  const given = field.index ? [] : evaluateArguments(context, field.arguments, instance.scope);
   if (found.kind === 'poison') return poison;
   if (found.kind !== 'module-type') {
     report(
@@ -214,11 +223,11 @@ function submodule(context: Context, field: SubmoduleField, instance: Instance, 
   const count = field.count && copies(context, field, instance.scope);
   if (field.count && count === undefined) return poison;
   if (given.some((argument) => argument.binding.kind === 'poison')) return poison;
-  const make = (at: readonly string[]) =>
+  const make = (at: readonly string[], own = given) =>
     makeInstance(context, {
       declaration: found.declaration,
       fileScope: found.scope,
-      given,
+      given: own,
       path: at,
       field,
       span: field.span,
@@ -230,7 +239,9 @@ function submodule(context: Context, field: SubmoduleField, instance: Instance, 
   const instances: Instance[] = [];
   for (let at = 0; at < count; at++) {
     const before = context.instances;
-    const made = make([...path, String(at)]);
+    const own = field.index ? copyArguments(context, field, field.index, at, instance.scope) : given;
+    if (own.some((argument) => argument.binding.kind === 'poison')) return poison;
+    const made = make([...path, String(at)], own);
     if (made === undefined) return poison;
     instances.push(made);
     const perCopy = context.instances - before;
@@ -245,6 +256,20 @@ function submodule(context: Context, field: SubmoduleField, instance: Instance, 
     }
   }
   return { kind: 'repeat', field, instances };
+}
+
+/** Arguments of copy `at` of `repeat name[index in count]`. */
+function copyArguments(
+  context: Context,
+  field: SubmoduleField,
+  index: Identifier,
+  at: number,
+  outer: Scope,
+): readonly EvaluatedArgument[] {
+  const scope = childScope(outer);
+  const binding: Binding = { ...intBinding(at), origin: { text: index.text, span: index.span } };
+  scope.names.set(index.text, { binding, span: index.span, declaration: index });
+  return evaluateArguments(context, field.arguments, scope);
 }
 
 function copies(context: Context, field: SubmoduleField, scope: Scope): number | undefined {

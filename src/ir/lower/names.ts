@@ -10,7 +10,7 @@ import { type Binding, poison } from './binding.ts';
 import { type Context, report, reportOnce } from './context.ts';
 import { intrinsicNames } from './intrinsics.ts';
 import { libraryNames } from './library.ts';
-import { lookup, type Scope, visibleNames } from './scope.ts';
+import { lookup, type Scope, shadowedModule, visibleNames } from './scope.ts';
 
 const maskNames: readonly string[] = ['padding', 'causal'];
 
@@ -61,6 +61,16 @@ export function reportUnknown(context: Context, name: string, span: Span, scope:
     help: fromLibrary ? `did you mean \`${guess}\` of \`sora:nn\`?` : `did you mean \`${guess}\`?`,
     fixes: [{ title: `replace by \`${guess}\``, edits: [{ span, text: guess }] }],
   });
+}
+
+/** As resolveName, where only a module makes sense: a config of the same name gives way. */
+export function resolveModule(context: Context, name: string, span: Span, scope: Scope): Binding {
+  const shadowed = lookup(scope, shadowedModule(name));
+  const plain = lookup(scope, name);
+  if (shadowed === undefined || plain?.binding.kind !== 'config') return resolveName(context, name, span, scope);
+  // Both came under the one name.
+  for (const entry of [plain, shadowed]) if (entry.declaration) context.used.add(entry.declaration);
+  return shadowed.binding;
 }
 
 /** What a name stands for; unknown names are reported and give poison. */

@@ -29,11 +29,19 @@ export function lookup(scope: Scope, name: string): ScopeEntry | undefined {
   return undefined;
 }
 
+/**
+ * The name under which a module lies in a scope when a config of its file is named alike: `model Llama(c: Llama)`. The plain
+ * name is the config then, whose values are read far more often.
+ */
+export function shadowedModule(name: string): string {
+  return `module ${name}`;
+}
+
 /** Every name that can be seen from here, nearest first. */
 export function visibleNames(scope: Scope): readonly string[] {
   const names = new Set<string>();
   for (let at: Scope | undefined = scope; at !== undefined; at = at.parent) {
-    for (const name of at.names.keys()) names.add(name);
+    for (const name of at.names.keys()) if (!name.includes(' ')) names.add(name);
   }
   return [...names];
 }

@@ -136,12 +136,21 @@ function touchModule(context: Context, declaration: ModuleDeclaration, fileScope
     if (name !== undefined) scope.names.set(name, { binding: poison, span, declaration: undefined });
   };
   for (const parameter of declaration.parameters) hide(parameter.name.text, parameter.span);
-  for (const member of declaration.members) if (member.kind !== 'entry') hide(member.name?.text, member.span);
+  for (const member of declaration.members)
+    if (member.kind !== 'entry' && member.kind !== 'derived-entry') hide(member.name?.text, member.span);
   for (const member of declaration.members) {
     if (member.kind === 'submodule') {
       touchNames(context, { kind: 'name', name: member.module.text, span: member.module.span }, scope);
-      for (const argument of member.arguments) touchNames(context, argument.value, scope);
+      const inner = childScope(scope);
+      if (member.index) {
+        const { text, span } = member.index;
+        inner.names.set(text, { binding: poison, span, declaration: undefined });
+      }
+      for (const argument of member.arguments) touchNames(context, argument.value, inner);
       if (member.count) touchNames(context, member.count, scope);
+      context.used.add(member);
+    } else if (member.kind === 'state') {
+      for (const argument of member.arguments) touchNames(context, argument.value, scope);
       context.used.add(member);
     } else if (member.kind === 'tensor') {
       for (const item of member.type.dims) if (item.kind !== 'ellipsis') touchNames(context, item, scope);
@@ -157,11 +166,13 @@ function tryModule(context: Context, declaration: ModuleDeclaration, fileScope: 
     return;
   }
   const known = new Set(context.weights.keys());
+  const states = new Set(context.states.keys());
   // A path that no weight of the program has, so that nothing clashes.
   const path = ['', declaration.name.text];
   const span = declaration.name.span;
   const instance = makeInstance(context, { declaration, fileScope, given, path, field: undefined, span });
   for (const key of [...context.weights.keys()]) if (!known.has(key)) context.weights.delete(key);
+  for (const key of [...context.states.keys()]) if (!states.has(key)) context.states.delete(key);
   if (instance === undefined) return;
   tryFunctions(context, instance);
   for (const member of declaration.members) if (member.kind === 'entry') lowerEntry(context, member, instance);

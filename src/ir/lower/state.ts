@@ -1,0 +1,57 @@
+/**
+ * `state kv = KVCache(batch, heads, positions, width)`: what an entry leaves for the next call. Its sizes are checked here;
+ * nothing reads or writes it yet.
+ */
+import type { StateField } from '../../parser/ast.ts';
+import { closest } from '../../support/suggest.ts';
+import { constantValue, type Dim, dimBounds } from '../symbolic.ts';
+import { evaluateArguments, matchArguments } from './arguments.ts';
+import { type Binding, describe, type Instance, poison } from './binding.ts';
+import { type Context, report } from './context.ts';
+import { withOrigin } from './origin.ts';
+
+const stateKinds: readonly string[] = ['KVCache'];
+const parameters = ['batch', 'heads', 'positions', 'width'].map((name) => ({ name, required: true }));
+
+export function stateBinding(context: Context, field: StateField, instance: Instance): Binding {
+  const { text, span } = field.type;
+  if (!stateKinds.includes(text)) {
+    const guess = closest(text, stateKinds);
+    report(context, 'SORA2001', `unknown kind of state \`${text}\``, span, {
+      help: guess === undefined ? 'there is `KVCache(batch, heads, positions, width)`' : `did you mean \`${guess}\`?`,
+      ...(guess === undefined ? {} : { fixes: [{ title: `replace by \`${guess}\``, edits: [{ span, text: guess }] }] }),
+    });
+    return poison;
+  }
+  const given = evaluateArguments(context, field.arguments, instance.scope);
+  const matched = matchArguments(context, { name: text, parameters, span: undefined }, given, field.span);
+  if (matched === undefined || given.some((argument) => argument.binding.kind === 'poison')) return poison;
+  const shape: Dim[] = [];
+  for (const [at, argument] of matched.entries()) {
+    const name = parameters[at]?.name;
+    if (argument === undefined) return poison;
+    const { binding } = argument;
+    if (binding.kind !== 'int') {
+      report(
+        context,
+        'SORA2006',
+        `\`${name}\` of \`${text}\` is an integer, found ${describe(binding)}`,
+        argument.span,
+      );
+      return poison;
+    }
+    // One batch lives in the state; everything else decides how much memory it takes.
+    if (at > 0 && constantValue(binding.dim) === undefined) {
+      report(context, 'SORA2203', `\`${name}\` of \`${text}\` must be known when compiling`, argument.span);
+      return poison;
+    }
+    if (dimBounds(binding.dim, context.ranges).minimum < 1) {
+      report(context, 'SORA2204', `\`${name}\` of \`${text}\` is at least 1, found ${binding.dim.key}`, argument.span);
+      return poison;
+    }
+    shape.push(binding.origin ? withOrigin(binding.dim, binding.origin) : binding.dim);
+  }
+  const path = [...instance.path, field.name.text].join('.');
+  context.states.set(path, field);
+  return { kind: 'state', field, path, shape };
+}

@@ -1,0 +1,360 @@
+/**
+ * Checks the use blocks of the root file: `train`, `quantize`, `prune`, `adapter`, `golden`.
+ *
+ * Names, globs and values are checked against the model; nothing of a block reaches the program yet. Blocks of imported
+ * files are theirs: how a part is used elsewhere says nothing about this model.
+ */
+import type { ModuleDeclaration, SourceTree, UseBlock, UseRule, UseSetting, UseWord } from '../../parser/ast.ts';
+import { joinSpans } from '../../support/source.ts';
+import { closest } from '../../support/suggest.ts';
+import type { Entry, Weight } from '../graph.ts';
+import { constantValue } from '../symbolic.ts';
+import { describe, type Instance, numberOf, poison } from './binding.ts';
+import { type Context, report } from './context.ts';
+import { lowerEntry } from './entries.ts';
+import { evaluate } from './expressions.ts';
+import { makeInstance } from './modules.ts';
+import { nearMember, resolveModule } from './names.ts';
+import { childScope, type Scope } from './scope.ts';
+import { configArguments } from './uncalled.ts';
+import { select } from './use-globs.ts';
+import { checkTraining } from './use-losses.ts';
+import {
+  adapters,
+  checkMethod,
+  checkPlain,
+  checkPruning,
+  checkValue,
+  optimizers,
+  stateFormats,
+  type UseSite,
+  type ValueKind,
+  weightFormats,
+  wrongValue,
+} from './use-methods.ts';
+
+/** The model that the compilation is about. */
+export interface UsedModel {
+  readonly declaration: ModuleDeclaration;
+  readonly instance: Instance;
+  readonly entries: readonly Entry[];
+}
+
+/** What a block is about, with paths from there. */
+interface Subject {
+  readonly name: string;
+  readonly declaration: ModuleDeclaration;
+  readonly scope: Scope;
+  /** Undefined when they are not known: the module's parameters have no values, or its fields have mistakes. */
+  readonly weights: ReadonlyMap<string, Weight> | undefined;
+  readonly states: readonly string[];
+  entryNamed(name: string): Entry | undefined;
+}
+
+type SettingKind =
+  | ValueKind
+  | { readonly kind: 'loss' }
+  | { readonly kind: 'optimizer' }
+  | { readonly kind: 'globs' }
+  | { readonly kind: 'path' };
+
+interface BlockKind {
+  readonly needsEntry: boolean;
+  readonly settings: Readonly<Record<string, { readonly required: boolean; readonly kind: SettingKind }>>;
+  /** Words before a glob; undefined where rules have no place. */
+  readonly about: readonly string[] | undefined;
+}
+
+const optional = (kind: SettingKind) => ({ required: false, kind });
+const required = (kind: SettingKind) => ({ required: true, kind });
+
+const blocks: Readonly<Record<UseWord, BlockKind>> = {
+  train: {
+    needsEntry: true,
+    settings: {
+      loss: required({ kind: 'loss' }),
+      optimizer: required({ kind: 'optimizer' }),
+      no_decay: optional({ kind: 'globs' }),
+      freeze: optional({ kind: 'globs' }),
+      clip_norm: optional({ kind: 'number', above: 0 }),
+      accumulate: optional({ kind: 'int', minimum: 1 }),
+      seed: optional({ kind: 'int', minimum: 0 }),
+    },
+    about: undefined,
+  },
+  quantize: { needsEntry: false, settings: {}, about: ['state'] },
+  prune: { needsEntry: false, settings: {}, about: ['heads', 'neurons'] },
+  adapter: { needsEntry: false, settings: {}, about: [] },
+  golden: {
+    needsEntry: true,
+    settings: {
+      inputs: required({ kind: 'path' }),
+      outputs: required({ kind: 'path' }),
+      tolerance: optional({ kind: 'number', above: 0 }),
+    },
+    about: undefined,
+  },
+};
+
+/** A module that the model does not hold, made apart from it: its weights leave no trace. */
+function makeApart(context: Context, declaration: ModuleDeclaration, fileScope: Scope): Instance | undefined {
+  const given = configArguments(declaration, fileScope);
+  if (given === undefined) return undefined;
+  const span = declaration.name.span;
+  return makeInstance(context, { declaration, fileScope, given, path: ['', 'use'], field: undefined, span });
+}
+
+function relative(prefix: string, path: string): string | undefined {
+  if (prefix === '') return path;
+  return path.startsWith(`${prefix}.`) ? path.slice(prefix.length + 1) : undefined;
+}
+
+function subjectOf(
+  context: Context,
+  block: UseBlock,
+  fileScope: Scope,
+  model: UsedModel | undefined,
+  areFieldsRight: boolean,
+): Subject | undefined {
+  const binding = resolveModule(context, block.model.text, block.model.span, fileScope);
+  if (binding.kind === 'poison') return undefined;
+  if (binding.kind !== 'module-type') {
+    report(context, 'SORA2006', `\`${block.use}\` is about a model, not ${describe(binding)}`, block.model.span);
+    return undefined;
+  }
+  const { declaration } = binding;
+  const isModel = declaration === model?.declaration;
+  const known = isModel ? model?.instance : context.firstInstances.get(declaration);
+  const [weightsBefore, statesBefore] = [new Set(context.weights.keys()), new Set(context.states.keys())];
+  const instance = known ?? makeApart(context, declaration, binding.scope);
+  const prefix = instance?.path.join('.') ?? '';
+  const under = <Item>(items: ReadonlyMap<string, Item>): ReadonlyMap<string, Item> =>
+    new Map(
+      [...items].flatMap(([path, item]): (readonly [string, Item])[] => {
+        const rest = relative(prefix, path);
+        return rest === undefined ? [] : [[rest, item]];
+      }),
+    );
+  const weights = new Map([...under(context.weights)].map(([path, record]) => [path, record.weight]));
+  const states = [...under(context.states).keys()];
+  if (known === undefined) {
+    for (const path of [...context.weights.keys()]) if (!weightsBefore.has(path)) context.weights.delete(path);
+    for (const path of [...context.states.keys()]) if (!statesBefore.has(path)) context.states.delete(path);
+  }
+  return {
+    name: declaration.name.text,
+    declaration,
+    scope: instance?.scope ?? childScope(binding.scope),
+    weights: instance === undefined || !areFieldsRight ? undefined : weights,
+    states,
+    entryNamed(name) {
+      if (isModel) return model?.entries.find((entry) => entry.name === name);
+      const member = declaration.members.find((candidate) => candidate.name?.text === name);
+      return member?.kind === 'entry' && instance ? lowerEntry(context, member, instance) : undefined;
+    },
+  };
+}
+
+/** The entry behind the dot; reports a missing, unknown or needless one. */
+function checkEntry(context: Context, block: UseBlock, subject: Subject): Entry | undefined {
+  const entries = subject.declaration.members.flatMap((member) =>
+    member.kind === 'entry' || member.kind === 'derived-entry' ? [member.name.text] : [],
+  );
+  if (!blocks[block.use].needsEntry) {
+    if (block.entry) {
+      report(context, 'SORA2304', `\`${block.use}\` is about the whole model`, block.entry.span, {
+        help: `write \`${block.use} ${block.model.text} { … }\``,
+      });
+    }
+    return undefined;
+  }
+  if (block.entry === undefined) {
+    report(context, 'SORA2305', `\`${block.use}\` needs an entry`, block.model.span, {
+      help: `write \`${block.use} ${block.model.text}.${entries[0] ?? 'entry'} { … }\``,
+    });
+    return undefined;
+  }
+  if (!entries.includes(block.entry.text)) {
+    report(context, 'SORA2004', `\`${subject.name}\` has no entry \`${block.entry.text}\``, block.entry.span, {
+      labels: [{ span: subject.declaration.name.span, text: 'declared here' }],
+      ...nearMember(block.entry, entries),
+    });
+    return undefined;
+  }
+  return subject.entryNamed(block.entry.text);
+}
+
+function checkPath(site: UseSite, setting: UseSetting): void {
+  for (const { value } of setting.values) {
+    const binding = evaluate(site.context, value, site.scope);
+    if (binding.kind === 'poison') continue;
+    const name = `\`${setting.name.text}\``;
+    if (binding.kind !== 'string')
+      wrongValue(site, `${name} is a path in quotes, found ${describe(binding)}`, value.span);
+    else if (/^[\\/]|^[A-Za-z]:|\\|(?:^|\/)\.\.(?:\/|$)/.test(binding.value) || binding.value.includes('\0')) {
+      wrongValue(site, `${name} leaves the folder of this file`, value.span, 'write a path relative to this file');
+    } else if (!binding.value.endsWith('.safetensors')) {
+      wrongValue(site, `${name} names a \`.safetensors\` file`, value.span);
+    }
+  }
+}
+
+function checkGlobs(site: UseSite, setting: UseSetting, subject: Subject): void {
+  for (const { value } of setting.values) {
+    if (value.kind === 'missing') continue;
+    if (value.kind !== 'string') {
+      wrongValue(site, `\`${setting.name.text}\` takes names of weights in quotes`, value.span);
+      continue;
+    }
+    const paths = subject.weights && [...subject.weights.keys()];
+    if (paths) select(site.context, { text: value.value, span: value.span }, paths, 'weight', subject.name);
+  }
+}
+
+function checkSetting(site: UseSite, block: UseBlock, setting: UseSetting, subject: Subject): void {
+  const { text, span } = setting.name;
+  const { settings } = blocks[block.use];
+  const known = Object.hasOwn(settings, text) ? settings[text] : undefined;
+  if (known === undefined) {
+    const names = Object.keys(settings);
+    const guess = closest(text, names);
+    const list = names.map((name) => `\`${name}\``).join(', ');
+    report(site.context, 'SORA2301', `\`${block.use}\` has no \`${text}\``, span, {
+      help:
+        names.length === 0
+          ? 'it holds rules: `"weights": …`'
+          : guess === undefined
+            ? `there is ${list}`
+            : `did you mean \`${guess}\`?`,
+      ...(guess === undefined ? {} : { fixes: [{ title: `replace by \`${guess}\``, edits: [{ span, text: guess }] }] }),
+    });
+    return;
+  }
+  for (const value of setting.values) checkPlain(site, value, block.use);
+  const { kind } = known;
+  if (kind.kind === 'globs') {
+    checkGlobs(site, setting, subject);
+    return;
+  }
+  const [first, second] = setting.values;
+  if (second) wrongValue(site, `\`${text}\` takes one value`, second.span);
+  else if (kind.kind === 'path') checkPath(site, setting);
+  else if (kind.kind === 'optimizer') {
+    if (first) checkMethod(site, optimizers, first.value, 'optimizer');
+  } else if (kind.kind !== 'loss' && first) checkValue(site, kind, first.value, `\`${text}\``);
+}
+
+/** The group of `int4(group: 32)` against the rows of the weights that it quantizes. */
+function checkGroup(site: UseSite, rule: UseRule, group: number, weights: readonly Weight[]): void {
+  for (const { path, type, span } of weights) {
+    const width = type.shape.at(-1);
+    const size = width && constantValue(width);
+    if (type.shape.length < 2 || size === undefined || size % group === 0) continue;
+    report(
+      site.context,
+      'SORA2304',
+      `groups of ${group} do not divide the rows of \`${path}\`, ${size} long`,
+      rule.value.span,
+      {
+        labels: span ? [{ span, text: 'the weight' }] : [],
+      },
+    );
+    return;
+  }
+}
+
+function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subject): void {
+  const { about } = rule;
+  const { context } = site;
+  const words = blocks[block.use].about;
+  if (words === undefined) {
+    const names = Object.keys(blocks[block.use].settings);
+    const list = names.map((name) => `\`${name}\``).join(', ');
+    report(context, 'SORA2301', `\`${block.use}\` holds no rules for weights`, rule.span, { help: `there is ${list}` });
+    return;
+  }
+  if (about && !words.includes(about.text)) {
+    const guess = closest(about.text, words);
+    report(context, 'SORA2301', `\`${block.use}\` has no \`${about.text}\``, about.span, {
+      help:
+        guess !== undefined
+          ? `did you mean \`${guess}\`?`
+          : words.length === 0
+            ? 'a rule starts with the names of weights in quotes'
+            : `there is ${words.map((word) => `\`${word}\``).join(', ')}`,
+    });
+    return;
+  }
+  const { weights, states } = subject;
+  const paths = weights && [...weights.keys()];
+  // Heads and neurons belong to a part of the model: a name above weights.
+  const parts = paths?.flatMap((path) => {
+    const segments = path.split('.');
+    return segments.slice(0, -1).map((_, at) => segments.slice(0, at + 1).join('.'));
+  });
+  const chosen = rule.globs.flatMap((glob): readonly string[] => {
+    if (paths === undefined || parts === undefined) return [];
+    if (about?.text === 'state') return select(context, glob, states, 'state', subject.name);
+    if (about) return select(context, glob, [...new Set(parts)], 'part', subject.name);
+    return select(context, glob, paths, 'weight', subject.name);
+  });
+  const selected = chosen.flatMap((path) => weights?.get(path) ?? []);
+  if (block.use === 'prune') {
+    checkPruning(site, rule.value, about?.text);
+    return;
+  }
+  checkPlain(site, rule.value, block.use);
+  if (block.use === 'adapter') {
+    checkMethod(site, adapters, rule.value.value, 'adapter');
+    if (selected.length > 0 && selected.every(({ type }) => type.shape.length !== 2)) {
+      wrongValue(site, 'an adapter belongs to matrices, and none is selected', rule.globs[0]?.span ?? rule.span);
+    }
+    return;
+  }
+  const format = checkMethod(site, about ? stateFormats : weightFormats, rule.value.value, 'number format');
+  const group = numberOf(format?.values.get('group') ?? poison);
+  if (group !== undefined) checkGroup(site, rule, group, selected);
+}
+
+function checkBlock(context: Context, block: UseBlock, subject: Subject): void {
+  const site: UseSite = { context, scope: subject.scope };
+  const entry = checkEntry(context, block, subject);
+  const seen = new Map<string, UseSetting>();
+  for (const item of block.items) {
+    if (item.kind === 'rule') checkRule(site, block, item, subject);
+    else if (item.kind === 'setting') {
+      const earlier = seen.get(item.name.text);
+      if (earlier) {
+        report(context, 'SORA2002', `\`${item.name.text}\` is given twice`, item.name.span, {
+          labels: [{ span: earlier.name.span, text: 'first here' }],
+        });
+      } else checkSetting(site, block, item, subject);
+      seen.set(item.name.text, item);
+    } else if (block.use !== 'train') {
+      report(context, 'SORA2301', `\`${block.use}\` has no targets`, item.name.span);
+    }
+  }
+  if (block.use === 'train') checkTraining(site, block, entry);
+  const { settings } = blocks[block.use];
+  const absent = Object.keys(settings).filter((name) => settings[name]?.required === true && !seen.has(name));
+  // A mistyped word is told once, as that.
+  const isMistyped = [...seen.keys()].some((name) => !Object.hasOwn(settings, name));
+  if (absent.length > 0 && !isMistyped) {
+    const names = absent.map((name) => `\`${name}\``).join(' and ');
+    report(context, 'SORA2305', `\`${block.use}\` needs ${names}`, joinSpans(block.useSpan, block.model.span));
+  }
+}
+
+export function checkUses(
+  context: Context,
+  root: SourceTree,
+  model: UsedModel | undefined,
+  areFieldsRight: boolean,
+): void {
+  const fileScope = context.fileScopes.get(root.file);
+  if (fileScope === undefined) return;
+  for (const block of root.uses) {
+    const subject = subjectOf(context, block, fileScope, model, areFieldsRight);
+    if (subject) checkBlock(context, block, subject);
+  }
+}
