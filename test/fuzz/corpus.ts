@@ -1,0 +1,107 @@
+/**
+ * Small sources that mutations start from: every construct of the language in a few lines each, and what grammar-made programs
+ * are made of. Small, because an edit of a short program reaches more of its meanings.
+ */
+export const corpus: readonly string[] = [
+  `import { Linear, gelu } from "sora:nn"
+dim B in 1..4, T in 2..8 multiple of 2
+model M {
+  up = Linear(8, 16) as "mlp.up"
+  entry f(x: f32[B, T, 8]) -> y: f32[B, T, 16] { gelu(up(x)) }
+}
+`,
+  `dim T in 1..9
+config C {
+  /// Width.
+  width: int = 4 from "hidden_size" or count("labels")
+  act: string = "relu"
+  eps: float = 1e-5
+  half: int = width / 2
+}
+model M(c: C) {
+  gain: f32[c.width] as "weight" if c.width > 2
+  entry f(x: f32[T, c.width]) -> f32[T, c.width] = if c.act == "relu" { max(x, 0) * gain } else { fail("no " + c.act) }
+}
+`,
+  `dim B in 1..2
+module Block(n: int, bias: bool = true) {
+  w: f32[n, n]
+  b: f32[n] if bias
+  fn (x: f32[..., n]) -> f32[..., n] { if bias { linear(x, w, b) } else { linear(x, w) } }
+  fn twice(x: f32[..., n]) = x + x
+}
+model M {
+  repeat layer[3] = Block(4, bias: false) as "encoder.layer"
+  last = Block(4)
+  entry f(x: f32[B, 4]) -> y: f32[B, 4] { last(layer(x)) + layer[-1](x) }
+}
+`,
+  `dim B in 1..4, T in 1..8
+model M {
+  entry f(q: f32[B, T, 8], m: i32[B, T] = 1) -> { a: f32[B, T, 8], s: f32[B] } {
+    let a = attend(q, q, q) { heads: 4, mask: causal and padding(m), scale: 0.5 }
+    { a: a, s: sum(a, axis: [1, 2]) }
+  }
+}
+`,
+  `dim T in 3..9
+fn shift(x: f32[T, D], by: float = 0.5) -> f32[T, D] = x * by - -x ** 2 % 3
+model M {
+  entry f(x: f32[T, 4]) -> f32[2 * T, 2] {
+    let [a, b] = split(shift(x, by: 2), 2, axis: -1)
+    let c = concat([a, b], axis: 0)
+    c[:, 0:2][..., :] + c[0, new]
+  }
+}
+`,
+  `dim B in 1..4, T in 1..8
+model M {
+  table: f32[10, 4] as "emb.weight"
+  entry f(ids: i32[B, T]) -> y: f32[B, T] {
+    let h = gather(table, ids) + f32(iota(T))[:, new]
+    where(ids != 0 and not (ids > 5), mean(softmax(h), axis: -1), 0)
+  }
+}
+`,
+  `dim B in 1..4
+model M {
+  entry f(x: f32[B, 6]) -> y: f32[B, 3, 2] { transpose(reshape(x, [B, 2, 3]), [0, 2, 1]) }
+  entry g(x: f32[B, 6]) -> f32[B, 6] = layer_norm(x, eps: 0.1)
+}
+`,
+];
+
+/** Names, numbers and strings for grammar-made programs: few, so that they meet. */
+export const identifiers: readonly string[] = [
+  ...[
+    'B',
+    'T',
+    'D',
+    'x',
+    'y',
+    'c',
+    'M',
+    'f',
+    'w',
+    'C',
+    'f32',
+    'i32',
+    'int',
+    'string',
+    'Linear',
+    'relu',
+    'sum',
+    'split',
+  ],
+  ...['dim', 'from', 'count', 'heads', 'mask', 'axis', 'causal', 'iota'],
+];
+export const numbers: readonly string[] = ['0', '1', '2', '4', '0.5', '1e-3', '999999999999', '2147483648', '1e400'];
+export const strings: readonly string[] = [
+  '""',
+  '"sora:nn"',
+  '"a.b"',
+  '"\\n"',
+  '"\\u{1F600}"',
+  '"../x.sora"',
+  '"__proto__"',
+];
