@@ -112,7 +112,7 @@ export function adviceFor(actual: IToken, previous: IToken | undefined, expected
     return 'a comparison is written `==`; a new name needs `let`';
   }
   if (actual.tokenType === New) return '`new` is an axis of length 1 inside `[ ]`, as in `x[:, new]`';
-  if (reservedTypes.has(actual.tokenType) && expected.startsWith('a name'))
+  if (reservedTypes.has(actual.tokenType) && expected.startsWith('expected a name'))
     return `\`${actual.image}\` cannot be a name`;
   if (previous?.tokenType === Identifier && /^(?:const|var)$/.test(previous.image)) return 'names are made with `let`';
   return undefined;

@@ -12,6 +12,10 @@ const error = (title: string): CodeInfo => ({ severity: 'error', title });
 const warning = (title: string): CodeInfo => ({ severity: 'warning', title });
 
 export const codes = {
+  // 0xxx: the command line (src/cli)
+  SORA0001: error('wrong command line'),
+  SORA0002: error('the machine lacks something'),
+
   // 1xxx: text and syntax (src/parser)
   SORA1001: error('unexpected character'),
   SORA1002: error('syntax error'),
@@ -21,7 +25,6 @@ export const codes = {
   SORA1006: error('character that changes the direction of text'),
   SORA1007: error('brackets do not match'),
   SORA1008: error('source beyond a limit'),
-  SORA1009: error('syntax of a later version'),
   SORA1010: error('import not found'),
   SORA1011: error('import cycle'),
   SORA1012: error('import outside the project'),
@@ -111,6 +114,9 @@ export const codes = {
   SORA7203: error('weight of a type that cannot be loaded'),
   SORA7204: error('value that does not fit its type'),
   SORA7205: error('tensor that the model does not use'),
+
+  // A bug of ours
+  SORA9999: error('internal error'),
 } as const satisfies Record<string, CodeInfo>;
 
 export type Code = keyof typeof codes;

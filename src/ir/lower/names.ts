@@ -35,7 +35,9 @@ function importFix(tree: SourceTree, name: string, from: string): Fix {
 export function reportUnknown(context: Context, name: string, span: Span, scope: Scope, what = 'name'): void {
   const message = `unknown ${what} \`${name}\``;
   if (maskNames.includes(name)) {
-    report(context, 'SORA2001', `\`${name}\` stands only in the \`mask\` of \`attend\``, span);
+    report(context, 'SORA2001', `\`${name}\` stands only in the \`mask\` of \`attend\``, span, {
+      help: `write \`attend(q, k, v) { mask: ${name === 'causal' ? name : 'padding(…)'} }\``,
+    });
     return;
   }
   const library = libraryNames();

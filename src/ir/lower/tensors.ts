@@ -1,7 +1,7 @@
 /**
  * From bindings to graph values: weight leaves, constants in the element type of what they meet, numpy broadcasting.
  */
-import type { Span } from '../../support/source.ts';
+import { type Span, spanText } from '../../support/source.ts';
 import type { Value } from '../graph.ts';
 import { constantValue, type Dim, sameDim } from '../symbolic.ts';
 import { type DType, isFloat, type Shape, sameShape } from '../types.ts';
@@ -109,7 +109,10 @@ export function asTensor(context: Context, operand: Operand, dtype?: DType): Val
     default:
   }
   const expected = dtype === undefined ? 'a tensor' : `a tensor of \`${dtype}\``;
-  report(context, 'SORA2006', `expected ${expected}, found ${describe(binding)}`, span);
+  const isCallable = binding.kind === 'function' || binding.kind === 'intrinsic' || binding.kind === 'module';
+  report(context, 'SORA2006', `expected ${expected}, found ${describe(binding)}`, span, {
+    ...(isCallable ? { help: `call it: \`${spanText(span)}(…)\`` } : {}),
+  });
   return undefined;
 }
 

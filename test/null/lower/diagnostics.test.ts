@@ -1,15 +1,20 @@
 /**
  * Wrong models and what is said about them. Each `.sora` file of test/golden/diagnostics has one mistake and gives one
- * diagnostic; the `.txt` beside it is what a person sees. The table says what must hold whatever the wording: the code,
- * the line, and the line of a second place where one explains the first.
+ * diagnostic; the `.txt` beside it is what a person sees. What must hold whatever the wording stands in the table below
+ * (the code, the line, and the line of a second place where one explains the first) or in the first line of the file:
+ *
+ *   // expect: CODE line N: text that names the mistake
+ *   // config: {"key": "value"}
+ *   // file other.sora: the text of another file of the project, on one line
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { Code } from '../../../src/support/codes.ts';
+import { type Code, codes } from '../../../src/support/codes.ts';
+import type { Diagnostic } from '../../../src/support/diagnostic.ts';
 import { renderDiagnostics } from '../../../src/support/render.ts';
-import { positionAt } from '../../../src/support/source.ts';
+import { positionAt, spanText } from '../../../src/support/source.ts';
 import { describeDiagnostics } from '../../support/language.ts';
-import { lower } from './kit.ts';
+import { type LowerOptions, lower } from './kit.ts';
 
 const folder = new URL('../../golden/diagnostics/', import.meta.url);
 
@@ -64,10 +69,60 @@ const cases: readonly (readonly [name: string, code: Code, line: number, label: 
     ['wrong-rank', 'SORA2102', 8, 3],
   ];
 
+const sources = readdirSync(folder).filter((name) => name.endsWith('.sora'));
+const inTable = new Set(cases.map(([name]) => `${name}.sora`));
+const textOf = (name: string): string => readFileSync(new URL(name, folder), 'utf8');
+
+interface Expected {
+  readonly code: string;
+  readonly line: number;
+  readonly names: string;
+  readonly options: LowerOptions;
+}
+
+function readHeader(text: string): Expected {
+  const [, code = '', line = '', names = ''] = /^\/\/ expect: (SORA\d{4}) line (\d+): (.+)\n/.exec(text) ?? [];
+  const config = /^\/\/ config: (.*)$/m.exec(text)?.[1];
+  const files = [...text.matchAll(/^\/\/ file (\S+): (.*)$/gm)].map(([, path = '', content = '']) => [path, content]);
+  return {
+    code,
+    line: Number(line),
+    names,
+    options: {
+      ...(config === undefined ? {} : { config: JSON.parse(config) as Record<string, unknown> }),
+      files: Object.fromEntries(files) as Record<string, string>,
+    },
+  };
+}
+
+/** Everything that a person reads. */
+function wordsOf(diagnostic: Diagnostic): string {
+  const { message, span, labels, notes, help = '' } = diagnostic;
+  return [message, spanText(span), ...labels.map((label) => label.text), ...notes, help].join('\n');
+}
+
 describe('each wrong model gives one diagnostic', () => {
-  test('every file of the folder has a row', () => {
-    const files = readdirSync(folder).filter((name) => name.endsWith('.sora'));
-    expect(files.map((name) => name.replace('.sora', '')).sort()).toEqual(cases.map(([name]) => name).sort());
+  test('there are at least 100, each with a row or a header', () => {
+    expect(sources.length).toBeGreaterThanOrEqual(100);
+    const without = sources.filter((name) => !inTable.has(name) && readHeader(textOf(name)).code === '');
+    expect(without).toEqual([]);
+    expect([...inTable].filter((name) => !sources.includes(name))).toEqual([]);
+  });
+
+  test.each(sources.filter((name) => !inTable.has(name)))('%s', async (path) => {
+    const text = textOf(path);
+    const { code, line, names, options } = readHeader(text);
+    const { value, diagnostics } = lower(text, options, path);
+    const rendered = renderDiagnostics(diagnostics, { format: 'pretty', color: false });
+    expect(describeDiagnostics(diagnostics), rendered).toHaveLength(1);
+    const [only] = diagnostics;
+    if (only === undefined) return;
+    expect(only.code, rendered).toBe(code);
+    expect(value === undefined).toBe(only.severity === 'error');
+    expect(only.span.file.path).toBe(path);
+    expect(Math.abs(positionAt(only.span.file, only.span.start).line - line), rendered).toBeLessThanOrEqual(1);
+    expect(wordsOf(only)).toContain(names);
+    await expect(rendered).toMatchFileSnapshot(new URL(path.replace(/sora$/, 'txt'), folder).pathname);
   });
 
   test.each(cases)('%s', async (name, code, line, label, help) => {
@@ -89,4 +144,18 @@ describe('each wrong model gives one diagnostic', () => {
     const text = renderDiagnostics(diagnostics, { format: 'pretty', color: false });
     await expect(text).toMatchFileSnapshot(new URL(`${name}.txt`, folder).pathname);
   });
+});
+
+/** Codes that no text of one file causes; each with the test that does cause it. */
+const fromElsewhere: Readonly<Record<string, string>> = {
+  SORA2109: 'ops refuse what lowering has not: test/null/ir/infer.test.ts',
+  SORA2113: 'patterns of rearrange and einsum: test/null/lower',
+  SORA4001: 'kernels: test/null/passes/fuse.test.ts',
+  SORA4002: 'kernels: test/null/passes/fuse.test.ts',
+};
+
+test('every code that a source can cause has a wrong program', () => {
+  const seen = new Set(sources.map((name) => readHeader(textOf(name)).code).concat(cases.map(([, code]) => code)));
+  const expected = Object.keys(codes).filter((code) => /^SORA[1-5]/.test(code) && !(code in fromElsewhere));
+  expect(expected.filter((code) => !seen.has(code))).toEqual([]);
 });
