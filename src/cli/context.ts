@@ -107,6 +107,10 @@ export function showDiagnostics(context: Context, diagnostics: readonly Diagnost
     version,
   });
   if (text !== '') (isForPrograms(context) ? context.stdout : context.stderr).write(text);
+  const explained = [...new Set(diagnostics.map((diagnostic) => diagnostic.code))].slice(0, 3);
+  if (context.reporter === 'pretty' && explained.length > 0) {
+    say(context, `\n${context.colors.dim(`more: ${explained.map((code) => `sorac explain ${code}`).join(', ')}`)}`);
+  }
 }
 
 /** Diagnostics as plain data for `--json` documents. */

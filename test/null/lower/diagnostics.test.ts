@@ -148,8 +148,6 @@ describe('each wrong model gives one diagnostic', () => {
 
 /** Codes that no text of one file causes; each with the test that does cause it. */
 const fromElsewhere: Readonly<Record<string, string>> = {
-  SORA2109: 'ops refuse what lowering has not: test/null/ir/infer.test.ts',
-  SORA2113: 'patterns of rearrange and einsum: test/null/lower',
   SORA4001: 'kernels: test/null/passes/fuse.test.ts',
   SORA4002: 'kernels: test/null/passes/fuse.test.ts',
 };
