@@ -27,7 +27,10 @@ const meaning: Readonly<Record<string, readonly [string, string]>> = {
   max: ['[…], […] → […]', 'the greater of two, element by element; they broadcast'],
   pow: ['[…], […] → […]', '`a ** b`'],
   where: ['bool […], […], […] → […]', '`a` where the condition holds, else `b`; all three broadcast'],
-  sum: ['[…] → […]', 'sum over one axis or a list of axes; `keep: true` leaves them with length 1'],
+  sum: [
+    '[…] → […]',
+    'sum over one axis or a list of axes, by number or by runtime dim (`axis: T`); `keep: true` leaves them with length 1',
+  ],
   mean: ['[…] → […]', 'mean over axes, as `sum`'],
   amax: ['[…] → […]', 'greatest value over axes, as `sum`'],
   amin: ['[…] → […]', 'least value over axes, as `sum`'],
@@ -50,6 +53,15 @@ const meaning: Readonly<Record<string, readonly [string, string]>> = {
   transpose: ['[…] → […]', 'axes in another order: `transpose(x, [0, 2, 1])`'],
   concat: ['list of […] → […]', 'one after the other along an axis; the last one when left out'],
   split: ['[…] → list of […]', 'equal parts along an axis, the last one when left out: `let [a, b] = split(x, 2)`'],
+  rearrange: [
+    '[…] → […]',
+    'axes apart, in another order, together: `rearrange(x, "b t (h d) -> b h t d", h: 8)`; `1` is an axis of length 1, `...` any axes',
+  ],
+  einsum: ['[…], […] → […]', 'sum of products with a letter per axis: `einsum("bqd,bkd->bqk", q, k)`'],
+  tensor: ['→ […]', 'known numbers: `tensor([[1, 0], [0, 1]])`; `f32` when one of them is no integer, else `i32`'],
+  full: ['→ [shape]', 'one number everywhere: `full([B, T], 0.0)`'],
+  dropout: ['[…] → […]', '`x` as it is: entries never drop anything; what `train` blocks will do with it is not built'],
+  rng: ['', 'not supported yet: refused with a message'],
   fail: ['', 'refuses the config with a message: for the `else` of an `if` that covers what is built'],
 };
 

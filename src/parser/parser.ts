@@ -100,6 +100,8 @@ class SoraParser extends CstParser {
 
   /** Literals and names are never invented: the tree says `missing` instead. */
   override canTokenTypeBeInsertedInRecovery(type: TokenType): boolean {
+    // What follows on a new line is not what stands after the `=`.
+    if (type === t.Equals && contextOf(this.LA(1)).startsLine) return false;
     return type !== t.Identifier && type !== t.StringLiteral && type !== t.LBrace && type !== t.LParen;
   }
 

@@ -5,7 +5,7 @@ import type { Value } from '../graph.ts';
 import { constantDim, type Dim, divideDim, multiplyDims, productOfDims, sameDim } from '../symbolic.ts';
 import { describe, poison } from './binding.ts';
 import { report } from './context.ts';
-import { argument, axisOf, type Intrinsic, integer, integerList, normalAxis, wrap } from './intrinsic-call.ts';
+import { argument, axisOf, type Intrinsic, integer, integerList, normalAxis, shapeOf, wrap } from './intrinsic-call.ts';
 import { emitNode } from './nodes.ts';
 import { dimWithNumber, originLabels, withOrigin, writtenType } from './origin.ts';
 import { asTensor } from './tensors.ts';
@@ -32,20 +32,9 @@ export const reshape: Intrinsic = {
   parameters: ['x', 'shape'],
   apply(context, call) {
     const x = asTensor(context, argument(call, 0));
-    const { binding, span } = argument(call, 1);
-    if (x === undefined || binding.kind === 'poison') return poison;
-    if (binding.kind !== 'list') {
-      report(context, 'SORA2006', `the shape must be a list of dims, found ${describe(binding)}`, span);
-      return poison;
-    }
-    const shape = binding.items.flatMap((item) =>
-      item.kind === 'int' ? [item.origin ? withOrigin(item.dim, item.origin) : item.dim] : [],
-    );
-    const odd = binding.items.find((item) => item.kind !== 'int');
-    if (odd) {
-      if (odd.kind !== 'poison') report(context, 'SORA2006', `a dim must be an integer, found ${describe(odd)}`, span);
-      return poison;
-    }
+    const { span } = argument(call, 1);
+    const shape = shapeOf(context, argument(call, 1));
+    if (x === undefined || shape === undefined) return poison;
     const [given, wanted] = [productOfDims(x.type.shape), productOfDims(shape)];
     if (!sameDim(given, wanted)) {
       report(context, 'SORA2101', `this shape has ${wanted.key} elements, the tensor has ${given.key}`, span, {

@@ -9,7 +9,9 @@ import { type EvaluatedArgument, matchArguments } from './arguments.ts';
 import { matchTensors, tensorBinary } from './arithmetic.ts';
 import { type Binding, describe, intBinding, numberOf, poison } from './binding.ts';
 import { type Context, report } from './context.ts';
-import { argument, axisOf, flag, float, type Intrinsic, integerList, normalAxis, wrap } from './intrinsic-call.ts';
+import { argument, axesOf, axisOf, flag, float, type Intrinsic, wrap } from './intrinsic-call.ts';
+import { dropout, full, rng, tensor } from './intrinsic-constants.ts';
+import { einsum, rearrange } from './intrinsic-patterns.ts';
 import { gather, linear, matmul } from './intrinsic-products.ts';
 import { concat, iota, reshape, split, transpose } from './intrinsic-shapes.ts';
 import { emitNode } from './nodes.ts';
@@ -75,10 +77,8 @@ function reduction(op: 'sum' | 'max' | 'min' | 'mean'): Intrinsic {
       const x = asTensor(context, argument(call, 0));
       const keep = flag(context, call.arguments[2]);
       if (x === undefined || keep === undefined) return poison;
-      const given = integerList(context, argument(call, 1), 'the axis');
-      if (given === undefined) return poison;
-      const axes = given.map((axis) => normalAxis(context, axis, x, argument(call, 1).span));
-      if (!axes.every((axis) => axis !== undefined)) return poison;
+      const axes = axesOf(context, argument(call, 1), x);
+      if (axes === undefined) return poison;
       const attributes = { axes, keep };
       const spans = [argument(call, 0).span];
       const value =
@@ -211,6 +211,12 @@ const table: Readonly<Record<string, Intrinsic>> = {
   transpose,
   concat,
   split,
+  rearrange,
+  einsum,
+  tensor,
+  full,
+  dropout,
+  rng,
   fail,
 };
 
@@ -233,11 +239,19 @@ export function applyIntrinsic(
 ): Binding {
   const intrinsic = table[name];
   if (intrinsic === undefined) return poison;
-  const parameters = intrinsic.parameters.map((parameter) => ({
+  const isOpen = intrinsic.parameters.at(-1)?.endsWith('…') === true;
+  const parameters = intrinsic.parameters.slice(0, isOpen ? -1 : undefined).map((parameter) => ({
     name: parameter.replace(/\?$/, ''),
     required: !parameter.endsWith('?'),
   }));
-  const matched = matchArguments(context, { name, parameters, span: undefined }, given, span);
+  const positional = given.filter((argument) => argument.name === undefined);
+  const isMore = (argument: EvaluatedArgument): boolean =>
+    isOpen &&
+    (argument.name === undefined
+      ? positional.indexOf(argument) >= parameters.length
+      : parameters.every((parameter) => parameter.name !== argument.name?.text));
+  const own = given.filter((argument) => !isMore(argument));
+  const matched = matchArguments(context, { name, parameters, span: undefined }, own, span);
   if (matched === undefined || given.some((argument) => argument.binding.kind === 'poison')) return poison;
-  return intrinsic.apply(context, { name, span, arguments: matched });
+  return intrinsic.apply(context, { name, span, arguments: matched, more: given.filter(isMore) });
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { parse } from '../../../src/parser/index.ts';
 import { limits } from '../../../src/support/limits.ts';
-import { describeDiagnostics, expectError, expectErrors, sourceFile } from '../../support/language.ts';
+import { describeDiagnostics, expectError, expectErrors, expectOk, sourceFile } from '../../support/language.ts';
 import { sketch } from './sketch.ts';
 
 /** Text inside the body of a function; lines count from 2. */
@@ -194,29 +194,53 @@ dim B 1..2
   });
 });
 
-describe('what comes later', () => {
-  test.each(['train', 'quantize', 'prune', 'adapter', 'golden'])('a `%s` block gives one diagnostic', (word) => {
-    const text = `${word} Model.entry {\n  target y: i32[B]\n  "a.**": int4(group: 32), freeze => { nested { deeper } }\n}\ndim B in 1..2`;
-    const tree = expectError(text, { code: 'SORA1009', line: 1, at: word, message: 'not supported yet' });
+describe('use blocks and clauses', () => {
+  test.each(['train', 'quantize', 'prune', 'adapter', 'golden'])('a `%s` block is one shape for all', (word) => {
+    const text = `${word} Model.entry {\n  target y: i32[B]\n  "a.**", "b": int4(group: 32), freeze: "c", "d"\n  heads "e": keep 0.5 by l2\n}\ndim B in 1..2`;
+    const tree = expectOk(text);
     expect(tree.declarations).toHaveLength(1);
+    const [block] = tree.uses;
+    expect([block?.use, block?.model.text, block?.entry?.text]).toEqual([word, 'Model', 'entry']);
+    const items = block?.items.map((item) => {
+      if (item.kind === 'target') return item.name.text;
+      if (item.kind === 'setting') return `${item.name.text} ${item.values.length}`;
+      return `${item.about?.text ?? ''} ${item.globs.map(({ text: glob }) => glob)} ${item.value.by?.text ?? ''}`;
+    });
+    expect(items).toEqual(['y', ' a.**,b ', 'freeze 2', 'heads e l2']);
   });
 
   test('these words are names elsewhere', () => {
-    const { diagnostics } = parse(sourceFile('config C { train: int }\nfn f(golden: f32) = golden'));
-    expect(diagnostics).toEqual([]);
+    const names = 'train golden tied missing with state target keep by'.split(' ');
+    expectOk(`config C {\n${names.map((name) => `${name}: int`).join('\n')}\n}\nfn f(golden: f32) = golden`);
+    expectOk(inModule('state = Linear(1)\ntied: f32[2]\nwith: f32[1] if missing\nentry = Linear(2)'));
   });
 
-  test('state, tied and entries made from entries are cut out alone', () => {
-    const text = inModule(
-      'state kv = KVCache(\n  B, 3)\nhead = Linear(1, bias: false) tied embed.weight if missing\nentry decode = prefill with T = 1\nq = Linear(1)',
-    );
-    const tree = expectErrors(text, [
-      { code: 'SORA1009', line: 2, at: 'state' },
-      { code: 'SORA1009', line: 4, at: 'tied' },
-      { code: 'SORA1009', line: 5, at: 'entry' },
-    ]);
-    const [module] = tree.declarations;
-    expect(module?.kind === 'module' && module.members.map((one) => one.name?.text)).toEqual(['head', 'q']);
+  test.each([
+    ['tied embed.weight', '`if missing`'],
+    ['tied if missing', 'the field whose tensor is taken'],
+    ['tied a.b if c.d', '`missing`'],
+  ])('`%s`', (clause, message) => {
+    expectError(inModule(`head = Linear(1) ${clause}\nq = Linear(1)`), { code: 'SORA1002', line: 2, message });
+  });
+
+  test.each([
+    ['entry decode = prefill', '`with` and sizes'],
+    ['entry decode = prefill with T', '`=` and a size'],
+    ['entry decode = with = 1', '`with` and sizes'],
+    ['state kv = KVCache', '`(`'],
+  ])('`%s`', (member, message) => {
+    expectError(inModule(`${member}\nq = Linear(1)`), { code: 'SORA1002', line: 2, message });
+  });
+
+  test.each([
+    ['train { }', 1, 'the name of a model'],
+    ['train M\ndim B in 1..2', 1, '`{` and what the block says'],
+    ['quantize M {\n  "a" int4\n}', 2, '`:` and what is done with these weights'],
+    ['train M {\n  loss = 3\n}', 2, '`:` and a value'],
+    ['train M {\n  target y\n}', 2, '`:` and a tensor type'],
+    ['train M {\n  a: 1 b: 2\n}', 2, '`,` between items'],
+  ])('`%s`', (text, line, message) => {
+    expectError(text, { code: 'SORA1002', line, message });
   });
 });
 

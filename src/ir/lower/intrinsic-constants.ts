@@ -1,0 +1,117 @@
+/**
+ * Built-in functions that make tensors of known numbers (`tensor`, `full`), and those about chance: `dropout`, which is the
+ * identity wherever nothing is trained, and `rng`, which is not built.
+ */
+import type { Span } from '../../support/source.ts';
+import { constantDim } from '../symbolic.ts';
+import { type DType, isFloat, type Shape } from '../types.ts';
+import { type Binding, describe, numberOf, poison } from './binding.ts';
+import { type Context, report } from './context.ts';
+import { argument, float, type Intrinsic, integer, shapeOf, wrap } from './intrinsic-call.ts';
+import { emitNode } from './nodes.ts';
+import { asTensor, broadcastTo, fitsFloat } from './tensors.ts';
+
+/** More numbers than this belong into the checkpoint. */
+const mostNumbers = 4096;
+
+interface Numbers {
+  readonly shape: readonly number[];
+  readonly values: readonly number[];
+  readonly isInteger: boolean;
+}
+
+/** A number, or lists of equal length inside lists; otherwise what is wrong with it. */
+function numbersOf(binding: Binding): Numbers | string {
+  if (binding.kind !== 'list') {
+    const value = numberOf(binding);
+    if (value === undefined) return `a list of numbers is needed here, found ${describe(binding)}`;
+    return { shape: [], values: [value], isInteger: binding.kind === 'int' };
+  }
+  const items = binding.items.map(numbersOf);
+  const wrong = items.find((item) => typeof item === 'string');
+  if (typeof wrong === 'string') return wrong;
+  const lists = items.filter((item) => typeof item !== 'string');
+  const [first] = lists;
+  if (first === undefined) return 'this list is empty';
+  if (lists.some((item) => item.shape.join() !== first.shape.join())) return 'the rows of this list differ in length';
+  return {
+    shape: [lists.length, ...first.shape],
+    values: lists.flatMap((item) => item.values),
+    isInteger: lists.every((item) => item.isInteger),
+  };
+}
+
+function fits(value: number, dtype: DType): boolean {
+  return isFloat(dtype) ? fitsFloat(value, dtype) : value === (value | 0);
+}
+
+export const tensor: Intrinsic = {
+  parameters: ['numbers'],
+  apply(context, call) {
+    const { binding, span } = argument(call, 0);
+    const numbers = binding.kind === 'poison' ? undefined : numbersOf(binding);
+    if (numbers === undefined) return poison;
+    if (typeof numbers === 'string') {
+      report(context, 'SORA2006', numbers, span);
+      return poison;
+    }
+    if (numbers.values.length > mostNumbers) {
+      report(context, 'SORA5002', `${numbers.values.length} numbers are more than ${mostNumbers}`, span, {
+        help: 'make it a field: `table: f32[…]`, with the numbers in the checkpoint',
+      });
+      return poison;
+    }
+    const dtype = numbers.isInteger ? 'i32' : 'f32';
+    const wrong = numbers.values.find((value) => !fits(value, dtype));
+    if (wrong !== undefined) {
+      report(context, 'SORA2204', `${wrong} does not fit in \`${dtype}\``, span);
+      return poison;
+    }
+    if (context.site === undefined) {
+      report(context, 'SORA2203', '`tensor` makes a tensor, which cannot stand here', call.span);
+      return poison;
+    }
+    const shape: Shape = numbers.shape.map(constantDim);
+    return wrap(emitNode(context, 'constant', [], { values: numbers.values, dtype, shape }, call.span));
+  },
+};
+
+export const full: Intrinsic = {
+  parameters: ['shape', 'value'],
+  apply(context, call) {
+    const shape = shapeOf(context, argument(call, 0));
+    const value = asTensor(context, argument(call, 1));
+    if (shape === undefined || value === undefined) return poison;
+    return wrap(broadcastTo(context, value, shape, call.span));
+  },
+};
+
+/** A number in 0 <= p < 1; undefined otherwise (reported). */
+function probability(context: Context, p: number | undefined, span: Span): boolean {
+  if (p === undefined) return false;
+  if (p >= 0 && p < 1) return true;
+  report(context, 'SORA2204', `a probability of \`dropout\` is at least 0 and below 1, found ${p}`, span);
+  return false;
+}
+
+export const dropout: Intrinsic = {
+  parameters: ['x', 'p', 'seed?'],
+  apply(context, call) {
+    const x = asTensor(context, argument(call, 0));
+    const given = argument(call, 1);
+    const p = float(context, { name: undefined, ...given }, 0);
+    const seed = call.arguments[2];
+    const isSeeded = seed === undefined || integer(context, seed, 'the seed') !== undefined;
+    return x !== undefined && probability(context, p, given.span) && isSeeded ? wrap(x) : poison;
+  },
+};
+
+export const rng: Intrinsic = {
+  parameters: ['shape', 'seed'],
+  apply(context, call) {
+    report(context, 'SORA5001', '`rng` is not supported yet', call.span, {
+      help: 'make the random numbers a parameter of the entry',
+    });
+    return poison;
+  },
+};
