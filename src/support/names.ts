@@ -15,20 +15,36 @@ const reservedInScript: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
-/** Keywords, reserved words and predeclared types of WGSL that a name could collide with. */
+/** Keywords and reserved words of WGSL (sections 15.1 and 15.2), types and builtins that a name could hide, names of ours. */
 const reservedInWgsl: ReadonlySet<string> = new Set(
+  // keywords
   (
-    'alias array atomic bitcast bool break case const const_assert continue continuing default diagnostic discard else enable ' +
-    'f16 f32 false fn for i32 if let loop mat2x2 mat3x3 mat4x4 override ptr requires return sampler struct switch texture true ' +
-    'u32 var vec2 vec3 vec4 vec2f vec3f vec4f vec2u vec3u vec4u vec2i vec3i vec4i while active actual asm async attribute auto ' +
-    'await become cast catch class compile concept coroutine do enum explicit export extends extern external final finally ' +
-    'friend from get goto impl implements import inline instanceof interface is lambda layout macro match meta mod module move ' +
-    'mut namespace new nil noinline null of operator package partition pass patch pixelfragment precise precision private ' +
-    'protected pub public readonly ref register require resource restrict self set shared sizeof smooth static std super target ' +
-    'template this throw trait try type typedef typeid typename typeof union unless unsafe unsized use using varying virtual ' +
-    'volatile wgsl where with workgroup yield storage uniform immediate function read write read_write main dims'
+    'alias break case const const_assert continue continuing default diagnostic discard else enable false fn for if let loop ' +
+    'override requires return struct switch true var while ' +
+    // reserved words
+    'NULL Self abstract active alignas alignof as asm asm_fragment async attribute auto await become cast catch class co_await ' +
+    'co_return co_yield coherent column_major common compile compile_fragment concept const_cast consteval constexpr constinit ' +
+    'crate debugger decltype delete demote demote_to_helper do dynamic_cast enum explicit export extends extern external ' +
+    'fallthrough filter final finally friend from fxgroup get goto groupshared highp impl implements import inline instanceof ' +
+    'interface layout lowp macro macro_rules match mediump meta mod module move mut mutable namespace new nil noexcept noinline ' +
+    'nointerpolation non_coherent noncoherent noperspective null nullptr of operator package packoffset partition pass patch ' +
+    'pixelfragment precise precision premerge priv protected pub public readonly ref regardless register reinterpret_cast ' +
+    'require resource restrict self set shared sizeof smooth snorm static static_assert static_cast std subroutine super target ' +
+    'template this thread_local throw trait try type typedef typeid typename typeof union unless unorm unsafe unsized use using ' +
+    'varying virtual volatile wgsl where with writeonly yield ' +
+    // types, builtins and words with a meaning in declarations
+    'array atomic bitcast bool f16 f32 i32 u32 mat2x2 mat2x2f mat3x3 mat4x4 ptr sampler texture vec2 vec3 vec4 vec2f vec3f vec4f ' +
+    'vec2u vec3u vec4u vec2i vec3i vec4i abs all any ceil clamp cos dot exp floor fma log max min pow round select sign sin sqrt ' +
+    'step tanh trunc actual function immediate input main out private read read_write sin storage uniform workgroup write ' +
+    // ours
+    'dims group lane'
   ).split(' '),
 );
+
+/** Whether a plain word cannot be a name in WGSL. */
+export function isReservedInWgsl(word: string): boolean {
+  return reservedInWgsl.has(word);
+}
 
 export const maximumIdentifierLength = 64;
 

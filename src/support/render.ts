@@ -8,6 +8,7 @@ import { limits } from './limits.ts';
 import { renderGithub } from './render/github.ts';
 import { diagnosticJson } from './render/json.ts';
 import { renderConcise, renderPretty } from './render/pretty.ts';
+import { printableDiagnostic } from './render/printable.ts';
 import { sarifLog } from './render/sarif.ts';
 
 export const reporters = ['pretty', 'concise', 'json', 'github', 'sarif'] as const;
@@ -34,7 +35,7 @@ export function renderDiagnostics(diagnostics: readonly Diagnostic[], options: R
   const colors = picocolors.createColors(options.color);
   const maximum = options.maximum ?? limits.diagnosticsShown;
   const shown = maximum === 0 ? diagnostics : diagnostics.slice(0, maximum);
-  const parts = shown.map((diagnostic) => {
+  const parts = shown.map(printableDiagnostic).map((diagnostic) => {
     if (format === 'github') return renderGithub(diagnostic);
     return format === 'pretty' ? renderPretty(diagnostic, colors) : renderConcise(diagnostic, colors);
   });

@@ -3,28 +3,17 @@
  * equal layers have equal text.
  */
 import type { Dim } from '../../ir/symbolic.ts';
-
-/** Keywords, reserved words and builtin names that a model's word could meet (WGSL, section 15.2). */
-const taken = new Set(
-  (
-    'alias break case const const_assert continue continuing default diagnostic discard else enable false fn for if let ' +
-    'loop override requires return struct switch true var while NULL Self abstract active as asm async auto await bool ' +
-    'class do enum export extends extern f16 f32 filter final from get goto i32 immediate import in inline input interface ' +
-    'layout mat2x2f main meta mod module new null of out output package private ptr public ref regardless register self set ' +
-    'shared static super target template this throw trait try type u32 uniform union unless using vec2f vec3f vec4f virtual ' +
-    'where with yield abs all any array ceil clamp cos dims dot exp floor fma group lane log max min pow round select sign ' +
-    'sin sqrt step tanh trunc workgroup'
-  ).split(' '),
-);
+import { isReservedInWgsl, maximumIdentifierLength } from '../../support/names.ts';
 
 /** A WGSL identifier made of the letters and digits of a text; never a keyword, never starting with a digit. */
 export function identifier(text: string): string {
   const word = text
     .replace(/[^A-Za-z0-9]+/g, '_')
     .replace(/^[_0-9]+/, '')
+    .slice(0, 2 * maximumIdentifierLength)
     .replace(/_+$/, '');
   if (word === '') return 'value';
-  return taken.has(word) || word.startsWith('sora_') ? `${word}_` : word;
+  return isReservedInWgsl(word) || word.startsWith('sora_') ? `${word}_` : word;
 }
 
 /** `encoder.layer.0.attention.query` to `encoder_layer_attention_query`; the last three words are kept. */

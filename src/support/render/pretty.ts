@@ -8,6 +8,7 @@
 import type picocolors from 'picocolors';
 import type { Diagnostic } from '../diagnostic.ts';
 import { lineStarts, positionAt, type SourceFile, type Span } from '../source.ts';
+import { printable } from './printable.ts';
 
 export type Colors = ReturnType<typeof picocolors.createColors>;
 
@@ -159,7 +160,9 @@ export function renderPretty(diagnostic: Diagnostic, colors: Colors): string {
     const first = own.find((mark) => mark.isMain) ?? own[0];
     const place = places.find((candidate) => candidate.span.file === file);
     const column = place === undefined ? 1 : positionAt(file, place.span.start).column;
-    rows.push(`${indent}${colors.blue(index === 0 ? '-->' : ':::')} ${file.path}:${first?.line ?? 1}:${column}`);
+    rows.push(
+      `${indent}${colors.blue(index === 0 ? '-->' : ':::')} ${printable(file.path)}:${first?.line ?? 1}:${column}`,
+    );
     rows.push(...renderFile(file, own, gutter, colors, severity));
   }
   const remarks = [
@@ -180,5 +183,5 @@ export function renderConcise(diagnostic: Diagnostic, colors: Colors): string {
   const tint = diagnostic.severity === 'error' ? colors.red : colors.yellow;
   const help = diagnostic.help === undefined ? '' : ` (${diagnostic.help.replaceAll('\n', ' ')})`;
   const head = tint(`${diagnostic.severity}[${diagnostic.code}]`);
-  return `${diagnostic.span.file.path}:${line}:${column}: ${head}: ${diagnostic.message.replaceAll('\n', ' ')}${help}`;
+  return `${printable(diagnostic.span.file.path)}:${line}:${column}: ${head}: ${diagnostic.message.replaceAll('\n', ' ')}${help}`;
 }
