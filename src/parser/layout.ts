@@ -95,7 +95,9 @@ export function printDoc(root: Doc, width: number, indentWidth: number): string 
   let current = '';
   let pending = '';
   const endLine = (depth: number): void => {
-    lines.push((current + pending).trimEnd());
+    // A blank that nothing followed on this line stays away from the comment that waits for its end.
+    const text = pending === '' || current.trim() === '' ? current : current.trimEnd();
+    lines.push((text + pending).trimEnd());
     pending = '';
     current = ' '.repeat(depth * indentWidth);
   };

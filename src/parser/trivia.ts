@@ -76,8 +76,17 @@ export function attachComments(tokens: readonly IToken[], comments: readonly ITo
       const first = own?.leading[0] ?? token;
       return own !== undefined && own.lineBefore > 0 && (first.startLine ?? 0) - own.lineBefore > 1;
     },
-    hasCommentBetween: (opener, closer) =>
-      comments.some((comment) => comment.startOffset > opener.startOffset && comment.startOffset < closer.startOffset),
+    hasCommentBetween(opener, closer) {
+      // Asked for every bracket: comments are in the order of the text, so the first one after the opener decides.
+      let [from, to] = [0, comments.length];
+      while (from < to) {
+        const middle = (from + to) >> 1;
+        if ((comments[middle]?.startOffset ?? 0) > opener.startOffset) to = middle;
+        else from = middle + 1;
+      }
+      const first = comments[from];
+      return first !== undefined && first.startOffset < closer.startOffset;
+    },
     atEnd: takeLeading(end),
     hasBlankAtEnd: blankBetween(tokens.at(-1), attached.get(end)?.leading[0] ?? end),
   };

@@ -53,6 +53,11 @@ describe('style', () => {
       'config C{a:int=3 from "a"or count("b"),b:float}',
       'config C {\n  a: int = 3 from "a" or count("b")\n  b: float\n}\n',
     ],
+    [
+      'comment after a field without clauses',
+      'module M {\n  a = F(1)     // one\n  b = F(2) as "c"  // two\n}',
+      'module M {\n  a = F(1) // one\n  b = F(2) as "c" // two\n}\n',
+    ],
     ['empty', 'config C {\n\n}\nmodule M( ) { }', 'config C {}\n\nmodule M() {}\n'],
     ['operators', 'fn f(x:f32)=-x**2+not a==b and(c*-d)', 'fn f(x: f32) = -x ** 2 + not a == b and (c * -d)\n'],
     ['indices', 'fn f(x:f32)=x [ :,0,new , ... ,1 : 3 , -1:]', 'fn f(x: f32) = x[:, 0, new, ..., 1:3, -1:]\n'],
