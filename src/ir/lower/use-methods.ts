@@ -213,8 +213,9 @@ export function checkPruning(site: UseSite, value: UseValue, units: string | und
   }
 }
 
-/** `keep` and `by` belong to `prune` only. */
-export function checkPlain(site: UseSite, value: UseValue, use: string): void {
+/** `keep` and `by` belong to `prune` only; false where one stands (reported). */
+export function checkPlain(site: UseSite, value: UseValue, use: string): boolean {
   if (value.isKept) wrongValue(site, `\`keep\` has no meaning in \`${use}\``, value.span);
   else if (value.by) wrongValue(site, `\`by\` has no meaning in \`${use}\``, value.by.span);
+  return !value.isKept && value.by === undefined;
 }

@@ -230,7 +230,7 @@ function checkSetting(site: UseSite, block: UseBlock, setting: UseSetting, subje
     });
     return;
   }
-  for (const value of setting.values) checkPlain(site, value, block.use);
+  if (!setting.values.every((value) => checkPlain(site, value, block.use))) return;
   const { kind } = known;
   if (kind.kind === 'globs') {
     checkGlobs(site, setting, subject);
@@ -303,7 +303,7 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
     checkPruning(site, rule.value, about?.text);
     return;
   }
-  checkPlain(site, rule.value, block.use);
+  if (!checkPlain(site, rule.value, block.use)) return;
   if (block.use === 'adapter') {
     checkMethod(site, adapters, rule.value.value, 'adapter');
     if (selected.length > 0 && selected.every(({ type }) => type.shape.length !== 2)) {

@@ -1,0 +1,167 @@
+/**
+ * `train`, `quantize`, `prune`, `adapter`, `golden`: accepted without a word when right, one diagnostic for each mistake.
+ */
+import { describe, expect, test } from 'vitest';
+import { matchesGlob } from '../../../src/ir/lower/use-globs.ts';
+import { describeDiagnostics } from '../../support/language.ts';
+import { lower, lowered, refused } from './kit.ts';
+
+const head = `import { Embedding, Linear } from "sora:nn"
+dim B in 1..8, T in 2..16
+config Sizes { width: int = 32, rate: float = 0.001 }
+module Block(c: Sizes) {
+  q_proj = Linear(c.width, c.width) as "attn.q_proj"
+  up = Linear(c.width, c.width) as "mlp.fc1"
+  state kv = KVCache(B, 2, 16, 8)
+  fn (x: f32[B, T, c.width]) = x + up(q_proj(x))
+}
+model Tagger(c: Sizes) {
+  word = Embedding(100, c.width)
+  repeat layers[2] = Block(c) as "model.layers"
+  tags = Linear(c.width, 12)
+  /// Scores of each token.
+  entry tag(ids: i32[B, T], weight: f32[B, T] = 1) -> f32[B, T, 12] = tags(layers(word(ids))) * weight[:, :, new]
+}
+`;
+
+const right: readonly string[] = [
+  `train Tagger.tag {
+    target y: i32[B, T]
+    loss: cross_entropy(tag[:, :-1], y[:, 1:], smoothing: 0.1, ignore: -100) * 0.5 + mse(weight, weight)
+    optimizer: adamw(lr: cosine(peak: c.rate, warmup: 0.1), beta2: 0.98, weight_decay: 0.01)
+    no_decay: "**.bias", "word.*"
+    freeze: "model.layers.0.**"
+    clip_norm: 1.0
+    accumulate: 4
+    seed: 0
+  }`,
+  'train Tagger.tag { loss: cross_entropy(tag, ids), optimizer: sgd(0.1, momentum: 0.9, nesterov: true) }',
+  'quantize Tagger {\n  "model.layers.**_proj.weight", "tags.weight": int4(group: 32)\n  "word.weight": int8\n  state "**.kv": f16\n}',
+  'prune Tagger {\n  heads "model.layers.*.attn": keep 0.75 by l2\n  neurons "**.mlp": keep 0.5\n  "**.fc1.weight": nm(2, 4) by magnitude\n  "tags.weight": keep 0.5\n}',
+  'prune Block {\n  heads "attn": keep 0.75 by l2\n  "mlp.fc*.weight": nm(2, 4) by magnitude\n}',
+  'adapter Tagger {\n  "**.q_proj.weight": lora(rank: 8, alpha: 16, dropout: 0.05)\n}',
+  'golden Tagger.tag {\n  inputs: "golden/a.safetensors"\n  outputs: "golden/b.safetensors"\n  tolerance: 1e-4\n}',
+];
+
+test.each(right)('%s', (block) => {
+  const plain = lowered(head);
+  expect(lowered(`${head}${block}\n`)).toMatchObject({ name: plain.name, weights: { length: plain.weights.length } });
+});
+
+const training = (items: string): string =>
+  `train Tagger.tag {\n${items.includes('loss:') ? '' : 'loss: cross_entropy(tag, ids)\n'}${items.includes('optimizer:') ? '' : 'optimizer: adam(0.1)\n'}${items}\n}`;
+
+describe('mistakes', () => {
+  const cases: readonly (readonly [block: string, code: string, at: string, message: string, help?: string])[] = [
+    // which model, which entry
+    ['quantize Taggr { "**": f16 }', 'SORA2001', 'Taggr', 'unknown name', 'Tagger'],
+    ['quantize Sizes { "**": f16 }', 'SORA2006', 'Sizes', 'is about a model'],
+    ['quantize Tagger.tag { "**": f16 }', 'SORA2304', 'tag', 'the whole model'],
+    [training('').replace('.tag', ''), 'SORA2305', 'Tagger', 'needs an entry', 'train Tagger.tag'],
+    [training('').replace('.tag', '.tg'), 'SORA2004', 'tg', 'no entry', 'tag'],
+    ['train Tagger.tag { }', 'SORA2305', 'train Tagger', 'needs `loss` and `optimizer`'],
+    ['golden Tagger.tag { inputs: "a.safetensors" }', 'SORA2305', 'golden Tagger', 'needs `outputs`'],
+    // words
+    [training('freze: "word.*"'), 'SORA2301', 'freze', 'has no `freze`', 'freeze'],
+    ['quantize Tagger { freeze: "word.*" }', 'SORA2301', 'freeze', 'has no `freeze`', 'rules'],
+    ['quantize Tagger { stat "**.kv": f16 }', 'SORA2301', 'stat', 'has no `stat`', 'state'],
+    ['adapter Tagger { heads "**": lora(4) }', 'SORA2301', 'heads', 'has no `heads`', 'in quotes'],
+    [training('"word.*": f16'), 'SORA2301', '"word.*": f16', 'no rules'],
+    ['prune Tagger { target y: i32[B] }', 'SORA2301', 'y', 'no targets'],
+    [training('seed: 1\nseed: 2'), 'SORA2002', 'seed', 'given twice'],
+    // globs
+    [training('freeze: "wrod.*"'), 'SORA2302', '"wrod.*"', 'selects no weight', 'word.*'],
+    [training('freeze: 3'), 'SORA2304', '3', 'names of weights'],
+    ['quantize Tagger { "layers.**": f16 }', 'SORA2302', '"layers.**"', 'selects no weight', '**.layers.**'],
+    ['quantize Tagger { state "**.kw": f16 }', 'SORA2302', '"**.kw"', 'selects no state', '**.kv'],
+    ['prune Tagger { heads "**.atn": keep 0.5 }', 'SORA2302', '"**.atn"', 'selects no part', '**.attn'],
+    ['prune Block { "model.layers.**": nm(2, 4) }', 'SORA2302', '"model.layers.**"', 'of `Block`'],
+    // methods
+    [training('optimizer: adanw(0.1)'), 'SORA2303', 'adanw', 'unknown optimizer', 'adamw'],
+    [training('optimizer: adam'), 'SORA2007', 'adam', 'needs `lr`'],
+    [training('optimizer: 3'), 'SORA2304', '3', 'known optimizer', 'adamw'],
+    [training('optimizer: adam(lr: cosin(0.1))'), 'SORA2303', 'cosin', 'unknown schedule', 'cosine'],
+    [training('optimizer: adam(lr: 0)'), 'SORA2304', '0', 'above 0'],
+    [training('optimizer: adam(lr: "fast")'), 'SORA2304', '"fast"', 'found the string'],
+    [training('optimizer: adam(lr: 0.1, beta: 0.9)'), 'SORA2007', 'beta', 'no parameter', 'beta1'],
+    [training('optimizer: adam(0.1, beta1: 1)'), 'SORA2304', '1', 'below 1'],
+    [training('optimizer: adam(0.1), sgd(0.1)'), 'SORA2304', 'sgd(0.1)', 'takes one value'],
+    [training('accumulate: 0.5'), 'SORA2304', '0.5', 'an integer'],
+    [training('accumulate: c.widht'), 'SORA2004', 'widht', 'no member', 'width'],
+    [training('optimizer: adam(0.1) by l2'), 'SORA2304', 'l2', '`by` has no meaning'],
+    ['quantize Tagger { "word.weight": keep 0.5 }', 'SORA2304', 'keep 0.5', '`keep` has no meaning'],
+    ['quantize Tagger { "word.weight": int3 }', 'SORA2303', 'int3', 'number format', 'int'],
+    ['quantize Tagger { state "**": int4 }', 'SORA2303', 'int4', 'number format', 'f16'],
+    ['quantize Tagger { "tags.weight": int4(group: 24) }', 'SORA2304', 'int4(group: 24)', '`tags.weight`, 32 long'],
+    ['prune Tagger { "**.fc1.weight": nm(4, 4) }', 'SORA2304', 'nm(4, 4)', 'keeps everything'],
+    ['prune Tagger { "**.fc1.weight": keep 1.5 }', 'SORA2304', '1.5', 'below 1'],
+    ['prune Tagger { heads "**.attn": nm(2, 4) }', 'SORA2304', 'nm(2, 4)', 'kept or dropped whole'],
+    ['prune Tagger { "word.weight": keep 0.5 by magnitud }', 'SORA2303', 'magnitud', 'criterion', 'magnitude'],
+    ['adapter Tagger { "**.bias": lora(rank: 4) }', 'SORA2304', '"**.bias"', 'belongs to matrices'],
+    ['adapter Tagger { "**.weight": lora(rank: 0) }', 'SORA2304', '0', 'at least 1'],
+    [
+      'golden Tagger.tag { inputs: "../a.safetensors", outputs: "b.safetensors" }',
+      'SORA2304',
+      '"../a.safetensors"',
+      'leaves',
+    ],
+    ['golden Tagger.tag { inputs: "a.json", outputs: "b.safetensors" }', 'SORA2304', '"a.json"', '.safetensors'],
+    ['golden Tagger.tag { inputs: 1, outputs: "b.safetensors" }', 'SORA2304', '1', 'a path in quotes'],
+    // losses
+    [training('loss: crossentropy(tag, ids)'), 'SORA2303', 'crossentropy', 'unknown loss', 'cross_entropy'],
+    [training('loss: cross_entropy(tag, idz)'), 'SORA2001', 'idz', 'unknown name', 'ids'],
+    [training('loss: cross_entropy(tag)'), 'SORA2007', 'cross_entropy', 'needs `target`'],
+    [training('loss: mse(tag, ids)'), 'SORA2304', 'ids', '`target` must be `f32[B, T, 12]`'],
+    [training('loss: cross_entropy(ids, ids)'), 'SORA2304', 'ids', 'is a float tensor'],
+    [training('loss: cross_entropy(tag[:, :-1], ids)'), 'SORA2304', 'ids', 'found `i32[B, T]`'],
+    [training('loss: tag'), 'SORA2304', 'tag', 'a loss is a known loss'],
+    [training('loss: cross_entropy(tag, ids, smoothing: 2)'), 'SORA2304', '2', 'below 1'],
+    [training('target y: i32[B, S]'), 'SORA2001', 'S', 'unknown name'],
+    [training('target ids: i32[B, T]'), 'SORA2002', 'ids', 'a name of the entry'],
+    [training('target y: i32[B]\ntarget y: i32[B]'), 'SORA2002', 'y', 'declared twice'],
+  ];
+
+  test.each(cases)('%s', (block, code, at, message, help) => {
+    refused(`${head}${block}\n`, { code, at, message, ...(help === undefined ? {} : { help }) });
+  });
+
+  test('a model that is wrong itself is told about first', () => {
+    const wrong = head.replace('word = Embedding(100, c.width)', 'word = Embeding(100, c.width)');
+    const { diagnostics } = lower(`${wrong}quantize Tagger {\n  "word.weight": int8\n}\n`);
+    expect(describeDiagnostics(diagnostics).map((line) => line.split(' ')[1])).toEqual(['SORA2001']);
+  });
+
+  test('blocks of imported files are theirs', () => {
+    const files = { 'tagger.sora': `${head}quantize Tagger {\n  "nothing": int8\n}\n` };
+    const outer = `import { Tagger, Sizes } from "./tagger.sora"\ndim B in 1..8\nmodel Outer(c: Sizes) {\n  inner = Tagger(c)\n  entry f(x: f32[B, 12]) -> y: f32[B, 12] = x + inner.tags.offset\n}\n`;
+    expect(lower(outer, { files }).diagnostics).toEqual([]);
+  });
+});
+
+describe('globs', () => {
+  test.each([
+    ['a.b', 'a.b', true],
+    ['a.*', 'a.b', true],
+    ['a.*', 'a.b.c', false],
+    ['a.**', 'a.b.c', true],
+    ['**.c', 'a.b.c', true],
+    ['**.c', 'c', true],
+    ['**.c', 'a.bc', false],
+    ['a.**.c', 'a.c', true],
+    ['a.**_proj.w', 'a.0.q_proj.w', true],
+    ['fc*.w', 'fc12.w', true],
+    ['*', 'a.b', false],
+    ['**', 'a.b', true],
+    ['a*b*c', 'axxbyyc', true],
+    ['a*b*c', 'axxbyy', false],
+    ['', '', true],
+  ])('%s on %s: %s', (glob, path, wanted) => {
+    expect(matchesGlob(glob, path)).toBe(wanted);
+  });
+
+  test('a hostile glob takes no time', () => {
+    const start = performance.now();
+    expect(matchesGlob(`${'*a'.repeat(200)}b`, 'a'.repeat(2000))).toBe(false);
+    expect(performance.now() - start).toBeLessThan(1000);
+  });
+});
