@@ -128,6 +128,7 @@ const limitRows: readonly (readonly [keyof typeof limits, string])[] = [
   ['files', 'files of one compilation'],
   ['rank', 'axes of a tensor'],
   ['dim', 'greatest dim'],
+  ['elements', 'elements of a tensor, at the least sizes'],
   ['repeatCount', 'copies that one `repeat` makes'],
   ['callDepth', 'functions or modules inside each other'],
   ['elaboratedCalls', 'calls that one model makes'],

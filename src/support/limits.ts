@@ -33,4 +33,6 @@ export const limits = {
   rank: 8,
   /** Greatest dim: kernels index with 32-bit integers. */
   dim: 2 ** 31 - 1,
+  /** Elements of one tensor: kernels count them in 32 bits, and products of two such counts stay exact here. */
+  elements: 2 ** 32 - 1,
 } as const;

@@ -5,6 +5,7 @@ import type { Value } from '../graph.ts';
 import { constantDim, type Dim, divideDim, multiplyDims, productOfDims, sameDim } from '../symbolic.ts';
 import { describe, poison } from './binding.ts';
 import { report } from './context.ts';
+import { hasTooManyElements } from './elements.ts';
 import { argument, axisOf, type Intrinsic, integer, integerList, normalAxis, shapeOf, wrap } from './intrinsic-call.ts';
 import { emitNode } from './nodes.ts';
 import { dimWithNumber, originLabels, withOrigin, writtenType } from './origin.ts';
@@ -35,6 +36,7 @@ export const reshape: Intrinsic = {
     const { span } = argument(call, 1);
     const shape = shapeOf(context, argument(call, 1));
     if (x === undefined || shape === undefined) return poison;
+    if (hasTooManyElements(context, shape, span)) return poison;
     const [given, wanted] = [productOfDims(x.type.shape), productOfDims(shape)];
     if (!sameDim(given, wanted)) {
       report(context, 'SORA2101', `this shape has ${wanted.key} elements, the tensor has ${given.key}`, span, {

@@ -10,6 +10,7 @@ import { type Attributes, onlyOutput, type Value } from '../graph.ts';
 import { isFailure } from '../op.ts';
 import type { TensorType } from '../types.ts';
 import { type Context, currentLabel, isLibraryFile, report } from './context.ts';
+import { hasTooManyElements } from './elements.ts';
 import { writtenType } from './origin.ts';
 
 /** The place people know: the call in their file when the line itself is in the library. */
@@ -43,8 +44,16 @@ export function emitNode(
     { ranges: context.ranges },
     { span: placeOf(context, span), label: currentLabel(context) },
   );
-  const result = emitter.tryEmit(op, inputs, attributes);
-  if (!isFailure(result)) return result;
+  let result: ReturnType<typeof emitter.tryEmit>;
+  try {
+    result = emitter.tryEmit(op, inputs, attributes);
+  } catch (error) {
+    // Sizes that are computed here are exact or refused (symbolic.ts).
+    if (!(error instanceof RangeError)) throw error;
+    report(context, 'SORA5002', 'the sizes of this tensor are too large to be exact (beyond 2^53)', span);
+    return undefined;
+  }
+  if (!isFailure(result)) return hasTooManyElements(context, result.type.shape, span) ? undefined : result;
   const blamed = result.operand === undefined ? undefined : inputs[result.operand];
   const blamedSpan = result.operand === undefined ? undefined : operandSpans[result.operand];
   report(context, 'SORA2109', result.failure, blamedSpan ?? span, {

@@ -13,6 +13,7 @@ import { type Dim, dimBounds, sameDim } from '../symbolic.ts';
 import { type DType, dtypes, type TensorType } from '../types.ts';
 import { type Binding, describe, type IntBinding } from './binding.ts';
 import { type Context, report } from './context.ts';
+import { hasTooManyElements } from './elements.ts';
 import { evaluate } from './expressions.ts';
 import { numberNotes, type Origin, originLabels, originOf, withOrigin, writtenDim, writtenType } from './origin.ts';
 import { lookup, type Scope } from './scope.ts';
@@ -97,6 +98,7 @@ export function resolveType(context: Context, syntax: TensorTypeSyntax, scope: S
     report(context, 'SORA5002', `a tensor has at most ${limits.rank} axes, this has ${shape.length}`, syntax.span);
     return undefined;
   }
+  if (hasTooManyElements(context, shape, syntax.span)) return undefined;
   return failed || dtype === undefined ? undefined : { dtype, shape };
 }
 
