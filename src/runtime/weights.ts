@@ -183,5 +183,5 @@ export async function hostWeight(
   const found = checkpoint.find(path, tied);
   if (!found) throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no tensor \`${path}\``);
   const host = dtype === 'f16' ? 'f32' : dtype;
-  return { dtype, shape: found.info.shape, data: await found.file.readTensor(path, host) };
+  return { dtype, shape: found.info.shape, data: await found.file.readTensor(found.info.name, host) };
 }
