@@ -63,7 +63,33 @@ export function checkWeights(
     else diagnostics.push(...mismatch(weight, span, header));
   }
   if (options.strict) diagnostics.push(...unexpected.map((name) => unused(name, expected, headers, start)));
-  return { diagnostics, unexpected };
+  return { diagnostics: joinAlike(diagnostics), unexpected };
+}
+
+/** Names that stand in a note. */
+const namesShown = 8;
+
+/** One wrong path or size of a field is one mistake, however many tensors of however many copies it is about. */
+function joinAlike(diagnostics: readonly Diagnostic[]): readonly Diagnostic[] {
+  const groups = new Map<string, Diagnostic[]>();
+  for (const diagnostic of diagnostics) {
+    const { code, span } = diagnostic;
+    const key = `${code} ${span.file.path} ${span.start}`;
+    const group = groups.get(key);
+    if (group) group.push(diagnostic);
+    else groups.set(key, [diagnostic]);
+  }
+  return [...groups.values()].flatMap(([first, ...rest]) => {
+    if (first === undefined || rest.length === 0) return first ?? [];
+    const lines = rest.slice(0, namesShown).map((each) => `  ${each.message}`);
+    const more = rest.length > namesShown ? [`  and ${rest.length - namesShown} more`] : [];
+    const note = [
+      `${rest.length} more ${rest.length === 1 ? 'tensor' : 'tensors'} of the same place:`,
+      ...lines,
+      ...more,
+    ];
+    return { ...first, notes: [...first.notes, note.join('\n')] };
+  });
 }
 
 function unused(

@@ -202,6 +202,30 @@ describe('checkpoints', () => {
     expect(clean.stderr).not.toContain('position_ids');
   });
 
+  test('one wrong name of a repeated field is one diagnostic, with all the tensors', async () => {
+    const text = `import { Linear } from "sora:nn"
+
+model M() {
+  repeat layer[3] = Linear(4, 4) as "layers"
+
+  entry forward(x: f32[4]) -> y: f32[4] = layer(x)
+}
+`;
+    const names = [0, 1, 2].flatMap((at) => [`layer.${at}.weight`, `layer.${at}.bias`]);
+    const tensors = names.map((name) => (name.endsWith('bias') ? f32(name, 4) : { ...f32(name, 16), shape: [4, 4] }));
+    const weights = write('w.safetensors', encodeSafetensors(tensors));
+    const { stdout } = await sorac('check', write('a.sora', text), '--weights', weights, '--reporter', 'json');
+    const { diagnostics } = JSON.parse(stdout) as { diagnostics: unknown[] };
+    expect(diagnostics).toHaveLength(1);
+    expect(diagnostics[0]).toMatchObject({
+      code: 'SORA7201',
+      message: 'the checkpoint has no tensor `layers.0.weight`',
+      range: { start: { line: 4 } },
+      help: expect.stringContaining('did you mean `layer.0.weight`?'),
+      notes: ['expected shape [4, 4]', expect.stringContaining('5 more tensors of the same place')],
+    });
+  });
+
   test('a type that does not convert', async () => {
     const bytes: TensorToWrite = { name: 'factor', shape: [4], data: new Int32Array(4) };
     const weights = write('w.safetensors', encodeSafetensors([bytes]));
