@@ -2,12 +2,15 @@
  * `sorac check`: names, types and shapes of a model; with `--weights` also those of a checkpoint.
  */
 import { checkSource } from '../../compile.ts';
-import { type Diagnostic, hasErrors } from '../../support/diagnostic.ts';
+import { type Diagnostic, hasErrors, type Stage } from '../../support/diagnostic.ts';
+import type { SourceFile } from '../../support/source.ts';
+import { writeFileAtomic } from '../atomic-file.ts';
 import { type Call, optional, type Register, textOption } from '../command.ts';
 import { type CommandResult, type Context, diagnosticsDocument, note, say, showDiagnostics } from '../context.ts';
 import { exitCodes, usageError } from '../exit-codes.ts';
+import { fixSource } from '../fix.ts';
 import { addReporterOptions } from '../reporter-options.ts';
-import { chooseConfig, loadConfig, loadSource } from '../source-files.ts';
+import { chooseConfig, type LoadedSource, loadConfig, loadSource } from '../source-files.ts';
 import { readTensorHeaders } from '../tensor-file.ts';
 import { checkWeights, type WeightOptions } from '../weights.ts';
 
@@ -21,6 +24,7 @@ export const registerCheck: Register = (program, bind) => {
     .option('--config <config.json>', 'Hugging Face config.json that binds the `config` fields')
     .option('--model <name>', 'model of the file, when there are several')
     .option('--weights <checkpoint>', 'compare with a checkpoint: a .safetensors file, an index of shards or a folder')
+    .option('--fix', 'make the edits that diagnostics propose, in the named file')
     .option('--strict', 'tensors that the model does not use are errors')
     .option('--ignore <glob>', 'tensors that may be unused, as "**.position_ids"; may be repeated', collect)
     .action(bind(check));
@@ -36,23 +40,39 @@ function weightOptions(call: Call): WeightOptions {
   return { strict: strict === true, ignore: globs };
 }
 
+function applyFixes(
+  context: Context,
+  source: LoadedSource,
+  checkFile: (file: SourceFile) => Stage<unknown>,
+): SourceFile {
+  const { text, titles } = fixSource(source.file, (file) => checkFile(file).diagnostics);
+  if (titles.length === 0) return source.file;
+  writeFileAtomic(source.path, [text]);
+  for (const title of titles) say(context, `fixed: ${title}`);
+  return { ...source.file, text };
+}
+
 async function check(context: Context, call: Call): Promise<CommandResult> {
   const [path = ''] = call.args;
   const source = loadSource(path);
   const weightsPath = textOption(call, 'weights');
   const configPath = chooseConfig(context, textOption(call, 'config'), weightsPath);
   const headers = weightsPath === undefined ? undefined : await readTensorHeaders(weightsPath);
-  const stage = checkSource({
-    file: source.file,
-    host: source.host,
-    ...optional('model', textOption(call, 'model')),
-    ...optional('config', configPath === undefined ? undefined : loadConfig(configPath)),
-  });
+  const config = configPath === undefined ? undefined : loadConfig(configPath);
+  const checkFile = (file: SourceFile) =>
+    checkSource({
+      file,
+      host: source.host,
+      ...optional('model', textOption(call, 'model')),
+      ...optional('config', config),
+    });
+  const file = call.options.fix === true ? applyFixes(context, source, checkFile) : source.file;
+  const stage = checkFile(file);
   const diagnostics: Diagnostic[] = [...stage.diagnostics];
   const program = hasErrors(diagnostics) ? undefined : stage.value;
   let unexpected: readonly string[] = [];
   if (headers !== undefined && program !== undefined) {
-    const report = checkWeights(program, headers, source.file, weightOptions(call));
+    const report = checkWeights(program, headers, file, weightOptions(call));
     diagnostics.push(...report.diagnostics);
     unexpected = report.unexpected;
   }

@@ -1,7 +1,7 @@
 /**
  * Reporters, limits of what is shown, `explain`, and checks of checkpoints in folders, from the command line.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
@@ -136,6 +136,34 @@ describe('reporters', () => {
     expect(await shown()).toEqual({ lines: 20, rest: '10' });
     expect(await shown('--max-errors', '3')).toEqual({ lines: 3, rest: '27' });
     expect(await shown('--max-errors', '0')).toEqual({ lines: 30, rest: undefined });
+  });
+});
+
+describe('check --fix', () => {
+  test('makes the edits that are proposed, and tells what is left', async () => {
+    const text = `model M() {
+  factor: f32[4]
+
+  entry one(x: f32[4]) -> y: f32[4] { x * facter + gelu(x) }
+
+  entry two(x: f32[4]) -> y: f32[4] { facter * 'a' }
+}
+`;
+    const path = write('a.sora', text);
+    const { exitCode, stderr } = await sorac('check', path, '--fix', '--reporter', 'concise');
+    const fixed = readFileSync(path, 'utf8');
+    expect(fixed).toMatch(/^import \{ gelu \} from "sora:nn"\n/);
+    expect(fixed).toContain('x * factor + gelu(x)');
+    expect(fixed).toContain('factor * "a"');
+    expect(stderr).toContain('fixed: ');
+    expect(stderr).toMatch(/error\[SORA2006\].*"a"/);
+    expect(exitCode).toBe(1);
+  });
+
+  test('leaves a right file alone', async () => {
+    const path = write('a.sora', right);
+    expect(await sorac('check', path, '--fix')).toMatchObject({ exitCode: 0 });
+    expect(readFileSync(path, 'utf8')).toBe(right);
   });
 });
 
