@@ -15,14 +15,16 @@ What works, what works in part, what does not. The op table is generated from th
 |---|---|
 | runtime dims with bounds and \`multiple of\`; config dims; exact shape polynomials | works |
 | \`config\` with defaults, Hugging Face keys, alternatives, \`count("key")\` | works |
-| modules, submodules, \`repeat\`, \`as "…"\`, fields under \`if\` | works |
+| modules, submodules, \`repeat\` (also with an index), \`as "…"\`, \`tied … if missing\`, fields under \`if\` | works |
 | shape-polymorphic functions, \`...\` for any leading dims | works |
 | \`if\` on config values, \`fail("…")\` | works |
-| several entries, several results by name, parameters with defaults | works |
+| several entries, several results by name, parameters with defaults, \`entry x = y with T = 1\` | works |
+| \`rearrange\` and \`einsum\` with patterns checked when compiling; reductions by axis or runtime dim | works |
 | \`attend\`: heads, grouped heads, scale, masks (padding, causal, any boolean tensor) | works |
 | \`attend\`: rope, cache, window, bias, softcap, sinks, span, entmax, gate | not yet: a diagnostic says so |
-| \`state\`, \`tied … if missing\`, \`entry x = y with …\` | not yet: a diagnostic says so |
-| \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | not yet: a diagnostic says so |
+| \`state\` | declared and checked; nothing can use it yet |
+| \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); no effect yet |
+| \`dropout\` | the identity, as entries need it; \`rng\` is refused |
 
 ## Devices
 
