@@ -69,6 +69,46 @@ model M {
   entry g(x: f32[B, 6]) -> f32[B, 6] = layer_norm(x, eps: 0.1)
 }
 `,
+  `import { Embedding, Linear } from "sora:nn"
+dim B in 1..2, T in 1..4
+module Mix(n: int, depth: int) {
+  lin = Linear(n, n)
+  fn (x: f32[B, T, n]) -> f32[B, T, n] = x + lin(x) / (depth + 1)
+}
+model Words {
+  embed = Embedding(10, 4) as "wte"
+  repeat mix[i in 2] = Mix(4, i) as "h"
+  head = Linear(4, 10, bias: false) tied embed.weight if missing
+  entry score(ids: i32[B, T]) -> logits: f32[B, 10] = head(mix(embed(ids))[:, -1])
+  entry step = score with T = 1
+}
+`,
+  `dim B in 1..2, T in 1..4
+model M {
+  entry f(q: f32[B, T, 8]) -> { y: f32[B, T, 8], m: f32[B, 8] } {
+    let h = rearrange(q, "b t (h d) -> b h t d", h: 2)
+    let w = softmax(einsum("bhid,bhjd->bhij", h, h) / 4)
+    { y: rearrange(einsum("bhij,bhjd->bhid", w, h), "b h t d -> b t (h d)"), m: mean(q, axis: T) }
+  }
+}
+`,
+  `import { Linear } from "sora:nn"
+dim B in 1..2
+model Tagger {
+  tags = Linear(4, 2)
+  entry tag(x: f32[B, 4]) -> f32[B, 2] = tags(x)
+}
+train Tagger.tag {
+  target y: i32[B]
+  loss: cross_entropy(tag, y, smoothing: 0.1)
+  optimizer: adamw(lr: linear(peak: 1e-3, warmup: 0.1), weight_decay: 0.01)
+  no_decay: "**.bias"
+}
+quantize Tagger { "tags.*": int4(group: 2) }
+prune Tagger { "tags.weight": nm(2, 4) by magnitude }
+adapter Tagger { "tags.weight": lora(rank: 4, alpha: 8) }
+golden Tagger.tag { inputs: "a.safetensors" outputs: "b.safetensors" tolerance: 1e-4 }
+`,
 ];
 
 /** Names, numbers and strings for grammar-made programs: few, so that they meet. */
@@ -95,7 +135,19 @@ export const identifiers: readonly string[] = [
   ],
   ...['dim', 'from', 'count', 'heads', 'mask', 'axis', 'causal', 'iota'],
 ];
-export const numbers: readonly string[] = ['0', '1', '2', '4', '0.5', '1e-3', '999999999999', '2147483648', '1e400'];
+export const numbers: readonly string[] = [
+  '0',
+  '1',
+  '2',
+  '4',
+  '0.5',
+  '1e-3',
+  '2147483647',
+  '999999999999',
+  '2147483648',
+  '65536',
+  '1e400',
+];
 export const strings: readonly string[] = [
   '""',
   '"sora:nn"',

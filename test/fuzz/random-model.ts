@@ -452,6 +452,35 @@ const steps: readonly Step[] = [
     body.name(isRepeated && body.integer(3) === 0 ? `${field}[0](${x.text})` : `${field}(${x.text})`, x.shape);
   },
   (body) => {
+    // Heads apart and together again, by a pattern.
+    const x = body.some(2, 4);
+    const width = x?.shape.at(-1);
+    if (!x || width === undefined || width.symbol !== undefined) return;
+    const count = [4, 3, 2, 1].find((one) => width.constant % one === 0) ?? 1;
+    const axes = x.shape.slice(0, -1).map((_, at) => `a${at}`);
+    const last = axes.at(-1) ?? '';
+    const pattern = `${axes.join(' ')} (h d) -> ${[...axes.slice(0, -1), 'h', last, 'd'].join(' ')}`;
+    const lengths = [...x.shape.slice(0, -2), number(count), ...x.shape.slice(-2, -1), number(width.constant / count)];
+    body.name(`rearrange(${x.text}, "${pattern}", h: ${count})`, lengths);
+  },
+  (body) => {
+    const x = body.some(2, 2);
+    const [rows, columns] = x?.shape ?? [];
+    if (!x || !rows || !columns) return;
+    const [text, shape] = body.pick([
+      [`einsum("ij,kj->ik", ${x.text}, tanh(${x.text}))`, [rows, rows]],
+      [`einsum("ij,ik->jk", ${x.text}, ${x.text})`, [columns, columns]],
+      [`einsum("ij->j", ${x.text})`, [columns]],
+      [`einsum("ij,ij->i", ${x.text}, ${x.text})`, [rows]],
+    ] as const);
+    body.name(`tanh(${text})`, shape);
+  },
+  (body) => {
+    const x = body.some(2);
+    const axes = x?.shape.flatMap((size, at) => (print(size) === 'T' ? [at] : [])) ?? [];
+    if (x && axes.length === 1) body.name(`mean(${x.text}, axis: T)`, without(x.shape, axes[0] ?? 0, false));
+  },
+  (body) => {
     const x = body.some();
     if (!x) return;
     const condition = body.pick(['true', 'false', '1 < 2 and not false', '"a" == "b"']);

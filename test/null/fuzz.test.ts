@@ -45,6 +45,7 @@ describe('random valid models', () => {
       'if ',
     );
     const models = Array.from({ length: 400 }, (_, seed) => randomModel(seed).source);
+    words.push('rearrange', 'einsum', 'axis: T');
     for (const word of words) seen.set(word, models.filter((text) => text.includes(word)).length);
     for (const [word, count] of seen) expect(count, word).toBeGreaterThan(8);
   });
