@@ -252,7 +252,46 @@ const toShape =
   (op) =>
   ({ inputs: [x], outputs: [y] }) => ({ op, inputs: [x], attributes: { shape: y.shape } });
 
+function convolution({ inputs, attributes }) {
+  const rank = inputs[0].shape.length - 2;
+  const { auto_pad = 'NOTSET', pads = range(2 * rank).map(() => 0) } = attributes;
+  if (auto_pad !== 'NOTSET' && auto_pad !== 'VALID') return undefined;
+  const ones = range(rank).map(() => 1);
+  return {
+    op: 'conv',
+    inputs: inputs.filter(Boolean),
+    attributes: {
+      strides: attributes.strides ?? ones,
+      low: pads.slice(0, rank),
+      high: pads.slice(rank),
+      dilations: attributes.dilations ?? ones,
+      groups: attributes.group ?? 1,
+    },
+  };
+}
+
+function padding({ inputs: [x, pads, value, axes], attributes }) {
+  if ((attributes.mode ?? 'constant') !== 'constant' || !pads || pads.values.some((count) => count < 0))
+    return undefined;
+  const rank = x.shape.length;
+  const named = axes ? axes.values.map((axis) => normal(axis, rank)) : range(rank);
+  const side = (first) =>
+    range(rank).map((axis) => (named.includes(axis) ? pads.values[first + named.indexOf(axis)] : 0));
+  return {
+    op: 'pad',
+    inputs: [x],
+    attributes: {
+      low: side(0),
+      high: side(named.length),
+      interior: range(rank).map(() => 0),
+      value: value?.values[0] ?? 0,
+    },
+  };
+}
+
 const conversions = {
+  Conv: convolution,
+  Pad: padding,
   Add: exact('add'),
   Sub: exact('sub'),
   Mul: exact('mul'),

@@ -38,6 +38,20 @@ const meaning: Readonly<Record<string, readonly [string, string]>> = {
   linear: ['[…, I], [O, I], [O] → […, O]', '`x` times the transposed weight, plus the bias'],
   matmul: ['[…, M, K], […, K, N] → […, M, N]', 'product of matrices; leading axes broadcast'],
   gather: ['[N, …w], i32 […i] → […i, …w]', 'rows of a table by index; a wrong index is an error of the call'],
+  conv: [
+    '[B, I, …s], [O, I / groups, …k], [O] → [B, O, …]',
+    'convolution over the axes after the second, as PyTorch has it; stride, padding and dilation are a number or a list',
+  ],
+  conv_transpose: [
+    '[B, I, …s], [I, O / groups, …k], [O] → [B, O, …]',
+    'transposed convolution, which makes axes `stride` times as long',
+  ],
+  pad: ['[…] → […]', 'more elements, all `value`, before and after an axis or a list of axes'],
+  window: [
+    '[…] → […, …size]',
+    'sliding windows of an axis or a list of axes, which stand at the end: `amax(window(x, 1, 2, stride: 2), -1)` is max pooling',
+  ],
+  flip: ['[…] → […]', 'an axis or a list of axes from the end to the start'],
   layer_norm: [
     '[…, D], [D], [D] → […, D]',
     'mean 0 and variance 1 over the last axis, times gain, plus bias; `eps` is 1e-5',
@@ -52,7 +66,10 @@ const meaning: Readonly<Record<string, readonly [string, string]>> = {
   reshape: ['[…] → [shape]', 'the same elements in another shape: `reshape(x, [B * T, 4])`'],
   transpose: ['[…] → […]', 'axes in another order: `transpose(x, [0, 2, 1])`'],
   concat: ['list of […] → […]', 'one after the other along an axis; the last one when left out'],
-  split: ['[…] → list of […]', 'equal parts along an axis, the last one when left out: `let [a, b] = split(x, 2)`'],
+  split: [
+    '[…] → list of […]',
+    'equal parts along an axis, the last one when left out: `let [a, b] = split(x, 2)`, or parts of given sizes: `split(x, [8, 4])`',
+  ],
   rearrange: [
     '[…] → […]',
     'axes apart, in another order, together: `rearrange(x, "b t (h d) -> b h t d", h: 8)`; `1` is an axis of length 1, `...` any axes',
@@ -111,7 +128,9 @@ export function libraryTable(): string {
       const rows = declarations.flatMap((declaration) => {
         const shown = signature(text, declaration);
         if (shown === undefined) return [];
-        const doc = (declaration.doc ?? '').replace(/\s+/g, ' ').trim();
+        // An example in a doc comment is for readers of the source; a table cell has no room.
+        const [sentence = ''] = (declaration.doc ?? '').split('```');
+        const doc = sentence.replace(/\s+/g, ' ').trim();
         return [`| \`${cell(shown)}\` | ${cell(doc)} |\n`];
       });
       return `\`"${name}"\`:\n\n| | |\n|---|---|\n${rows.join('')}`;

@@ -8,7 +8,7 @@
 import { InternalError, SoraError } from '../support/error.ts';
 import { decomposeNode } from './emit.ts';
 import type { Entry, EntryParameter, Graph, Node, Program, Value } from './graph.ts';
-import type { InferContext, InterpretContext, Tensor } from './op.ts';
+import type { InterpretContext, Tensor } from './op.ts';
 import { hasTrait, opNamed } from './ops/index.ts';
 import { evaluateDim, symbolsOfDim } from './symbolic.ts';
 import { elementCount, newTensor, type Precision, roundToHalf, toPrecision } from './tensor.ts';
@@ -26,13 +26,14 @@ export interface InterpretOptions {
 
 type Scope = Pick<InterpretContext, 'precision' | 'dims' | 'weight'>;
 
-const noRanges: InferContext = { ranges: new Map() };
 const decompositions = new WeakMap<Node, Graph>();
 
-function decompositionOf(node: Node): Graph | undefined {
+/** The ranges of this call only serve the checks of `infer`: what is decomposed stays symbolic and fits every call. */
+function decompositionOf(node: Node, dims: ReadonlyMap<string, number>): Graph | undefined {
   const known = decompositions.get(node);
   if (known) return known;
-  const graph = decomposeNode(node, noRanges);
+  const ranges = new Map([...dims].map(([name, value]) => [name, { minimum: value, maximum: value, multiple: 1 }]));
+  const graph = decomposeNode(node, { ranges });
   if (graph) decompositions.set(node, graph);
   return graph;
 }
@@ -46,7 +47,8 @@ function runNode(node: Node, operands: readonly Tensor[], scope: Scope): readonl
   const definition = opNamed(node.op);
   const outputShapes = node.outputs.map((output) => concreteShape(output.type, scope.dims));
   if (!definition.interpret) {
-    const lower = decompositionOf(node) ?? raise(`\`${node.op}\` can be neither interpreted nor decomposed`);
+    const lower =
+      decompositionOf(node, scope.dims) ?? raise(`\`${node.op}\` can be neither interpreted nor decomposed`);
     return runGraph(lower, operands, scope);
   }
   const results = definition.interpret(operands, node.attributes, { ...scope, outputShapes });

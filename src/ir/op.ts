@@ -24,6 +24,8 @@ export interface AttributeSpec {
  *   explicit `broadcast` nodes). Has `scalar` and `wgsl`.
  * - `movement`: output elements are input elements at other places (reshape, transpose, broadcast, slice, concat).
  * - `view`: a movement with one input that a strided read can express (concat is no view).
+ * - `filling`: a view some of whose elements are a constant instead of an operand's (pad).
+ * - `overlapping`: a view that may show an element twice even when it has as many as its operand (window).
  * - `reduction`: reduces `axes`.
  * - `contraction`: a sum of products (dot_general, linear).
  * - `commutative`: binary, order of inputs does not matter.
@@ -36,6 +38,8 @@ export type Trait =
   | 'elementwise'
   | 'movement'
   | 'view'
+  | 'filling'
+  | 'overlapping'
   | 'reduction'
   | 'contraction'
   | 'commutative'

@@ -27,6 +27,8 @@ const dropSameType: Rule = (node, [input]) => {
   if (node.op === 'transpose') {
     return numbersOf(node.attributes, 'permutation').every((axis, at) => axis === at) ? input : undefined;
   }
+  // What `reverse` does to a tensor never shows in its type.
+  if (node.op === 'reverse') return undefined;
   return hasTrait(node, 'view') || node.op === 'cast' ? input : undefined;
 };
 
@@ -36,7 +38,8 @@ const dropSingleConcat: Rule = (node, inputs) => (node.op === 'concat' && inputs
 const viewOfSplat: Rule = (node, [input], { emit }) => {
   const [output] = node.outputs;
   const source = input?.node.op === 'broadcast' ? input.node.inputs[0] : undefined;
-  if (!source || !output || source.type.shape.length > 0 || !hasTrait(node, 'view')) return undefined;
+  if (!source || !output || source.type.shape.length > 0) return undefined;
+  if (!hasTrait(node, 'view') || hasTrait(node, 'filling')) return undefined;
   return output.type.shape.length === 0 ? source : emit('broadcast', [source], { shape: output.type.shape });
 };
 

@@ -126,5 +126,6 @@ export function shapeKey(shape: Shape): string {
 export function splatOf(value: Value): number | undefined {
   if (isScalarConstant(value)) return numbersOf(value.node.attributes, 'values')[0];
   const [source] = value.node.inputs;
-  return source && hasTrait(value.node, 'view') ? splatOf(source) : undefined;
+  const isRepeated = hasTrait(value.node, 'view') && !hasTrait(value.node, 'filling');
+  return source && isRepeated ? splatOf(source) : undefined;
 }

@@ -82,10 +82,10 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
     for (const c of range(vectors)) writer.line(`${staged}[${(r * vectors + c) * lanes}u + lane] = sum_${r}_${c};`);
   }
   writer.line(`let row_end = min(row_tile * ${height}u + ${height}u, ${writer.dim(rows)});`);
-  writer.open(`for (var r = row_tile * ${height}u; r < row_end; r++)`);
-  const row = writer.variable('row', rows, 'r');
+  writer.open(`for (var own_row = row_tile * ${height}u; own_row < row_end; own_row++)`);
+  const row = writer.variable('row', rows, 'own_row');
   for (const [c, four] of fours.entries()) {
-    const sum = writer.let('sum', `${staged}[(r % ${height}u * ${vectors}u + ${c}u) * ${lanes}u + lane]`);
+    const sum = writer.let('sum', `${staged}[(own_row % ${height}u * ${vectors}u + ${c}u) * ${lanes}u + lane]`);
     finishColumns(product, four, z, [{ row, sum }]);
   }
   writer.close();

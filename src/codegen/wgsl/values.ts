@@ -11,6 +11,7 @@
  */
 import { type Node, onlyOutput, type Value } from '../../ir/graph.ts';
 import { ops } from '../../ir/ops/index.ts';
+import { paddingOf } from '../../ir/ops/pad.ts';
 import { dimOf, numberOf, numbersOf } from '../../ir/ops/shared.ts';
 import {
   addDims,
@@ -237,6 +238,8 @@ export class ValueWalker {
         return this.#concat(value, index);
       case 'gather':
         return this.#gather(value, index);
+      case 'pad':
+        return this.#pad(value, index);
       case 'reduce':
         return this.#perLane(value, index, (at) => this.#reduce(node, at));
       case 'dot_general':
@@ -334,6 +337,39 @@ export class ValueWalker {
     const { dtype } = table.type;
     const nothing = this.as({ text: literal(dtype, 0), lanes: 1, dtype }, found.lanes);
     return { text: `select(${nothing.text}, ${found.text}, ${inside})`, lanes: found.lanes, dtype };
+  }
+
+  /** The operand's element where there is one, else the filling; the load stays inside of the operand either way. */
+  #pad(value: Value, index: IndexVector): Expression {
+    const { node } = value;
+    const [operand] = node.inputs;
+    if (!operand) return unreachable('a padding without an operand');
+    const { low, high, interior } = paddingOf(node.attributes);
+    const isPadded = (axis: number) => (low[axis] ?? 0) + (high[axis] ?? 0) + (interior[axis] ?? 0) > 0;
+    // Neighbours along a padded axis may lie on both sides of the edge.
+    if (index.some((part, axis) => isPadded(axis) && mentions(part, FOURTH))) {
+      return this.#perLane(value, index, (at) => this.#pad(value, at));
+    }
+    const { writer } = this.context;
+    const conditions: string[] = [];
+    const inner = index.map((part, axis) => {
+      if (!isPadded(axis)) return part;
+      const extent = operand.type.shape[axis] ?? constantDim(1);
+      // What lies before the first element wraps around to a very large number.
+      const shifted = writer.let('shifted', writer.index(addIndices(part, constantIndex(-(low[axis] ?? 0)))));
+      const step = 1 + (interior[axis] ?? 0);
+      if (step > 1) conditions.push(`${shifted} % ${step}u == 0u`);
+      const place = step > 1 ? writer.let('whole', `${shifted} / ${step}u`) : shifted;
+      conditions.push(`${place} < ${writer.dim(extent)}`);
+      const last = writer.dim(subtractDims(extent, constantDim(1)));
+      return writer.variable('place', extent, `min(${place}, ${last})`);
+    });
+    const found = this.at(operand, inner);
+    if (conditions.length === 0) return found;
+    const inside = writer.let('inside', conditions.join(' && '));
+    const { dtype } = value.type;
+    const filling = this.as({ text: literal(dtype, numberOf(node.attributes, 'value')), lanes: 1, dtype }, found.lanes);
+    return { text: `select(${filling.text}, ${found.text}, ${inside})`, lanes: found.lanes, dtype };
   }
 
   #reduce(node: Node, index: IndexVector): Expression {

@@ -4,9 +4,10 @@
  */
 import type { Node } from '../../ir/graph.ts';
 import { dimOf, numberOf, numbersOf } from '../../ir/ops/shared.ts';
-import { constantDim, constantValue, type Dim, multiplyDims, sameDim } from '../../ir/symbolic.ts';
+import { slidesOf } from '../../ir/ops/window.ts';
+import { constantDim, constantValue, type Dim, multiplyDims, sameDim, subtractDims } from '../../ir/symbolic.ts';
 import type { Shape } from '../../ir/types.ts';
-import { addIndices, constantIndex, type Index, type IndexAlgebra } from './index-algebra.ts';
+import { addIndices, constantIndex, type Index, type IndexAlgebra, scaleIndex } from './index-algebra.ts';
 
 /**
  * The index vector of one shape for the same row-major position in another. Axes are matched in the smallest groups of
@@ -87,9 +88,27 @@ export function viewIndex(algebra: IndexAlgebra, node: Node, index: readonly Ind
       const start = constantIndex(dimOf(node.attributes, 'start'));
       return index.map((part, at) => (at === axis ? addIndices(part, start) : part));
     }
+    case 'reverse': {
+      const axes = numbersOf(node.attributes, 'axes');
+      return index.map((part, axis) => (axes.includes(axis) ? fromEnd(part, to[axis]) : part));
+    }
+    case 'window': {
+      const operand = [...index.slice(0, from.length)];
+      for (const [at, { axis, stride, dilation }] of slidesOf(node.attributes).entries()) {
+        const inside = index[from.length + at] ?? constantIndex(0);
+        const start = scaleIndex(index[axis] ?? constantIndex(0), stride);
+        operand[axis] = addIndices(start, scaleIndex(inside, dilation));
+      }
+      return operand;
+    }
     default:
       return undefined;
   }
+}
+
+function fromEnd(part: Index, dim: Dim | undefined): Index {
+  const last = subtractDims(dim ?? constantDim(1), constantDim(1));
+  return addIndices(constantIndex(last), scaleIndex(part, -1));
 }
 
 /** The view's index vector of an operand's element, for views that keep every element once. */

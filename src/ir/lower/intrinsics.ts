@@ -14,6 +14,7 @@ import { dropout, full, rng, tensor } from './intrinsic-constants.ts';
 import { einsum, rearrange } from './intrinsic-patterns.ts';
 import { gather, linear, matmul } from './intrinsic-products.ts';
 import { concat, iota, reshape, split, transpose } from './intrinsic-shapes.ts';
+import { conv, convTranspose, flip, pad, window } from './intrinsic-windows.ts';
 import { emitNode } from './nodes.ts';
 import { writtenType } from './origin.ts';
 import { foldUnary } from './scalars.ts';
@@ -199,6 +200,11 @@ const table: Readonly<Record<string, Intrinsic>> = {
   linear,
   matmul,
   gather,
+  conv,
+  conv_transpose: convTranspose,
+  pad,
+  window,
+  flip,
   layer_norm: normalization('layer_norm', ['x', 'gain?', 'bias?'], 1e-5),
   rms_norm: normalization('rms_norm', ['x', 'gain?'], 1e-5),
   iota,

@@ -9,6 +9,7 @@ import { attention } from './attention.ts';
 import { binaryOps } from './binary.ts';
 import { cast } from './cast.ts';
 import { compareOps } from './compare.ts';
+import { conv, convTranspose } from './conv.ts';
 import { dotGeneral } from './dot-general.ts';
 import { fused } from './fused.ts';
 import { gather } from './gather.ts';
@@ -17,12 +18,15 @@ import { leafOps } from './leaf.ts';
 import { linear } from './linear.ts';
 import { mean } from './mean.ts';
 import { movementOps } from './movement.ts';
+import { pad } from './pad.ts';
 import { reduce } from './reduce.ts';
+import { reverse } from './reverse.ts';
 import { rmsNorm } from './rms-norm.ts';
 import { select } from './select.ts';
 import { fail, isDim } from './shared.ts';
 import { softmax } from './softmax.ts';
 import { unaryOps } from './unary.ts';
+import { window } from './window.ts';
 
 const definitions: readonly OpDefinition[] = [
   ...leafOps,
@@ -32,10 +36,15 @@ const definitions: readonly OpDefinition[] = [
   select,
   cast,
   ...movementOps,
+  pad,
+  window,
+  reverse,
   reduce,
   dotGeneral,
   gather,
   linear,
+  conv,
+  convTranspose,
   layerNorm,
   rmsNorm,
   softmax,

@@ -59,7 +59,9 @@ export function isBijectiveView(node: Node): boolean {
   if (!input || roleOf(node) !== 'view') return false;
   const known = bijections.get(node);
   if (known !== undefined) return known;
-  const isBijective = sameDim(productOfDims(input.type.shape), productOfDims(onlyOutput(node).type.shape));
+  const isBijective =
+    !definitionOf(node).traits.includes('overlapping') &&
+    sameDim(productOfDims(input.type.shape), productOfDims(onlyOutput(node).type.shape));
   bijections.set(node, isBijective);
   return isBijective;
 }

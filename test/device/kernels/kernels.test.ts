@@ -3,10 +3,10 @@
  * past a tile. Both profiles run on every adapter: a schedule for GPUs must be right everywhere.
  */
 import { describe, expect, test } from 'vitest';
-import type { Program, Value } from '../../../src/ir/graph.ts';
+import type { Attributes, Program, Value } from '../../../src/ir/graph.ts';
 import { runProgram } from '../../../src/ir/interpret.ts';
 import type { Tensor } from '../../../src/ir/op.ts';
-import { addDims, constantDim, type Dim, evaluateDim, symbolDim } from '../../../src/ir/symbolic.ts';
+import { addDims, constantDim, type Dim, evaluateDim, multiplyDims, symbolDim } from '../../../src/ir/symbolic.ts';
 import { profileNames } from '../../../src/ir/target.ts';
 import type { TensorType } from '../../../src/ir/types.ts';
 import { compiled } from '../../null/codegen/compiled.ts';
@@ -48,6 +48,30 @@ function attend(s: Sketch, width: number, heads: number, groups: number, valueWi
   const value = s.argument('value', 'f32', [B, T, valueWidth * groups]);
   const attributes = { heads, kv_heads: groups, scale: 1 / Math.sqrt(width) };
   return s.emit('attention', [query, key, value, maskOf(s)], attributes);
+}
+
+const twice = (dim: Dim): Dim => multiplyDims(dim, constantDim(2));
+
+/** A convolution without padding, stride, dilation or groups, but for what is given. */
+function convolve(
+  s: Sketch,
+  shape: readonly (Dim | number)[],
+  weight: readonly number[],
+  more: Attributes = {},
+  op = 'conv',
+): Value {
+  const [ones, zeros] = [1, 0].map((value) => weight.slice(2).map(() => value));
+  const attributes = {
+    strides: ones ?? [],
+    dilations: ones ?? [],
+    low: zeros ?? [],
+    high: zeros ?? [],
+    groups: 1,
+    ...more,
+  };
+  const groups = Number(attributes.groups);
+  const outputs = op === 'conv' ? (weight[0] ?? 1) : (weight[1] ?? 1) * groups;
+  return s.emit(op, [s.argument('x', 'f32', shape), s.parameter('w', weight), s.parameter('b', [outputs])], attributes);
 }
 
 const cases: Readonly<Record<string, Case>> = {
@@ -134,6 +158,49 @@ const cases: Readonly<Record<string, Case>> = {
       return { y: s.emit('dot_general', [a, b], attributes) };
     },
     dims: [{ B: 1, T: 66 }],
+  },
+  'convolution of a sequence': {
+    write: (s) => ({ y: s.emit('erf', [convolve(s, [B, 5, T], [7, 5, 3], { low: [1], high: [1] })]) }),
+  },
+  'convolution in steps of two': {
+    write: (s) => ({ y: convolve(s, [B, 4, twice(T)], [6, 4, 3], { low: [1], high: [1], strides: [2] }) }),
+  },
+  'convolution of images, dilated and grouped': {
+    write: (s) => {
+      const more = { low: [2, 1], high: [1, 0], dilations: [1, 2], strides: [1, 3], groups: 2 };
+      return { y: convolve(s, [B, 4, T, 11], [6, 2, 3, 2], more) };
+    },
+  },
+  'convolution of patches': {
+    write: (s) => {
+      const y = convolve(s, [B, 3, twice(T), 8], [8, 3, 2, 4], { strides: [2, 4] });
+      return { y: s.emit('transpose', [y], { permutation: [0, 2, 3, 1] }) };
+    },
+  },
+  'convolution by channel': {
+    write: (s) => ({ y: convolve(s, [B, 4, T], [4, 1, 5], { low: [4], high: [0], groups: 4 }) }),
+  },
+  'transposed convolution': {
+    write: (s) => {
+      const more = { strides: [2, 3], low: [1, 0], high: [0, 1], dilations: [1, 2], groups: 2 };
+      return { y: convolve(s, [B, 4, T, 3], [4, 3, 3, 2], more, 'conv_transpose') };
+    },
+  },
+  'padded, turned around and in windows': {
+    write: (s) => {
+      const x = s.argument('x', 'f32', [B, T, 12]);
+      const wide = s.emit('pad', [s.emit('erf', [x])], { low: [0, 2, 3], high: [0, 1, 5], interior: [0, 0, 0], value: -2 });
+      const spread = s.emit('pad', [x], { low: [0, 1, 0], high: [0, 0, 4], interior: [0, 2, 1], value: 0.5 });
+      const slides = { axes: [2, 1], sizes: [3, 2], strides: [2, 1], dilations: [2, 1] };
+      const windows = s.emit('window', [wide], slides);
+      return {
+        wide,
+        spread,
+        turned: s.emit('reverse', [s.emit('tanh', [x])], { axes: [1, 2] }),
+        windows,
+        greatest: s.emit('reduce', [windows], { kind: 'max', axes: [3, 4], keep: false }),
+      };
+    },
   },
   'attention with a padding mask': { write: (s) => ({ y: attend(s, 16, 2, 2) }), dims: [{ B: 2, T: 129 }] },
   'attention of odd width with shared keys': { write: (s) => ({ y: attend(s, 6, 4, 2, 5) }) },

@@ -20,6 +20,13 @@ const shapes: readonly (readonly number[])[] = [[], [1], [0, 3], [5, 7], [2, 1, 
 /** Axes that are contracted in `x [.., K]` times `y [N, K]`, without batch. */
 const plainDot = { lhs_batch: [], rhs_batch: [], lhs_contract: [1], rhs_contract: [1] };
 
+/** A convolution of so many spatial axes that does nothing special. */
+function plainConv(rank: number): Readonly<Record<string, readonly number[] | number>> {
+  const ones = new Array<number>(rank).fill(1);
+  const zeros = new Array<number>(rank).fill(0);
+  return { strides: ones, low: zeros, high: zeros, dilations: ones, groups: 1 };
+}
+
 const rows: Readonly<Record<string, readonly Row[]>> = {
   constant: [
     [[], { values: [1.5], dtype: 'f32', shape: [] }],
@@ -65,6 +72,36 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[f32(2, 3), f32(2, 5), f32(2, 0)], { axis: 1 }],
     [[i32(1)], { axis: 0 }],
     [[bool(2, 3), bool(1, 3)], { axis: 0 }],
+  ],
+  pad: [
+    [[f32(2, 3)], { low: [0, 1], high: [2, 0], interior: [0, 0], value: -1.5 }],
+    [[i32(2, 3)], { low: [1, 0], high: [0, 0], interior: [2, 1], value: 7 }],
+    [[f32(0, 3)], { low: [2, 0], high: [0, 1], interior: [0, 0], value: 1 }],
+    [[bool(3)], { low: [0], high: [0], interior: [0], value: 1 }],
+    [[f32()], { low: [], high: [], interior: [], value: 1 }],
+  ],
+  window: [
+    [[f32(2, 7)], { axes: [1], sizes: [3], strides: [2], dilations: [1] }],
+    [[f32(5, 7, 3)], { axes: [1, 0], sizes: [2, 3], strides: [1, 2], dilations: [5, 2] }],
+    [[i32(1, 1)], { axes: [0], sizes: [1], strides: [4], dilations: [3] }],
+    [[bool(0, 6)], { axes: [1], sizes: [3], strides: [2], dilations: [1] }],
+  ],
+  reverse: [
+    [[f32(2, 3, 5)], { axes: [0, 2] }],
+    [[i32(0, 3)], { axes: [1] }],
+    [[bool(7)], { axes: [] }],
+  ],
+  conv: [
+    [[f32(2, 3, 7), f32(5, 3, 3), f32(5)], { ...plainConv(1), low: [1], high: [1], strides: [2] }],
+    [[f32(1, 4, 6, 5), f32(6, 2, 2, 3)], { ...plainConv(2), dilations: [2, 1], groups: 2 }],
+    [[f32(0, 1, 4), f32(1, 1, 4)], plainConv(1)],
+    [[typed('f16', [1, 2, 4]), typed('f16', [3, 2, 1])], plainConv(1)],
+  ],
+  conv_transpose: [
+    [[f32(2, 4, 5), f32(4, 3, 3), f32(3)], { ...plainConv(1), strides: [2], low: [1], high: [0] }],
+    [[f32(1, 4, 3, 2), f32(4, 1, 2, 3)], { ...plainConv(2), strides: [1, 3], dilations: [3, 1], groups: 2 }],
+    [[f32(1, 1, 6), f32(1, 1, 2)], { ...plainConv(1), low: [3], high: [-1] }],
+    [[typed('f16', [1, 2, 4]), typed('f16', [2, 1, 2])], plainConv(1)],
   ],
   reduce: ['sum', 'max', 'min', 'prod'].flatMap((kind): Row[] => [
     [[f32(3, 5, 7)], { kind, axes: [1], keep: true }],
