@@ -1,12 +1,23 @@
 /**
  * Built-in functions that move elements: `iota`, `reshape`, `transpose`, `concat`, `split`.
  */
+import { limits } from '../../support/limits.ts';
 import type { Value } from '../graph.ts';
-import { constantDim, type Dim, divideDim, multiplyDims, productOfDims, sameDim } from '../symbolic.ts';
+import { addDims, constantDim, type Dim, divideDim, productOfDims, sameDim } from '../symbolic.ts';
 import { describe, poison } from './binding.ts';
-import { report } from './context.ts';
+import { type Context, report } from './context.ts';
 import { hasTooManyElements } from './elements.ts';
-import { argument, axisOf, type Intrinsic, integer, integerList, normalAxis, shapeOf, wrap } from './intrinsic-call.ts';
+import {
+  argument,
+  axisOf,
+  type Call,
+  type Intrinsic,
+  integer,
+  integerList,
+  normalAxis,
+  shapeOf,
+  wrap,
+} from './intrinsic-call.ts';
 import { emitNode } from './nodes.ts';
 import { dimWithNumber, originLabels, withOrigin, writtenType } from './origin.ts';
 import { asTensor } from './tensors.ts';
@@ -86,33 +97,46 @@ export const concat: Intrinsic = {
   },
 };
 
+/** The sizes of the parts of `whole`: so many equal ones, or those of a list; undefined when they do not fit (reported). */
+function partSizes(context: Context, call: Call, x: Value, whole: Dim): readonly Dim[] | undefined {
+  const [from, by] = [argument(call, 0), argument(call, 1)];
+  const labels = [
+    { span: from.span, text: `this is \`${writtenType(x.type)}\`` },
+    ...originLabels([whole], [from.span, by.span]),
+  ];
+  if (by.binding.kind === 'list') {
+    const sizes = shapeOf(context, by);
+    const total = sizes?.reduce(addDims, constantDim(0));
+    if (sizes === undefined || total === undefined || sameDim(total, whole)) return sizes;
+    report(context, 'SORA2101', `these parts are ${total.key} together, the axis is ${dimWithNumber(whole)}`, by.span, {
+      labels,
+    });
+    return undefined;
+  }
+  const count = integer(context, by, 'the number of parts');
+  if (count === undefined) return undefined;
+  if (count > limits.expandedNodes) {
+    report(context, 'SORA5002', `${count} parts are more than ${limits.expandedNodes}`, by.span);
+    return undefined;
+  }
+  const size = count >= 1 ? divideDim(whole, constantDim(count)) : undefined;
+  if (size !== undefined) return Array.from({ length: count }, () => size);
+  report(context, 'SORA2101', `${dimWithNumber(whole)} does not divide into ${count} parts`, by.span, { labels });
+  return undefined;
+}
+
 export const split: Intrinsic = {
   parameters: ['x', 'count', 'axis?'],
   apply(context, call) {
     const x = asTensor(context, argument(call, 0));
-    const count = integer(context, argument(call, 1), 'the number of parts');
     const axis = x === undefined ? undefined : axisOf(context, call, 2, x, -1);
-    if (x === undefined || count === undefined || axis === undefined) return poison;
-    const whole = x.type.shape[axis] as Dim;
-    const size = count >= 1 ? divideDim(whole, constantDim(count)) : undefined;
-    if (size === undefined) {
-      report(
-        context,
-        'SORA2101',
-        `${dimWithNumber(whole)} does not divide into ${count} parts`,
-        argument(call, 1).span,
-        {
-          labels: [
-            { span: argument(call, 0).span, text: `this is \`${writtenType(x.type)}\`` },
-            ...originLabels([whole], [argument(call, 0).span]),
-          ],
-        },
-      );
-      return poison;
-    }
-    const items = Array.from({ length: count }, (_, at) => {
-      const start = multiplyDims(size, constantDim(at));
-      return wrap(emitNode(context, 'slice', [x], { axis, start, size }, call.span, [argument(call, 0).span]));
+    const sizes = x && axis !== undefined ? partSizes(context, call, x, x.type.shape[axis] as Dim) : undefined;
+    if (x === undefined || axis === undefined || sizes === undefined) return poison;
+    let start = constantDim(0);
+    const items = sizes.map((size) => {
+      const part = emitNode(context, 'slice', [x], { axis, start, size }, call.span, [argument(call, 0).span]);
+      start = addDims(start, size);
+      return wrap(part);
     });
     return { kind: 'list', items };
   },

@@ -186,6 +186,16 @@ describe('axes and constants', () => {
     refused(model('x: f32[B, T]', 'f32[B, T]', body), { code, message });
   });
 
+  test('split into parts of given sizes', () => {
+    const x = { shape: [1, 2, 4], values: [1, 2, 3, 4, 5, 6, 7, 8] };
+    const text = (sizes: string) =>
+      model('x: f32[B, T, 4]', 'f32[B, T, 1]', `let [a, b, c] = split(x, ${sizes}) a * 100 + b[..., 1:] * 10 + c`);
+    expect(run(lowered(text('[1, 2, 1]')), { x }).y?.values).toEqual([134, 578]);
+    refused(text('[1, 2, 2]'), { code: 'SORA2101', at: '[1, 2, 2]', message: '5 together, the axis is `4`' });
+    refused(text('[1, 0, 3]'), { code: 'SORA2204', message: 'at least 1' });
+    refused(text('[1, 3]'), { code: 'SORA2007', at: 'a, b, c' });
+  });
+
   test('dropout leaves an entry as it is', () => {
     const program = lowered(model('x: f32[B, T]', 'f32[B, T]', 'dropout(x, 0.5, seed: 7)'));
     expect(program.entries[0]?.graph.nodes.map((node) => node.op)).toEqual(['input']);

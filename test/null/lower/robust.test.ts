@@ -10,10 +10,14 @@ import { lower } from './kit.ts';
 
 const root = new URL('../../../', import.meta.url);
 const folder = new URL('test/golden/diagnostics/', root);
+const reference = readFileSync(new URL('grammar/sora.md', root), 'utf8');
+const programs = new URL('test/golden/programs/', root);
 const encoder = readFileSync(new URL('models/bert/encoder.sora', root), 'utf8');
 const sources = [
   readFileSync(new URL('models/bert/question-answering.sora', root), 'utf8'),
   `${encoder}\ndim N in 1..4\nmodel M(c: Bert) { e = Encoder(c) entry f(ids: i32[N, 8]) -> y: f32[N, 8, c.hidden] { e(ids, ids, 0) } }\n`,
+  ...[...reference.matchAll(/^```sora full\n([\s\S]*?)^```$/gm)].map((match) => match[1] ?? ''),
+  ...['bert-classifier', 'llama', 'dit'].map((name) => readFileSync(new URL(`${name}.sora`, programs), 'utf8')),
   ...readdirSync(folder)
     .filter((name) => name.endsWith('.sora'))
     .map((name) => readFileSync(new URL(name, folder), 'utf8')),
