@@ -27,7 +27,7 @@ function chooseEdits(file: SourceFile, diagnostics: readonly Diagnostic[]): { ed
   for (const { fixes = [] } of diagnostics) {
     const [only, second] = fixes;
     if (only === undefined || second !== undefined) continue;
-    if (only.edits.some((edit) => edit.span.file !== file)) continue;
+    if (only.edits.some((edit) => edit.span.file.path !== file.path)) continue;
     const own = only.edits.map(({ span, text }) => ({ start: span.start, end: span.end, text }));
     const touches = own.some((edit) => edits.some((other) => edit.start <= other.end && other.start <= edit.end));
     if (touches) continue;

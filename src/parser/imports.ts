@@ -70,6 +70,7 @@ function pathMistake(fromPath: string, statement: Import): Diagnostic | undefine
   if (!text.endsWith(suffix)) {
     return diagnose('SORA1010', `\`${text}\` is no \`.sora\` file`, span, {
       help: `did you mean \`${text}${suffix}\`?`,
+      fixes: [{ title: `import \`${text}${suffix}\``, edits: [{ span, text: `"${text}${suffix}"` }] }],
     });
   }
   if (fromPath.startsWith(libraryPrefix)) {

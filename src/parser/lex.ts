@@ -7,7 +7,7 @@
 import { type ILexingError, type IToken, Lexer } from 'chevrotain';
 import { type Diagnostic, diagnose, type Fix } from '../support/diagnostic.ts';
 import { limits } from '../support/limits.ts';
-import type { SourceFile, Span } from '../support/source.ts';
+import { type SourceFile, type Span, spanText } from '../support/source.ts';
 import {
   BadNumber,
   Identifier,
@@ -70,6 +70,29 @@ function describeCharacter(text: string): string {
   return point < 0x80 ? `\`${text}\`` : `\`${text}\` (${hex})`;
 }
 
+function replacement(span: Span, text: string): Fix {
+  return { title: text === '' ? `remove \`${spanText(span)}\`` : `write \`${text}\``, edits: [{ span, text }] };
+}
+
+/** A help that says what to write is an edit too. */
+function fixesOf(span: Span, help: string | undefined): { readonly fixes?: readonly Fix[] } {
+  const text = /^write `([^` ]+)`$/.exec(help ?? '')?.[1];
+  if (text === undefined) return {};
+  // A word in the place of a sign must not grow into its neighbours: `!a` is `not a`.
+  const touches = (neighbour: string | undefined): string =>
+    /^\w/.test(text) && /\w/.test(neighbour ?? '') ? ' ' : '';
+  const source = span.file.text;
+  return { fixes: [replacement(span, touches(source[span.start - 1]) + text + touches(source[span.end]))] };
+}
+
+/** Both quotes at once: with one of them the string would have no end. */
+function curlyFix({ file, start }: Span): { readonly fixes: readonly Fix[] } | undefined {
+  const image = /^[\u201c\u201d][^\u201c\u201d\n\r]*[\u201c\u201d]/.exec(file.text.slice(start, start + 1000))?.[0];
+  if (image === undefined) return undefined;
+  const span = { file, start, end: start + image.length };
+  return { fixes: [replacement(span, `"${image.slice(1, -1).replaceAll('"', '\\"')}"`)] };
+}
+
 function unexpectedCharacter(file: SourceFile, error: ILexingError): Diagnostic {
   const start = error.offset;
   const text = file.text.slice(start, start + error.length);
@@ -83,12 +106,10 @@ function unexpectedCharacter(file: SourceFile, error: ILexingError): Diagnostic 
       : isLetter
         ? 'names are made of ASCII letters, digits and `_`'
         : characterHelp.get(first);
-  return diagnose(
-    'SORA1001',
-    `unexpected character ${describeCharacter(first)}`,
-    span,
-    help === undefined ? {} : { help },
-  );
+  return diagnose('SORA1001', `unexpected character ${describeCharacter(first)}`, span, {
+    ...(help === undefined ? {} : { help }),
+    ...(first === ';' ? { fixes: [replacement(span, '')] } : (curlyFix(span) ?? fixesOf(span, help))),
+  });
 }
 
 /** Trojan Source (Boucher & Anderson 2021): such characters make text look like other text, in comments and strings too. */
@@ -180,7 +201,7 @@ function numberDiagnostics(file: SourceFile, token: IToken): Diagnostic[] {
     if (/^[0-9]+(?:_[0-9]+)+$/.test(image)) help = `write \`${image.replaceAll('_', '')}\``;
     else if (/^\.[0-9]+$/.test(image)) help = `write \`0${image}\``;
     else if (/^0x[0-9a-fA-F]+$/i.test(image)) help = `write \`${Number.parseInt(image, 16)}\``;
-    return [diagnose('SORA1005', `\`${image}\` is not a number`, span, { help })];
+    return [diagnose('SORA1005', `\`${image}\` is not a number`, span, { help, ...fixesOf(span, help) })];
   }
   const value = Number(image);
   if (/^[0-9]+$/.test(image) && !Number.isSafeInteger(value)) {

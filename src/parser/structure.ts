@@ -208,7 +208,8 @@ function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
       const innermost = stack.at(-1);
       if (height < 0 || innermost === undefined) {
         const span = tokenSpan(file, token);
-        diagnostics.push(diagnose('SORA1007', `\`${token.image}\` closes nothing`, span, { help: 'remove it' }));
+        const fixes = [{ title: `remove \`${token.image}\``, edits: [{ span, text: '' }] }];
+        diagnostics.push(diagnose('SORA1007', `\`${token.image}\` closes nothing`, span, { help: 'remove it', fixes }));
         continue;
       }
       if (height < stack.length - 1) {

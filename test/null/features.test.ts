@@ -47,7 +47,16 @@ What works, what works in part, what does not. The op table is generated from th
 
 ## Files
 
-Checkpoints: safetensors with f32, f16, bf16, f64, integers; from a path, URL, Blob or bytes. Not yet: sharded checkpoints.
+Checkpoints: safetensors with f32, f16, bf16, f64, integers; from a path, URL, Blob or bytes, in one file, in shards with an index
+(\`*.index.json\`), or as a folder of Hugging Face. \`sorac check --weights\` compares names, shapes and types before anything is loaded.
+
+## Diagnostics
+
+| feature | state |
+|---|---|
+| a stable code per mistake, labels across files, edits that mend it (\`check --fix\`) | works |
+| \`--reporter pretty\\|concise\\|json\\|github\\|sarif\`, \`--max-errors\` | works |
+| \`sorac explain CODE\`: a page per code with a wrong and a right program | works |
 
 ## Ops
 

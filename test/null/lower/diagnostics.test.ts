@@ -9,6 +9,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { fixSource } from '../../../src/cli/fix.ts';
 import { type Code, codes } from '../../../src/support/codes.ts';
 import type { Diagnostic } from '../../../src/support/diagnostic.ts';
 import { renderDiagnostics } from '../../../src/support/render.ts';
@@ -156,4 +157,22 @@ test('every code that a source can cause has a wrong program', () => {
   const seen = new Set(sources.map((name) => readHeader(textOf(name)).code).concat(cases.map(([, code]) => code)));
   const expected = Object.keys(codes).filter((code) => /^SORA[1-5]/.test(code) && !(code in fromElsewhere));
   expect(expected.filter((code) => !seen.has(code))).toEqual([]);
+});
+
+/** Wrong programs whose diagnostic proposes an edit. */
+const fixable = sources.flatMap((path) => {
+  const text = textOf(path);
+  const { options } = readHeader(text);
+  const check = (content: string): readonly Diagnostic[] => lower(content, options, path).diagnostics;
+  return check(text).some((one) => one.fixes !== undefined) ? [{ path, text, check }] : [];
+});
+
+describe('a fix mends its mistake', () => {
+  test('there are some', () => expect(fixable.length).toBeGreaterThan(10));
+
+  test.each(fixable)('$path', ({ path, text, check }) => {
+    const fixed = fixSource({ path, text }, (file) => check(file.text));
+    expect(fixed.titles).not.toEqual([]);
+    expect(describeDiagnostics(check(fixed.text))).toEqual([]);
+  });
 });
