@@ -159,6 +159,85 @@ test('every code that a source can cause has a wrong program', () => {
   expect(expected.filter((code) => !seen.has(code))).toEqual([]);
 });
 
+describe('many mistakes in one file are told in one run, each once', () => {
+  test('of names, types and shapes', () => {
+    const text = `import { Linear, gleu } from "sora:nn"
+
+dim B in 1..8, T in 16..2
+
+config Sizes {
+  hidden: int = "8"
+}
+
+module Layer(c: Sizes) {
+  up = Linear(8, 16)
+  up = Linear(8, 16)
+  down = Linear(8, 8)
+
+  fn (x: f32[B, 8]) = down(up(x))
+}
+
+model Test(c: Sizes) {
+  layer = Layer(c)
+  table: f32[4, 4]
+
+  entry one(x: f32[B, 8]) -> y: f32[B, 8] = layer(x)
+  entry two(x: f32[B, 3]) -> y: f32[B, 4] = x + table
+  entry three(x: f32[B, 8]) -> y: f32[B] = softmx(x)
+  entry four(ids: i32[B]) -> y: f32[B] = ids * 0.5
+}
+`;
+    const found = lower(text).diagnostics.map((one) => `${positionAt(one.span.file, one.span.start).line} ${one.code}`);
+    expect(found.sort()).toEqual(
+      [
+        '1 SORA2003',
+        '3 SORA2206',
+        '6 SORA2202',
+        '11 SORA2002',
+        '14 SORA2101',
+        '22 SORA2105',
+        '23 SORA2001',
+        '24 SORA2103',
+      ].sort(),
+    );
+  });
+
+  test('of the syntax', () => {
+    const text = `dim B in 1.8
+
+module A {
+  w: f32[4] as bias
+  u = Linear
+
+  fn (x: f32[4]) {
+    let a = x +
+    let b = max(a a)
+    a && b
+  }
+}
+
+modul C {
+  v: f32[4]
+}
+
+model D {
+  entry run(x: f32[4]) { x }
+}
+`;
+    const found = lower(text).diagnostics.map((one) => `${positionAt(one.span.file, one.span.start).line} ${one.code}`);
+    expect(found).toEqual([
+      '1 SORA1002',
+      '4 SORA1002',
+      '5 SORA1002',
+      '8 SORA1002',
+      '9 SORA1002',
+      '10 SORA1001',
+      '14 SORA1002',
+      '19 SORA1002',
+    ]);
+  });
+});
+
 /** Wrong programs whose diagnostic proposes an edit. */
 const fixable = sources.flatMap((path) => {
   const text = textOf(path);
