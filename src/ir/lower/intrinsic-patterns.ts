@@ -84,13 +84,14 @@ function solveGroup(state: Rearranged, group: PatternGroup, whole: Dim): boolean
     patternError(context, pattern, `the sizes of ${names} are not known`, group.span, help);
     return false;
   }
-  const rest = productOfDims(named.flatMap((axis) => sizes.get(axis.name) ?? []));
+  const known = named.flatMap((axis) => sizes.get(axis.name) ?? []);
+  const rest = productOfDims(known);
   if (free) {
     const size = divideDim(whole, rest);
     if (size === undefined) {
       const message = `${dimWithNumber(whole)} does not divide into parts of ${rest.key}`;
       report(context, 'SORA2101', message, group.span, {
-        labels: [...labels, ...originLabels([whole, ...sizes.values()], [operand.span])],
+        labels: [...labels, ...originLabels([whole, ...known], [operand.span])],
       });
       return false;
     }
@@ -104,7 +105,7 @@ function solveGroup(state: Rearranged, group: PatternGroup, whole: Dim): boolean
     `this axis is ${dimWithNumber(whole)}, but the pattern makes it ${rest.key}`,
     group.span,
     {
-      labels: [...labels, ...originLabels([whole, ...sizes.values()], [operand.span])],
+      labels: [...labels, ...originLabels([whole, ...known], [operand.span])],
     },
   );
   return false;

@@ -43,7 +43,8 @@ export function applyTie(context: Context, tie: Tie, scope: Scope): void {
       report(context, 'SORA2112', `${name} is tied to itself`, target.span);
       return;
     }
-    const other = context.weights.get(weight.path)?.weight.tied;
+    const known = context.weights.get(weight.path);
+    const other = known?.weight.tied;
     if (record.weight.tied !== undefined || other !== undefined) {
       const message = other === undefined ? `\`${path}\` is tied twice` : `\`${weight.path}\` is tied itself`;
       report(context, 'SORA2112', message, target.span, { help: 'tie to the tensor that every checkpoint has' });
@@ -56,7 +57,10 @@ export function applyTie(context: Context, tie: Tie, scope: Scope): void {
         'SORA2112',
         `\`${path}\` is \`${writtenType(type)}\`, but \`${weight.path}\` is \`${writtenType(weight.type)}\``,
         target.span,
-        { labels: [{ span: binding.field.span, text: 'declared here' }], notes: numberNotes(type, weight.type) },
+        {
+          labels: known ? [{ span: known.field, text: 'the tensor it is tied to' }] : [],
+          notes: numberNotes(type, weight.type),
+        },
       );
       return;
     }
