@@ -55,7 +55,7 @@ function fileTensor(info: TensorInfo, bytes: Uint8Array): FileTensor {
 
 /** Names, types and shapes of a checkpoint (file, index of shards or folder); the data is not read. */
 export async function readTensorHeaders(path: string): Promise<ReadonlyMap<string, TensorInfo>> {
-  const checkpoint = await openCheckpoint(resolve(path));
+  const checkpoint = await openCheckpoint(path);
   await checkpoint.close();
   return new Map(checkpoint.tensors.map((info) => [info.name, info]));
 }

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { runCommandLine } from '../../../src/cli/main.ts';
+import { readTensorFile } from '../../../src/cli/tensor-file.ts';
 import { encodeSafetensors, type TensorToWrite } from '../../../src/runtime/safetensors.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'sorac-reporters-'));
@@ -214,6 +215,23 @@ describe('checkpoints', () => {
     const { exitCode, stderr } = await sorac('check', write('a.sora', right), '--weights', path);
     expect(exitCode).toBe(0);
     expect(stderr).toContain('does not use `other`');
+  });
+
+  test('run loads a folder with shards and takes its config', async () => {
+    write('hub/config.json', '{"size": 2}');
+    write('hub/one.safetensors', encodeSafetensors([{ name: 'factor', shape: [2], data: new Float32Array([3, 5]) }]));
+    write('hub/model.safetensors.index.json', '{"weight_map": {"factor": "one.safetensors"}}');
+    const inputs = write(
+      'in.safetensors',
+      encodeSafetensors([{ name: 'x', shape: [2], data: new Float32Array([2, 4]) }]),
+    );
+    const out = join(folder, 'out.safetensors');
+    const { exitCode } = await sorac(
+      ...['run', write('a.sora', sized), '--weights', join(folder, 'hub'), '--device', 'cpu'],
+      ...['--inputs', inputs, '--out', out],
+    );
+    expect(exitCode).toBe(0);
+    expect([...((await readTensorFile(out)).get('y')?.read('f32') ?? [])]).toEqual([6, 20]);
   });
 
   test('unexpected tensors are errors under --strict, unless they are declared ignorable', async () => {
