@@ -5,8 +5,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { formatSource, parse } from '../../../src/parser/index.ts';
 import { reservedTypes, tokenTable } from '../../../src/parser/tokens.ts';
+import { renderDiagnostics } from '../../../src/support/render.ts';
 import { describeDiagnostics, sourceFile } from '../../support/language.ts';
-import { lowered } from '../lower/kit.ts';
+import { lower, lowered } from '../lower/kit.ts';
 
 const reference = readFileSync(new URL('../../../grammar/sora.md', import.meta.url), 'utf8');
 
@@ -41,6 +42,15 @@ describe('grammar/sora.md', () => {
 
   test.each(examples('sora full'))('whole file %#: compiles without a word', (text) => {
     expect(lowered(text).entries.length).toBeGreaterThan(0);
+  });
+
+  test('a message is what is printed', () => {
+    const shown = [...reference.matchAll(/^```sora refused\n([\s\S]*?)^```\n\n```text\n([\s\S]*?)^```$/gm)];
+    expect(shown.length).toBeGreaterThan(0);
+    for (const [, text = '', message] of shown) {
+      const { diagnostics } = lower(text, {}, 'scorer.sora');
+      expect(renderDiagnostics(diagnostics, { format: 'pretty', color: false })).toBe(message);
+    }
   });
 
   test('leads from a first model to a classifier', () => {
