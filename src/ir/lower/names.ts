@@ -87,12 +87,18 @@ export function resolveName(context: Context, name: string, span: Span, scope: S
   return poison;
 }
 
+/** Names that a help lists: a library has more than anyone reads. */
+const namesShown = 12;
+
 /** Labels and help for a member that does not exist. */
 export function nearMember(member: Identifier, names: Iterable<string>): { help?: string; fixes?: readonly Fix[] } {
   const all = [...names];
   const guess = closest(member.text, all);
-  if (guess === undefined)
-    return all.length === 0 ? {} : { help: `there is ${all.map((name) => `\`${name}\``).join(', ')}` };
+  if (guess === undefined) {
+    const list = all.slice(0, namesShown).map((name) => `\`${name}\``);
+    const more = all.length > namesShown ? ` and ${all.length - namesShown} more` : '';
+    return all.length === 0 ? {} : { help: `there is ${list.join(', ')}${more}` };
+  }
   return {
     help: `did you mean \`${guess}\`?`,
     fixes: [{ title: `replace by \`${guess}\``, edits: [{ span: member.span, text: guess }] }],
