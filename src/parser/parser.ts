@@ -441,7 +441,7 @@ class SoraParser extends CstParser {
   /** `adamw(lr: 1e-4)`, `keep 0.75 by l2` */
   private readonly useValue: Rule = this.RULE('useValue', () => {
     this.OPTION({
-      GATE: () => !contextOf(this.LA(2)).startsLine && (this.is(2, t.NumberLiteral) || this.is(2, t.Identifier)),
+      GATE: () => this.is(2, t.NumberLiteral) || (this.is(2, t.Identifier) && !this.startsUseItem(2)),
       DEF: () => this.CONSUME(t.Keep),
     });
     this.SUBRULE(this.expression);

@@ -263,6 +263,15 @@ function checkGroup(site: UseSite, rule: UseRule, group: number, weights: readon
   }
 }
 
+/** The names above weights: heads and neurons belong to a part of the model. */
+function partsOf(paths: readonly string[]): readonly string[] {
+  const parts = new Set<string>();
+  for (const path of paths) {
+    for (let end = path.lastIndexOf('.'); end > 0; end = path.lastIndexOf('.', end - 1)) parts.add(path.slice(0, end));
+  }
+  return [...parts];
+}
+
 function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subject): void {
   const { about } = rule;
   const { context } = site;
@@ -287,16 +296,12 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
   }
   const { weights, states } = subject;
   const paths = weights && [...weights.keys()];
-  // Heads and neurons belong to a part of the model: a name above weights.
-  const parts = paths?.flatMap((path) => {
-    const segments = path.split('.');
-    return segments.slice(0, -1).map((_, at) => segments.slice(0, at + 1).join('.'));
-  });
   const chosen = rule.globs.flatMap((glob): readonly string[] => {
-    if (paths === undefined || parts === undefined) return [];
+    if (paths === undefined) return [];
     if (about?.text === 'state') return select(context, glob, states, 'state', subject.name);
-    if (about) return select(context, glob, [...new Set(parts)], 'part', subject.name);
-    return select(context, glob, paths, 'weight', subject.name);
+    return about
+      ? select(context, glob, partsOf(paths), 'part', subject.name)
+      : select(context, glob, paths, 'weight', subject.name);
   });
   const selected = chosen.flatMap((path) => weights?.get(path) ?? []);
   if (block.use === 'prune') {

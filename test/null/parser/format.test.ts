@@ -80,6 +80,16 @@ describe('style', () => {
       '// a\n\n\n// b\ndim A in 1..2\ndim B in 1..2\n\n\n\ndim C in 1..2\nconfig D {\n\n  a: int\n\n\n  b: int\n\n}\n\n\n// end',
       '// a\n\n// b\ndim A in 1..2\ndim B in 1..2\n\ndim C in 1..2\n\nconfig D {\n  a: int\n\n  b: int\n}\n\n// end\n',
     ],
+    [
+      'use blocks',
+      'train M.e{target y:i32[B],loss:l(y),freeze:"a","b"}quantize M{"a","b":int4(group:32),state "c":f16 }prune M{heads "a":keep 0.5 by l2}',
+      'train M.e {\n  target y: i32[B]\n  loss: l(y)\n  freeze: "a", "b"\n}\n\nquantize M {\n  "a", "b": int4(group: 32)\n  state "c": f16\n}\n\nprune M {\n  heads "a": keep 0.5 by l2\n}\n',
+    ],
+    [
+      'members',
+      'model M{repeat l[i in 3]=L(i)h=L()tied a . b if missing if c.d state s=KVCache(B,1)entry a=b with T=1,B=2}',
+      'model M {\n  repeat l[i in 3] = L(i)\n  h = L() tied a.b if missing if c.d\n  state s = KVCache(B, 1)\n  entry a = b with T = 1, B = 2\n}\n',
+    ],
     ['nothing', '\n\n', ''],
     ['only a comment', '  // a  \n', '// a\n'],
   ])('%s', (_name, text, expected) => {

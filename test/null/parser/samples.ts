@@ -76,4 +76,32 @@ export const heads = `model QA(c: Bert) {
 module Empty {}
 `;
 
-export const samples: readonly string[] = [encoder, heads];
+export const uses = `model Words(c: Words) {
+  repeat layer[i in c.layers] = Layer(c, i) as "h"
+  head = Linear(c.width, 7, bias: false) as "lm_head" tied embed.weight if missing tied bias if missing if c.head
+  state kv = KVCache(B, c.heads, c.context, c.width / c.heads)
+
+  entry score(ids: i32[B, T]) -> f32[B, 7] = head(layer(embed(ids))[:, -1])
+  /// One token.
+  entry step = score with T = 1, B = c.batch
+}
+
+/// How it learns.
+train Words.score {
+  target y: i32[B],
+  loss: cross_entropy(score, y) + 0.5 * mse(score, score),
+  optimizer: adamw(lr: linear(peak: 2e-5, warmup: 0.1), weight_decay: 0.01),
+  no_decay: "**.bias", "**.LayerNorm.*", "a.rather.long.name.of.a.weight", "another.rather.long.name.of.a.weight",
+  freeze: "embed.**",
+}
+
+prune Words {
+  heads "attn": keep 0.75 by l2,
+  "mlp.fc*.weight", "x": nm(2, 4) by magnitude,
+  neurons "mlp": keep c.share,
+}
+
+golden Words.step {}
+`;
+
+export const samples: readonly string[] = [encoder, heads, uses];
