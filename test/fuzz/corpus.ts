@@ -146,6 +146,8 @@ export const numbers: readonly string[] = [
   '999999999999',
   '2147483648',
   '65536',
+  '1e39',
+  '1e99',
   '1e400',
 ];
 export const strings: readonly string[] = [

@@ -18,7 +18,7 @@ import { conditionValue, enterBlock, evaluate } from './expressions.ts';
 import { emitNode } from './nodes.ts';
 import { dimWithNumber, originLabels, writtenDim, writtenType } from './origin.ts';
 import { lookup, type Scope } from './scope.ts';
-import { asTensor, broadcastTogether, isTensor, type Operand, reshapeTo, tensorOf } from './tensors.ts';
+import { asTensor, broadcastTogether, fitsFloat, isTensor, type Operand, reshapeTo, tensorOf } from './tensors.ts';
 
 type Attend = Extract<Expression, { kind: 'attend' }>;
 
@@ -150,7 +150,9 @@ function scaleOf(
     if (value === undefined && binding.kind !== 'poison') {
       report(context, 'SORA2006', `\`scale\` must be a known number, found ${describe(binding)}`, modifier.value.span);
     }
-    return value;
+    if (value === undefined || fitsFloat(value, 'f32')) return value;
+    report(context, 'SORA2204', `${value} does not fit in \`f32\``, modifier.value.span);
+    return undefined;
   }
   const known = constantValue(width);
   if (known === undefined) report(context, 'SORA2203', 'the width of a head must be known when compiling', span);

@@ -18,7 +18,7 @@ import { conv, convTranspose, flip, pad, window } from './intrinsic-windows.ts';
 import { emitNode } from './nodes.ts';
 import { writtenType } from './origin.ts';
 import { foldUnary } from './scalars.ts';
-import { asTensor, broadcastTogether, convert, isTensor } from './tensors.ts';
+import { asTensor, broadcastTogether, convert, fitsFloat, isTensor } from './tensors.ts';
 
 function unaryOp(op: string, parameter = 'x'): Intrinsic {
   return {
@@ -98,7 +98,12 @@ function cast(dtype: DType): Intrinsic {
       const operand = argument(call, 0);
       const number = numberOf(operand.binding);
       if (number !== undefined && isFloat(dtype)) return { kind: 'float', value: number };
-      if (number !== undefined && dtype !== 'bool') return intBinding(Math.trunc(number));
+      if (number !== undefined && dtype !== 'bool') {
+        const whole = Math.trunc(number);
+        if (Number.isSafeInteger(whole)) return intBinding(whole);
+        report(context, 'SORA2204', 'this integer is too large to be exact (beyond 2^53)', call.span);
+        return poison;
+      }
       const value = asTensor(context, operand);
       return value === undefined ? poison : wrap(convert(context, value, dtype, call.span));
     },
@@ -113,6 +118,11 @@ function normalization(op: 'layer_norm' | 'rms_norm', operands: readonly string[
       const given = call.arguments.slice(0, operands.length).flatMap((operand) => operand ?? []);
       const inputs = given.map((operand) => asTensor(context, operand));
       const epsilon = float(context, call.arguments[operands.length], eps);
+      if (epsilon !== undefined && (epsilon < 0 || !fitsFloat(epsilon, 'f32'))) {
+        const place = call.arguments[operands.length]?.span ?? call.span;
+        report(context, 'SORA2204', `\`eps\` is added to a square: it is at least 0, found ${epsilon}`, place);
+        return poison;
+      }
       if (epsilon === undefined || !inputs.every((input) => input !== undefined)) return poison;
       return wrap(
         emitNode(
@@ -167,7 +177,8 @@ const fail: Intrinsic = {
   parameters: ['message'],
   apply(context, call) {
     const { binding, span } = argument(call, 0);
-    if (binding.kind === 'string') report(context, 'SORA2205', binding.value, call.span);
+    if (binding.kind === 'string')
+      report(context, 'SORA2205', binding.value.trim() || 'the model refuses this config', call.span);
     else if (binding.kind !== 'poison')
       report(context, 'SORA2006', `\`fail\` needs a string, found ${describe(binding)}`, span);
     return poison;

@@ -57,6 +57,12 @@ describe('arithmetic', () => {
     refused(model('x: u32[B, T]', 'u32[B, T]', 'x + -1'), { code: 'SORA2204', at: '-1' });
     refused(model('x: f32[B, T]', 'f32[B, T]', 'x * (1 / 0)'), { code: 'SORA2204', at: '(1 / 0)' });
     refused(model('x: f32[B, T]', 'f32[B, T]', 'x * sqrt(-1)'), { code: 'SORA2204', at: 'sqrt(-1)' });
+    refused(model('x: f32[B, T]', 'f32[B, T]', 'x * i32(1e99)'), { code: 'SORA2204', at: 'i32(1e99)' });
+    refused(model('x: f32[B, T]', 'f32[B, T]', 'rms_norm(x, eps: -1)'), { code: 'SORA2204', at: '-1' });
+    refused(model('x: f32[B, T]', 'f32[B, T]', 'attend(x, x, x) { heads: 1, scale: 1e39 }'), {
+      code: 'SORA2204',
+      at: '1e39',
+    });
   });
 
   test('config numbers fold: no node is made for them', () => {
