@@ -64,7 +64,7 @@ export function select(
   const guess = corrected(glob.text, paths);
   const [first] = paths;
   report(context, 'SORA2302', `"${glob.text}" selects no ${what} of \`${owner}\``, glob.span, {
-    notes: guess === undefined && first !== undefined ? [`a ${what} is named \`${first}\``] : [],
+    notes: guess !== undefined ? [] : [first === undefined ? `it has no ${what}` : `a ${what} is named \`${first}\``],
     ...(guess === undefined
       ? {}
       : {
