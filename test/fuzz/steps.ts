@@ -1,19 +1,7 @@
 /**
  * The steps by which a body of a random model grows: each finds values that fit it and writes a `let`, or does nothing.
  */
-import {
-  add,
-  type Body,
-  broadcast,
-  type Known,
-  number,
-  print,
-  type Size,
-  same,
-  sameShape,
-  symbol,
-  widths,
-} from './body.ts';
+import { add, type Body, broadcast, number, print, type Size, sameShape, symbol, widths } from './body.ts';
 
 type Step = (body: Body) => unknown;
 
