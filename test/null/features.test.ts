@@ -44,6 +44,7 @@ What works, what works in part, what does not. The op table is generated from th
 | BERT, sequence classification | \`models/bert/sequence-classification.sora\` |
 | BERT, question answering | \`models/bert/question-answering.sora\` |
 | MiniLM sentence embeddings | \`models/minilm/minilm.sora\` |
+| Vision transformer, image classification | \`models/vit/vit.sora\` |
 
 ## Files
 
