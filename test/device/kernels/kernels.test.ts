@@ -189,7 +189,12 @@ const cases: Readonly<Record<string, Case>> = {
   'padded, turned around and in windows': {
     write: (s) => {
       const x = s.argument('x', 'f32', [B, T, 12]);
-      const wide = s.emit('pad', [s.emit('erf', [x])], { low: [0, 2, 3], high: [0, 1, 5], interior: [0, 0, 0], value: -2 });
+      const wide = s.emit('pad', [s.emit('erf', [x])], {
+        low: [0, 2, 3],
+        high: [0, 1, 5],
+        interior: [0, 0, 0],
+        value: -2,
+      });
       const spread = s.emit('pad', [x], { low: [0, 1, 0], high: [0, 0, 4], interior: [0, 2, 1], value: 0.5 });
       const slides = { axes: [2, 1], sizes: [3, 2], strides: [2, 1], dilations: [2, 1] };
       const windows = s.emit('window', [wide], slides);

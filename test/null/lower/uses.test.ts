@@ -121,7 +121,7 @@ describe('mistakes', () => {
     [training('target y: i32[B]\ntarget y: i32[B]'), 'SORA2002', 'y', 'declared twice'],
   ];
 
-  test.each(cases)('%s', (block, code, at, message, help) => {
+  test.each(cases)('%s', (...[block, code, at, message, help]: (typeof cases)[number]) => {
     refused(`${head}${block}\n`, { code, at, message, ...(help === undefined ? {} : { help }) });
   });
 
