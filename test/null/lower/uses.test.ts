@@ -121,9 +121,11 @@ describe('mistakes', () => {
     [training('target y: i32[B]\ntarget y: i32[B]'), 'SORA2002', 'y', 'declared twice'],
   ];
 
-  test.each(cases)('%s', (...[block, code, at, message, help]: (typeof cases)[number]) => {
-    refused(`${head}${block}\n`, { code, at, message, ...(help === undefined ? {} : { help }) });
-  });
+  for (const [block, code, at, message, help] of cases) {
+    test(block, () => {
+      refused(`${head}${block}\n`, { code, at, message, ...(help === undefined ? {} : { help }) });
+    });
+  }
 
   test('a model that is wrong itself is told about first', () => {
     const wrong = head.replace('word = Embedding(100, c.width)', 'word = Embeding(100, c.width)');
