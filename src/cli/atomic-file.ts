@@ -4,9 +4,25 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { environmentError } from './exit-codes.ts';
 
-/** Writes the parts one after the other; a crash leaves the old file. */
+/**
+ * Writes the parts one after the other; a crash leaves the old file.
+ *
+ * @errors SORA0002 with the path that was asked for, not that of the temporary file
+ */
 export function writeFileAtomic(path: string, parts: Iterable<Uint8Array | string>): void {
+  try {
+    write(path, parts);
+  } catch (cause) {
+    if (!(cause instanceof Error) || !('syscall' in cause)) throw cause;
+    // `EACCES: permission denied, open '/folder/.name.0123.tmp'`
+    const why = cause.message.replace(/, \w+(?: '.*)?$/s, '');
+    throw environmentError(`\`${path}\` cannot be written: ${why}`, undefined, cause);
+  }
+}
+
+function write(path: string, parts: Iterable<Uint8Array | string>): void {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
   // `wx`: never follow or reuse something that is already there.
   const handle = openSync(temporary, 'wx', 0o666);
