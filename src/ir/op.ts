@@ -29,6 +29,7 @@ export interface AttributeSpec {
  * - `reduction`: reduces `axes`.
  * - `contraction`: a sum of products (dot_general, linear).
  * - `commutative`: binary, order of inputs does not matter.
+ * - `flat`: its derivative is 0 or there is none (comparisons, rounding, indices): no gradient flows through it.
  * - `leaf`: no inputs, defined by attributes (input, weight, constant, iota).
  * - `effect`: must not be removed or merged.
  * - `stated`: the node states its output types, nothing infers them (input, weight; fused takes them from its region).
@@ -43,6 +44,7 @@ export type Trait =
   | 'reduction'
   | 'contraction'
   | 'commutative'
+  | 'flat'
   | 'leaf'
   | 'effect'
   | 'stated'
@@ -93,6 +95,18 @@ export interface Emitter {
   emit(op: string, inputs: readonly Value[], attributes?: Attributes): Value;
 }
 
+/** What a gradient rule is given: a node of the graph, and the gradient of the loss with respect to its output. */
+export interface GradientRequest {
+  readonly inputs: readonly Value[];
+  readonly output: Value;
+  readonly attributes: Attributes;
+  /** Of the type of `output`. */
+  readonly cotangent: Value;
+}
+
+/** One gradient per operand, of its type; undefined where nothing flows. What nobody needs is dropped as dead code. */
+export type GradientRule = (emitter: Emitter, request: GradientRequest) => readonly (Value | undefined)[];
+
 export type Lanes = 1 | 2 | 4;
 
 export interface OpDefinition {
@@ -110,6 +124,11 @@ export interface OpDefinition {
   interpret?(inputs: readonly Tensor[], attributes: Attributes, context: InterpretContext): readonly Tensor[];
   /** The same function in lower ops. Every model-level op has one. */
   decompose?(emitter: Emitter, inputs: readonly Value[], attributes: Attributes): Value;
+  /**
+   * Reverse-mode derivative. A model-level op may leave it out: then its decomposition is differentiated. A tensor-level op
+   * without it cannot be trained through, unless it is `constant` to the gradient (trait `flat`).
+   */
+  readonly gradient?: GradientRule;
   /** Elementwise ops: the function on numbers (booleans are 0 and 1), in f64. */
   scalar?(operands: readonly number[], attributes: Attributes, dtypes: readonly DType[]): number;
   /**

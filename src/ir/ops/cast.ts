@@ -4,6 +4,7 @@
 import type { OpDefinition } from '../op.ts';
 import { halfRound } from '../tensor.ts';
 import { type DType, isFloat } from '../types.ts';
+import { castTo } from './build.ts';
 import { applyUnary, type UnaryFunction } from './elementwise.ts';
 import { dtypeAttribute, dtypeNamed, fail, stringOf, wgslType } from './shared.ts';
 
@@ -38,6 +39,11 @@ export const cast: OpDefinition = {
     if (!x || !dtype) return [];
     if (x.dtype === dtype || (dtype === 'f32' && isFloat(x.dtype))) return [{ ...x, dtype }];
     return [applyUnary(conversion(x.dtype, dtype), x, dtype, context)];
+  },
+  gradient(emitter, { inputs: [x], cotangent }) {
+    return x && isFloat(x.type.dtype) && isFloat(cotangent.type.dtype)
+      ? [castTo(emitter, cotangent, x.type.dtype)]
+      : [];
   },
   scalar: ([x = 0], attributes, [from = 'f32']) => {
     const to = dtypeNamed(stringOf(attributes, 'dtype')) ?? 'f32';

@@ -27,7 +27,7 @@ export const compareOps: readonly OpDefinition[] = rows.map((row) => ({
   doc: `\`a ${row.operator} b\`, as bool. NaN has no promised result on devices.`,
   operands: ['a', 'b'],
   attributes: {},
-  traits: row.commutative ? ['elementwise', 'commutative'] : ['elementwise'],
+  traits: row.commutative ? ['elementwise', 'commutative', 'flat'] : ['elementwise', 'flat'],
   skeleton: 'map',
   infer(inputs) {
     return checkElementwise(row.name, row.takes, inputs) ?? [{ dtype: 'bool', shape: inputs[0]?.shape ?? [] }];

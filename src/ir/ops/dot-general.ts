@@ -6,8 +6,8 @@
  * Source: XLA's DotGeneral. The interpreter brings both sides to [batch, M, K] and [batch, N, K] (free of charge for
  * `x [.., K]` times `weight [N, K]`) and sums in f64, rounded once.
  */
-import type { Attributes } from '../graph.ts';
-import type { InferFailure, OpDefinition, Tensor } from '../op.ts';
+import type { Attributes, Value } from '../graph.ts';
+import type { Emitter, InferFailure, OpDefinition, Tensor } from '../op.ts';
 import { sameDim } from '../symbolic.ts';
 import { copyStrided, elementCount, newTensor, stridesOf, type TensorData } from '../tensor.ts';
 import { isFloat, type TensorType } from '../types.ts';
@@ -178,6 +178,35 @@ function multiplyIntegers(
   }
 }
 
+/**
+ * The gradient of one side: the cotangent contracted with the other side over that side's free axes.
+ *
+ * @param own    the side that the gradient is of; its free axes are axes `first…` of the cotangent
+ * @param other  the other side
+ */
+function sideGradient(emitter: Emitter, cotangent: Value, own: Side, other: Side, at: Value, isLeft: boolean): Value {
+  const batch = own.batch.length;
+  const free = (start: number, count: number) => Array.from({ length: count }, (_, axis) => start + axis);
+  const product = emitter.emit('dot_general', [cotangent, at], {
+    lhs_batch: free(0, batch),
+    rhs_batch: other.batch,
+    lhs_contract: free(isLeft ? batch + own.free.length : batch, other.free.length),
+    rhs_contract: other.free,
+  });
+  // Now [batch…, own free…, the other's contracted axes in its order…]: back to the order of the own side.
+  const contracted = [...other.contract].sort((a, b) => a - b);
+  const rank = batch + own.free.length + own.contract.length;
+  const permutation = free(0, rank).map((axis) => {
+    const inBatch = own.batch.indexOf(axis);
+    if (inBatch >= 0) return inBatch;
+    const inFree = own.free.indexOf(axis);
+    if (inFree >= 0) return batch + inFree;
+    return batch + own.free.length + contracted.indexOf(other.contract[own.contract.indexOf(axis)] ?? 0);
+  });
+  if (permutation.every((axis, place) => axis === place)) return product;
+  return emitter.emit('transpose', [product], { permutation });
+}
+
 export const dotGeneral: OpDefinition = {
   name: 'dot_general',
   level: 'tensor',
@@ -217,6 +246,15 @@ export const dotGeneral: OpDefinition = {
     }
     const pick = (type: TensorType, axes: readonly number[]) => axes.flatMap((axis) => type.shape[axis] ?? []);
     return [{ dtype: lhs.dtype, shape: [...pick(lhs, left.batch), ...pick(lhs, left.free), ...pick(rhs, right.free)] }];
+  },
+  gradient(emitter, { inputs: [lhs, rhs], attributes, cotangent }) {
+    if (!lhs || !rhs) return [];
+    const left = sideOf(attributes, 'lhs', lhs.type.shape.length);
+    const right = sideOf(attributes, 'rhs', rhs.type.shape.length);
+    return [
+      sideGradient(emitter, cotangent, left, right, rhs, true),
+      sideGradient(emitter, cotangent, right, left, lhs, false),
+    ];
   },
   interpret([lhs, rhs], attributes, context) {
     if (!lhs || !rhs) return [];

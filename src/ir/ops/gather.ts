@@ -23,6 +23,10 @@ export const gather: OpDefinition = {
     }
     return [{ dtype: table.dtype, shape: [...indices.shape, ...table.shape.slice(1)] }];
   },
+  gradient(emitter, { inputs: [table, indices], cotangent }) {
+    const [rows] = table?.type.shape ?? [];
+    return table && indices && rows ? [emitter.emit('scatter_add', [cotangent, indices], { rows })] : [];
+  },
   interpret([table, indices], _attributes, context) {
     if (!table || !indices) return [];
     const row = elementCount(table.shape.slice(1));

@@ -22,6 +22,7 @@ import { pad } from './pad.ts';
 import { reduce } from './reduce.ts';
 import { reverse } from './reverse.ts';
 import { rmsNorm } from './rms-norm.ts';
+import { scatterAdd } from './scatter-add.ts';
 import { select } from './select.ts';
 import { fail, isDim } from './shared.ts';
 import { softmax } from './softmax.ts';
@@ -42,6 +43,7 @@ const definitions: readonly OpDefinition[] = [
   reduce,
   dotGeneral,
   gather,
+  scatterAdd,
   linear,
   conv,
   convTranspose,

@@ -3,9 +3,21 @@
  */
 import { InternalError } from '../../support/error.ts';
 import type { OpDefinition, Tensor } from '../op.ts';
-import { addDims, constantValue, dimBounds, evaluateDim, productOfDims, sameDim, subtractDims } from '../symbolic.ts';
+import {
+  addDims,
+  constantDim,
+  constantValue,
+  type Dim,
+  dimBounds,
+  evaluateDim,
+  productOfDims,
+  sameDim,
+  subtractDims,
+} from '../symbolic.ts';
 import { copyStrided, elementCount, newTensor, stridesOf } from '../tensor.ts';
 import { printShape } from '../types.ts';
+import { broadcastTo, reshapeTo, scalarConstant } from './build.ts';
+import { unbroadcast } from './calculus.ts';
 import { dimOf, dimsOf, fail, normalAxis, numberOf, numbersOf, quoteType } from './shared.ts';
 
 function only(inputs: readonly Tensor[]): Tensor {
@@ -38,6 +50,7 @@ export const reshape: OpDefinition = {
   interpret(inputs, _attributes, context) {
     return [{ ...only(inputs), shape: context.outputShapes[0] ?? [] }];
   },
+  gradient: (emitter, { inputs: [x], cotangent }) => (x ? [reshapeTo(emitter, cotangent, x.type.shape)] : []),
 };
 
 export const transpose: OpDefinition = {
@@ -57,6 +70,11 @@ export const transpose: OpDefinition = {
       return fail(`\`[${permutation.join(', ')}]\` is no permutation of the axes of ${quoteType(x)}`, 0);
     }
     return [{ dtype: x.dtype, shape: dims }];
+  },
+  gradient(emitter, { attributes, cotangent }) {
+    const permutation = numbersOf(attributes, 'permutation');
+    const inverse = permutation.map((_, axis) => permutation.indexOf(axis));
+    return [emitter.emit('transpose', [cotangent], { permutation: inverse })];
   },
   interpret(inputs, attributes) {
     const x = only(inputs);
@@ -93,6 +111,7 @@ export const broadcast: OpDefinition = {
     if (!fits) return fail(`cannot broadcast ${quoteType(x)} to \`${printShape(shape)}\``, 0);
     return [{ dtype: x.dtype, shape }];
   },
+  gradient: (emitter, { inputs: [x], cotangent }) => (x ? [unbroadcast(emitter, cotangent, x)] : []),
   interpret(inputs, _attributes, context) {
     const x = only(inputs);
     const shape = context.outputShapes[0] ?? [];
@@ -133,6 +152,25 @@ export const slice: OpDefinition = {
     }
     return [{ dtype: x.dtype, shape: x.shape.map((other, at) => (at === axis ? size : other)) }];
   },
+  gradient(emitter, { inputs: [x], attributes, cotangent }) {
+    if (!x) return [];
+    const axis = numberOf(attributes, 'axis');
+    const start = dimOf(attributes, 'start');
+    const whole = x.type.shape[axis] ?? start;
+    const rest = subtractDims(whole, addDims(start, dimOf(attributes, 'size')));
+    const zeros = (size: Dim) =>
+      broadcastTo(
+        emitter,
+        scalarConstant(emitter, 0, x.type.dtype),
+        x.type.shape.map((dim, at) => (at === axis ? size : dim)),
+      );
+    const parts = [
+      ...(constantValue(start) === 0 ? [] : [zeros(start)]),
+      cotangent,
+      ...(constantValue(rest) === 0 ? [] : [zeros(rest)]),
+    ];
+    return [parts.length === 1 ? cotangent : emitter.emit('concat', parts, { axis })];
+  },
   interpret(inputs, attributes, context) {
     const x = only(inputs);
     const strides = stridesOf(x.shape);
@@ -168,6 +206,16 @@ export const concat: OpDefinition = {
       total = addDims(total, added);
     }
     return [{ dtype: first.dtype, shape: first.shape.map((dim, index) => (index === axis ? (total ?? dim) : dim)) }];
+  },
+  gradient(emitter, { inputs, attributes, cotangent }) {
+    const axis = numberOf(attributes, 'axis');
+    let start = constantDim(0);
+    return inputs.map((part) => {
+      const size = part.type.shape[axis] ?? constantDim(0);
+      const piece = emitter.emit('slice', [cotangent], { axis, start, size });
+      start = addDims(start, size);
+      return piece;
+    });
   },
   interpret(inputs, attributes, context) {
     const axis = numberOf(attributes, 'axis');

@@ -8,7 +8,7 @@
 
 import type { Attributes } from '../graph.ts';
 import type { OpDefinition } from '../op.ts';
-import { addDims, constantDim, type Dim, dimBounds, multiplyDims } from '../symbolic.ts';
+import { addDims, constantDim, type Dim, dimBounds, multiplyDims, sameDim } from '../symbolic.ts';
 import { elementCount, newTensor, offsetsOf, stridesOf } from '../tensor.ts';
 import { fail, numberOf, numbersOf, quoteType } from './shared.ts';
 
@@ -58,6 +58,21 @@ export const pad: OpDefinition = {
     if (empty) return fail(`cannot pad between the elements of an axis of \`${empty.key}\`, which may be empty`, 0);
     const shape = x.shape.map((dim, axis) => paddedDim(dim, low[axis] ?? 0, high[axis] ?? 0, interior[axis] ?? 0));
     return [{ dtype: x.dtype, shape }];
+  },
+  gradient(emitter, { inputs: [x], attributes, cotangent }) {
+    if (!x) return [];
+    const { low, interior } = paddingOf(attributes);
+    let g = cotangent;
+    x.type.shape.forEach((dim, axis) => {
+      const step = 1 + (interior[axis] ?? 0);
+      const size = addDims(multiplyDims(dim, constantDim(step)), constantDim(1 - step));
+      if (!sameDim(size, g.type.shape[axis] ?? size))
+        g = emitter.emit('slice', [g], { axis, start: constantDim(low[axis] ?? 0), size });
+      if (step === 1) return;
+      const every = emitter.emit('window', [g], { axes: [axis], sizes: [1], strides: [step], dilations: [1] });
+      g = emitter.emit('reshape', [every], { shape: every.type.shape.slice(0, -1) });
+    });
+    return [g];
   },
   interpret([x], attributes, context) {
     if (!x) return [];

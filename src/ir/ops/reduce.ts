@@ -4,10 +4,12 @@
  * Sums of floats are taken in f64 by the interpreter and rounded once, so that they are an oracle for every order of
  * summation. An empty sum is 0, an empty product 1; an empty maximum is -inf (integers: the least value), a minimum +inf.
  */
-import type { InferFailure, OpDefinition } from '../op.ts';
+import type { Value } from '../graph.ts';
+import type { GradientRule, InferFailure, OpDefinition } from '../op.ts';
 import { constantDim } from '../symbolic.ts';
 import { newTensor, offsetsOf, stridesOf, type TensorData } from '../tensor.ts';
 import { type DType, isFloat, type Shape, type TensorType } from '../types.ts';
+import { calculus, respread } from './calculus.ts';
 import { boolOf, fail, normalAxes, numbersOf, quoteType, stringOf } from './shared.ts';
 
 const kinds = ['sum', 'max', 'min', 'prod'] as const;
@@ -58,6 +60,23 @@ function reduceGroup(kind: Kind, data: TensorData, base: number, inner: Int32Arr
   return best;
 }
 
+/** Of several equal extremes each gets its share, as in torch's `amax`. */
+const gradientOfReduce: GradientRule = (emitter, { inputs: [x], output, attributes, cotangent }) => {
+  if (!x) return [];
+  const axes = normalAxes(numbersOf(attributes, 'axes'), x.type.shape.length);
+  if ('failure' in axes) return [];
+  const keep = boolOf(attributes, 'keep');
+  const kind = stringOf(attributes, 'kind');
+  const spread = (value: Value) => respread(emitter, value, x, axes, keep);
+  if (kind === 'sum') return [spread(cotangent)];
+  const c = calculus(emitter);
+  if (kind === 'prod') return [c.div(c.mul(spread(cotangent), spread(output)), x)];
+  const one = c.fill(1, x);
+  const best = c.where('equal', x, spread(output), one, c.fill(0, x));
+  const count = emitter.emit('reduce', [best], { kind: 'sum', axes, keep });
+  return [c.mul(best, spread(c.div(cotangent, count)))];
+};
+
 export const reduce: OpDefinition = {
   name: 'reduce',
   level: 'tensor',
@@ -80,6 +99,7 @@ export const reduce: OpDefinition = {
       return fail(`cannot take the ${kind} of ${quoteType(x)}`, 0);
     return [{ dtype: x.dtype, shape: reducedShape(x.shape, axes, boolOf(attributes, 'keep')) }];
   },
+  gradient: gradientOfReduce,
   interpret([x], attributes, context) {
     if (!x) return [];
     const axes = normalAxes(numbersOf(attributes, 'axes'), x.shape.length);

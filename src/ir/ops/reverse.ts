@@ -20,6 +20,9 @@ export const reverse: OpDefinition = {
     if (numbersOf(attributes, 'axes').some((axis) => axis < 0)) return fail('axes count from the front', 0);
     return [x];
   },
+  gradient: (emitter, { attributes, cotangent }) => [
+    emitter.emit('reverse', [cotangent], { axes: numbersOf(attributes, 'axes') }),
+  ],
   interpret([x], attributes) {
     if (!x) return [];
     const axes = numbersOf(attributes, 'axes');

@@ -1,8 +1,10 @@
 /**
  * Choice per element.
  */
+import type { Value } from '../graph.ts';
 import type { OpDefinition } from '../op.ts';
 import { newTensor } from '../tensor.ts';
+import { fillLike } from './build.ts';
 import { differingShape, fail, quoteType } from './shared.ts';
 
 export const select: OpDefinition = {
@@ -31,6 +33,12 @@ export const select: OpDefinition = {
     const no = b.data;
     for (let i = 0; i < to.length; i++) to[i] = (test[i] === 0 ? no[i] : yes[i]) as number;
     return [result];
+  },
+  gradient(emitter, { inputs: [condition], cotangent }) {
+    if (!condition) return [];
+    const nothing = fillLike(emitter, 0, cotangent);
+    const given = (yes: Value, no: Value) => emitter.emit('select', [condition, yes, no]);
+    return [undefined, given(cotangent, nothing), given(nothing, cotangent)];
   },
   scalar: ([condition = 0, a = 0, b = 0]) => (condition === 0 ? b : a),
   wgsl: ([condition = '', a = '', b = '']) => `select(${b}, ${a}, ${condition})`,

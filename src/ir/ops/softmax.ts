@@ -9,6 +9,7 @@
 import type { OpDefinition } from '../op.ts';
 import { isFloat } from '../types.ts';
 import { castTo, combine, reduceKeeping, widened } from './build.ts';
+import { calculus } from './calculus.ts';
 import { fail, normalAxis, numberOf, quoteType } from './shared.ts';
 
 export const softmax: OpDefinition = {
@@ -24,6 +25,15 @@ export const softmax: OpDefinition = {
     const axis = numberOf(attributes, 'axis');
     if (normalAxis(axis, x.shape.length) === undefined) return fail(`${quoteType(x)} has no axis ${axis}`, 0);
     return [x];
+  },
+  gradient(emitter, { inputs: [x], output, attributes, cotangent }) {
+    if (!x) return [];
+    const c = calculus(emitter);
+    const y = widened(emitter, output);
+    const g = widened(emitter, cotangent);
+    const axis = normalAxis(numberOf(attributes, 'axis'), x.type.shape.length) ?? 0;
+    const mean = reduceKeeping(emitter, 'sum', c.mul(g, y), axis);
+    return [castTo(emitter, c.mul(y, combine(emitter, 'sub', g, mean)), x.type.dtype)];
   },
   decompose(emitter, [x], attributes) {
     if (!x) throw new RangeError('`softmax` without operands');

@@ -6,8 +6,9 @@
  * Each windowed axis keeps its place and counts windows; the axes inside of a window stand at the end, in the order of
  * `axes`. torch: `Tensor.unfold`, with dilation.
  */
-import type { Attributes } from '../graph.ts';
-import type { InferFailure, OpDefinition } from '../op.ts';
+import { InternalError } from '../../support/error.ts';
+import type { Attributes, Value } from '../graph.ts';
+import type { Emitter, InferFailure, OpDefinition } from '../op.ts';
 import {
   addDims,
   constantDim,
@@ -16,6 +17,7 @@ import {
   type DimRange,
   dimBounds,
   divideDim,
+  multiplyDims,
   subtractDims,
 } from '../symbolic.ts';
 import { copyStrided, stridesOf } from '../tensor.ts';
@@ -64,6 +66,43 @@ export function windowCount(
   return addDims(moving, constantDim(Math.floor(fixed / stride) + 1));
 }
 
+/** Adds up what lies at the same place of the axis that one slide walked: [.., count, .., size] to [.., dim, ..]. */
+function overlapAdd(emitter: Emitter, windows: Value, dim: Dim, { axis, size, stride, dilation }: Slide): Value {
+  const shape = windows.type.shape.slice(0, -1);
+  const count = shape[axis] ?? constantDim(1);
+  const zeros = shape.map(() => 0);
+  const on = (value: number) => zeros.map((zero, other) => (other === axis ? value : zero));
+  const spread = (piece: Value, first: number, step: number): Value => {
+    const covered = addDims(multiplyDims(count, constantDim(step)), constantDim(first + 1 - step));
+    const high = constantValue(subtractDims(dim, covered));
+    if (high === undefined) throw new InternalError('a window count that is no polynomial of its axis');
+    if (first === 0 && step === 1 && high === 0) return piece;
+    return emitter.emit('pad', [piece], { low: on(first), high: on(high), interior: on(step - 1), value: 0 });
+  };
+  if (stride === size && dilation === 1) {
+    // Windows side by side: no two of them share an element.
+    const last = shape.length;
+    const order = shape.flatMap((_, other) => (other === axis ? [other, last] : [other]));
+    const beside = emitter.emit('transpose', [windows], { permutation: order });
+    const joined = shape.map((other, at) => (at === axis ? multiplyDims(other, constantDim(size)) : other));
+    const whole = emitter.emit('reshape', [beside], { shape: joined });
+    const rest = constantValue(subtractDims(dim, joined[axis] ?? dim)) ?? 0;
+    if (rest === 0) return whole;
+    return emitter.emit('pad', [whole], { low: zeros, high: on(rest), interior: zeros, value: 0 });
+  }
+  let sum: Value | undefined;
+  for (let at = 0; at < size; at++) {
+    const slice = emitter.emit('slice', [windows], {
+      axis: shape.length,
+      start: constantDim(at),
+      size: constantDim(1),
+    });
+    const piece = spread(emitter.emit('reshape', [slice], { shape }), at * dilation, stride);
+    sum = sum === undefined ? piece : emitter.emit('add', [sum, piece]);
+  }
+  return sum ?? windows;
+}
+
 export const window: OpDefinition = {
   name: 'window',
   level: 'tensor',
@@ -99,6 +138,11 @@ export const window: OpDefinition = {
       shape[slide.axis] = count;
     }
     return [{ dtype: x.dtype, shape: [...shape, ...slides.map((slide) => constantDim(slide.size))] }];
+  },
+  gradient(emitter, { inputs: [x], attributes, cotangent }) {
+    if (!x) return [];
+    const undo = (g: Value, slide: Slide) => overlapAdd(emitter, g, x.type.shape[slide.axis] ?? constantDim(1), slide);
+    return [slidesOf(attributes).reduceRight(undo, cotangent)];
   },
   interpret([x], attributes, context) {
     if (!x) return [];

@@ -120,6 +120,11 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     ],
     [[f32(3), f32(5)], { lhs_batch: [], rhs_batch: [], lhs_contract: [], rhs_contract: [] }],
   ],
+  scatter_add: [
+    [[f32(5, 3), i32(5)], { rows: 4 }],
+    [[f32(2, 3), i32(2, 3)], { rows: 7 }],
+    [[f32(0, 3), i32(0)], { rows: 2 }],
+  ],
   gather: [[[f32(11, 3), i32(2, 5)]], [[f32(11), i32()]], [[f32(0, 3), i32(2)]], [[i32(3, 2, 2), typed('u32', [0])]]],
   linear: [
     [[f32(2, 3, 5), f32(7, 5), f32(7)]],

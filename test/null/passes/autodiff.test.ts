@@ -1,0 +1,126 @@
+/**
+ * Gradients against central differences in f64: for every op on the shapes of samples.ts, and for whole graphs.
+ */
+import { expect, test } from 'vitest';
+import { createEmitter } from '../../../src/ir/emit.ts';
+import { type Graph, GraphBuilder } from '../../../src/ir/graph.ts';
+import type { Tensor } from '../../../src/ir/op.ts';
+import { opNamed, ops } from '../../../src/ir/ops/index.ts';
+import { isFloat } from '../../../src/ir/types.ts';
+import { assertVerified } from '../../../src/ir/verify.ts';
+import { differentiate } from '../../../src/passes/autodiff.ts';
+import { type Sample, samplesOf } from '../ir/samples.ts';
+import { noRanges, randomNumbers, randomTensor, runGraph } from '../ir/support.ts';
+
+/** Central differences of a smooth function in f64: the error of the formula is about step², of rounding 1e-16 / step. */
+const step = 1e-5;
+/** Both errors are near 1e-10 relative for values of about 1; functions as steep as `1 / x` near 0.2 lose a thousand. */
+const tolerance = 2e-6;
+
+/** Positive and away from 0, where the derivative of the op needs it. */
+const positive = new Set(['log', 'sqrt', 'rsqrt', 'reciprocal', 'div', 'pow', 'rem']);
+
+/** sum(op(x…) * c) with fixed numbers c, so that every element of the result has a weight of its own. */
+function lossOf({ op, inputs, attributes }: Sample): {
+  readonly graph: Graph;
+  readonly constants: Record<string, Tensor>;
+} {
+  const emitter = createEmitter(new GraphBuilder(), noRanges);
+  const operands = inputs.map((type, at) => emitter.input(`x${at}`, type));
+  const y = emitter.emit(op, operands, attributes);
+  const weights = emitter.input('c', { ...y.type, dtype: 'f32' });
+  const float = y.type.dtype === 'f32' ? y : emitter.emit('cast', [y], { dtype: 'f32' });
+  const product = emitter.emit('mul', [float, weights]);
+  const axes = y.type.shape.map((_, axis) => axis);
+  const loss = axes.length === 0 ? product : emitter.emit('reduce', [product], { kind: 'sum', axes, keep: false });
+  const sizes = y.type.shape.map((dim) => Number(dim.key));
+  return {
+    graph: emitter.builder.finish('loss', [{ name: 'loss', value: loss }]),
+    constants: { c: randomTensor('f32', sizes, 99) },
+  };
+}
+
+function sampleInputs(sample: Sample): Record<string, Tensor> {
+  const random = randomNumbers(7);
+  return Object.fromEntries(
+    sample.inputs.map((type, at) => {
+      const sizes = type.shape.map((dim) => Number(dim.key));
+      const tensor = randomTensor(type.dtype, sizes, at + 1);
+      if (isFloat(type.dtype)) {
+        tensor.data.forEach((value, place) => {
+          // Far from each other and from whole numbers, where some derivatives jump.
+          const apart = value + 0.013 * random() + 0.003 * place;
+          tensor.data[place] = positive.has(sample.op) ? Math.abs(apart) + 0.3 : apart;
+        });
+      } else if (sample.op === 'gather' || sample.op === 'scatter_add') {
+        tensor.data.forEach((value, place) => {
+          tensor.data[place] = Math.abs(value) % 4;
+        });
+      }
+      return [`x${at}`, tensor];
+    }),
+  );
+}
+
+/** The greatest |numeric - analytic| over 1 + |analytic|. */
+function worstGap(graph: Graph, inputs: Record<string, Tensor>): number {
+  const wrt = new Map(
+    graph.inputs.flatMap((node) => {
+      const name = String(node.attributes.name);
+      return name !== 'c' && isFloat(node.outputs[0]?.type.dtype ?? 'i32') ? [[node, `grad.${name}`] as const] : [];
+    }),
+  );
+  const differentiated = differentiate(graph, noRanges, { loss: 'loss', wrt });
+  assertVerified(differentiated.graph, noRanges, { stage: 'model' });
+  const analytic = runGraph(differentiated.graph, inputs, 'f64');
+  const lossAt = () => runGraph(graph, inputs, 'f64').get('loss')?.data[0] ?? Number.NaN;
+  let worst = 0;
+  for (const name of wrt.values()) {
+    const tensor = inputs[name.slice('grad.'.length)];
+    const gradient = analytic.get(name);
+    expect(gradient?.shape).toEqual(tensor?.shape);
+    for (let at = 0; tensor && gradient && at < tensor.data.length; at++) {
+      const before = tensor.data[at] ?? 0;
+      tensor.data[at] = before + step;
+      const above = lossAt();
+      tensor.data[at] = before - step;
+      const below = lossAt();
+      tensor.data[at] = before;
+      const own = gradient.data[at] ?? Number.NaN;
+      const gap = Math.abs((above - below) / (2 * step) - own) / (1 + Math.abs(own));
+      worst = Math.max(worst, Number.isNaN(gap) ? Number.POSITIVE_INFINITY : gap);
+    }
+  }
+  return worst;
+}
+
+const differentiable = [...ops.values()].filter(
+  (op) => !op.traits.includes('stated') && !op.traits.includes('flat') && (op.gradient || op.decompose),
+);
+
+test('every op that makes floats has a gradient, a decomposition or is flat', () => {
+  const without = [...ops.values()].filter(
+    (op) =>
+      !op.gradient && !op.decompose && !['flat', 'stated', 'leaf'].some((trait) => op.traits.includes(trait as never)),
+  );
+  expect(without.map((op) => op.name)).toEqual([]);
+  expect(differentiable.length).toBeGreaterThan(35);
+});
+
+test.each(differentiable.map((op) => op.name))('%s', (name) => {
+  let checked = 0;
+  for (const sample of samplesOf(opNamed(name))) {
+    if (!sample.inputs.some((type) => type.dtype === 'f32') || sample.inputs.some((type) => type.dtype === 'f16'))
+      continue;
+    const { graph, constants } = lossOf(sample);
+    if (graph.results[0] === undefined || sample.attributes.dtype === 'f16' || sample.attributes.dtype === 'i32')
+      continue;
+    if (sample.attributes.dtype === 'bool') continue;
+    const inputs = { ...sampleInputs(sample), ...constants };
+    const elements = Object.values(inputs).reduce((sum, tensor) => sum + tensor.data.length, 0);
+    if (elements > 600) continue;
+    expect(worstGap(graph, inputs), JSON.stringify(sample.attributes)).toBeLessThan(tolerance);
+    checked++;
+  }
+  if (name !== 'cast') expect(checked).toBeGreaterThan(0);
+});
