@@ -117,6 +117,7 @@ export function bertLayer(s: Sketch, x: Value, mask: Value, path: string, size: 
     heads: size.heads,
     kv_heads: size.heads,
     scale: 1 / Math.sqrt(size.hidden / size.heads),
+    extras: ['mask'],
   });
   const attended = dense(inside, mixed, `${path}.attention.output.dense`, size.hidden);
   const middle = norm(inside, inside.emit('add', [attended, x]), `${path}.attention.output.LayerNorm`, size.hidden);
