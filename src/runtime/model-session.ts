@@ -144,9 +144,7 @@ export function makeModelSession(
     context.begin();
     const slack = holding.room - past - steps;
     const dims = new Map([...bound.dims, [spec.past, past] as const, [spec.slack, slack] as const]);
-    const hidden = { past: Int32Array.from(held), lengths: Int32Array.from(real) };
-    const data = entry.inputs.map(({ role }, at) => (role === undefined ? bound.data[at] : hidden[role]));
-    const running = states.run(entry, { ...bound, dims, data }).catch((error: unknown) => {
+    const running = states.run(entry, withHidden(entry, { ...bound, dims }, held, real)).catch((error: unknown) => {
       throw ending.error ?? error;
     });
     const results = await firstOf(running, ended, signal);
@@ -202,8 +200,23 @@ export function makeModelSession(
 }
 
 function rowsOf(entry: EntrySpec, bound: BoundInputs): number {
-  const at = entry.inputs.findIndex((spec) => spec.role === 'past');
-  return bound.shapes[at]?.[0] ?? 1;
+  const [rows = 1] = entry.hidden?.[0]?.shape ?? [];
+  return evaluateSize(rows, bound.dims);
+}
+
+function withHidden(
+  entry: EntrySpec,
+  bound: BoundInputs,
+  past: readonly number[],
+  lengths: readonly number[],
+): BoundInputs {
+  const values = { past, lengths };
+  const hidden = (entry.hidden ?? []).map(({ role }) => Int32Array.from(values[role]));
+  return {
+    dims: bound.dims,
+    data: [...bound.data, ...hidden],
+    shapes: [...bound.shapes, ...hidden.map((data) => [data.length])],
+  };
 }
 
 function wrongBatch(held: number, given: number): SoraError {
