@@ -9,6 +9,7 @@ import { writeFileAtomic } from '../atomic-file.ts';
 import { type Call, type Register, requiredOption, textOption } from '../command.ts';
 import { type CommandResult, type Context, note } from '../context.ts';
 import { type Conversion, formatNames, partOf, readForeign, writeConversion } from '../convert/index.ts';
+import { tieHead } from '../convert/tied-head.ts';
 import { exitCodes, usageError } from '../exit-codes.ts';
 import { loadConfig } from '../source-files.ts';
 import { checkWritable } from '../tensor-file.ts';
@@ -36,8 +37,9 @@ async function convert(context: Context, call: Call): Promise<CommandResult> {
   const file = await openSource(resolve(path));
   try {
     const part = choosePart(file, textOption(call, 'bytes'));
-    const conversion = await readForeign(part, part === file ? path : undefined, requiredOption(call, 'format'));
-    const config = configFor(path, conversion, textOption(call, 'config'));
+    const read = await readForeign(part, part === file ? path : undefined, requiredOption(call, 'format'));
+    const config = configFor(path, read, textOption(call, 'config'));
+    const conversion = tieHead(read, config);
     const beside = filesBeside(out, conversion, config, call.options.force === true);
     for (const text of conversion.notes) note(context, text);
     if (config === undefined)
@@ -70,18 +72,13 @@ function choosePart(file: ByteSource, text: string | undefined): ByteSource {
 
 type Config = Readonly<Record<string, unknown>>;
 
-/**
- * What was asked for, what the file itself says, or the config that exporters put beside the file or, for `onnx/`, above it. A
- * head that is stored has values of its own (quantized apart from the embedding), so it is not tied.
- */
+/** What was asked for, what the file itself says, or the config that exporters put beside the file or, for `onnx/`, above it. */
 function configFor(path: string, conversion: Conversion, asked: string | undefined): Config | undefined {
+  if (asked !== undefined) return loadConfig(asked);
+  if (conversion.config !== undefined) return conversion.config;
   const folder = dirname(resolve(path));
   const found = [join(folder, 'config.json'), join(folder, '..', 'config.json')].find((each) => existsSync(each));
-  const given = asked ?? (conversion.config === undefined ? found : undefined);
-  const config = given === undefined ? conversion.config : loadConfig(given);
-  if (config === undefined) return undefined;
-  const hasHead = conversion.tensors.some(({ name }) => name === 'lm_head.weight');
-  return hasHead && config.tie_word_embeddings === true ? { ...config, tie_word_embeddings: false } : config;
+  return found === undefined ? undefined : loadConfig(found);
 }
 
 function filesBeside(
