@@ -38,24 +38,34 @@ async function convert(context: Context, call: Call): Promise<CommandResult> {
   try {
     const part = choosePart(file, textOption(call, 'bytes'));
     const read = await readForeign(part, part === file ? path : undefined, requiredOption(call, 'format'));
-    const config = configFor(path, read, textOption(call, 'config'));
-    const conversion = tieHead(read, config);
-    const beside = filesBeside(out, conversion, config, call.options.force === true);
-    for (const text of conversion.notes) note(context, text);
-    if (config === undefined)
-      note(context, 'no config.json: neither the file nor its folder has one; give it with --config');
-    await writeConversion(resolve(out), conversion.tensors);
-    for (const [target, content] of beside) writeFileAtomic(target, [content]);
-    const elements = conversion.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
-    const files = [out, ...beside.keys()];
-    return {
-      exitCode: exitCodes.ok,
-      document: { ok: true, format: conversion.format, tensors: conversion.tensors.length, elements, files },
-      text: `${conversion.format}: ${conversion.tensors.length} tensors, ${elements} elements\n${files.join('\n')}`,
-    };
+    try {
+      return await write(context, call, path, read);
+    } finally {
+      await read.close();
+    }
   } finally {
     await file.close();
   }
+}
+
+async function write(context: Context, call: Call, path: string, read: Conversion): Promise<CommandResult> {
+  const out = requiredOption(call, 'out');
+  const config = configFor(path, read, textOption(call, 'config'));
+  const { format, tensors, files, notes } = tieHead(read, config);
+  const beside = filesBeside(out, files, config, call.options.force === true);
+  for (const text of notes) note(context, text);
+  if (config === undefined) {
+    note(context, 'no config.json: neither the file nor its folder has one; give it with --config');
+  }
+  await writeConversion(resolve(out), tensors);
+  for (const [target, content] of beside) writeFileAtomic(target, [content]);
+  const elements = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  const written = [out, ...beside.keys()];
+  return {
+    exitCode: exitCodes.ok,
+    document: { ok: true, format, tensors: tensors.length, elements, files: written },
+    text: `${format}: ${tensors.length} tensors, ${elements} elements\n${written.join('\n')}`,
+  };
 }
 
 function choosePart(file: ByteSource, text: string | undefined): ByteSource {
@@ -83,12 +93,12 @@ function configFor(path: string, conversion: Conversion, asked: string | undefin
 
 function filesBeside(
   out: string,
-  conversion: Conversion,
+  extra: ReadonlyMap<string, Uint8Array>,
   config: Config | undefined,
   isForced: boolean,
 ): ReadonlyMap<string, Uint8Array> {
   const folder = dirname(out);
-  const files = new Map([...conversion.files].map(([name, content]) => [join(folder, name), content]));
+  const files = new Map([...extra].map(([name, content]) => [join(folder, name), content]));
   if (config === undefined) return files;
   const path = join(folder, 'config.json');
   const content = Buffer.from(`${JSON.stringify(config, null, 2)}\n`);

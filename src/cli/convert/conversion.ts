@@ -26,6 +26,8 @@ export interface Conversion {
   readonly files: ReadonlyMap<string, Uint8Array>;
   /** What was left out or assumed. */
   readonly notes: readonly string[];
+  /** Closes files that the reader has opened itself; the converted file is the caller's. */
+  readonly close: () => Promise<void>;
 }
 
 /** One run at a time: reading stays far below the size of a tensor. */

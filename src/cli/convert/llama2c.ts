@@ -90,6 +90,7 @@ export async function readLlama2c(source: ByteSource): Promise<Conversion> {
     config: configOf(sizes),
     files: new Map(header.tokenizer === undefined ? [] : [['tokenizer.bin', header.tokenizer]]),
     notes: [],
+    close: async () => {},
   };
 }
 

@@ -58,6 +58,7 @@ export async function readOnnx(source: ByteSource, path: string | undefined): Pr
     config: undefined,
     files: new Map(),
     notes: [...skippedNote(skipped), ...skippedNote([...graph.unreadable.keys()])],
+    close: () => files.close(),
   };
 }
 
@@ -91,7 +92,7 @@ function converted(
 }
 
 /** Files of external data are inside the model's folder, links followed. */
-function openFiles(model: ByteSource, path: string | undefined): OnnxFiles {
+function openFiles(model: ByteSource, path: string | undefined): OnnxFiles & { close(): Promise<void> } {
   const opened = new Map<string, Promise<ByteSource>>();
   return {
     model,
@@ -101,6 +102,12 @@ function openFiles(model: ByteSource, path: string | undefined): OnnxFiles {
       const source = openBeside(model, path, location);
       opened.set(location, source);
       return source;
+    },
+    async close() {
+      // One that could not be opened has said so where it was asked for.
+      for (const each of await Promise.allSettled(opened.values())) {
+        if (each.status === 'fulfilled') await each.value.close();
+      }
     },
   };
 }
