@@ -77,7 +77,7 @@ export function summarizeError(error: unknown): ErrorSummary | undefined {
   const help = 'help' in error && typeof error.help === 'string' ? error.help : undefined;
   const summary = { code, message: error.message, ...(help === undefined ? {} : { help }) };
   if (/^SORA\d{4}$/.test(code)) return { ...summary, exitCode: exitCodeOf(code) };
-  if (systemErrors.has(code)) return { ...summary, exitCode: exitCodes.environment };
+  if (systemErrors.has(code)) return { ...summary, code: 'SORA0002', exitCode: exitCodes.environment };
   return undefined;
 }
 

@@ -20,11 +20,14 @@ export interface GoldenCase {
   readonly name: string;
   readonly configPath: string;
   readonly weightsPath: string;
-  /** `plain`: one forward pass per variant. Others need generation, training or a codec. */
+  /** How the case is run: see `readRunners`. Others need training or a codec. */
   readonly runner: string;
   readonly architectures: readonly string[];
   readonly variants: readonly GoldenVariant[];
 }
+
+/** `plain`: one forward pass per variant. */
+export const readRunners: readonly string[] = ['plain'];
 
 const caseFiles = ['case.json', 'config.json', 'model.safetensors', 'inputs.safetensors', 'outputs.safetensors'];
 
@@ -66,8 +69,8 @@ export async function readCase(folder: string): Promise<GoldenCase | BrokenCase>
       runner,
       architectures: strings(config.architectures),
     };
-    // Other runners have other files and keys; only the form of `plain` is read further.
-    if (runner !== 'plain') return { ...base, variants: [] };
+    // Other runners have other files and keys; only these are read further.
+    if (!readRunners.includes(runner)) return { ...base, variants: [] };
     if (base.architectures.length === 0) return { problem: 'config.json has no `architectures`' };
     const variants = await readVariants(folder, strings(description.fields));
     return 'problem' in variants ? variants : { ...base, variants };

@@ -83,7 +83,12 @@ export async function runCommandLine(argv: readonly string[], streams: Streams =
 
 function failure(error: unknown, context: Context, argv: readonly string[]): number {
   // Commander has already printed its message; help and version are no errors.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return exitCodes.ok;
+    const message = error.code === 'commander.help' ? 'no command is named' : error.message.replace(/^error: /, '');
+    writeError(context, { code: 'SORA0001', message });
+    return exitCodes.usage;
+  }
   const summary = summarizeError(error);
   if (summary !== undefined) {
     printError(context, summary);
@@ -104,6 +109,11 @@ function printError(context: Context, summary: ErrorSummary): void {
   const { code, message, help } = summary;
   const label = context.colors.bold(context.colors.red(code.startsWith('SORA') ? `error[${code}]` : 'error'));
   context.stderr.write(`${label}: ${message}\n${help === undefined ? '' : `  help: ${help}\n`}`);
+  writeError(context, summary);
+}
+
+/** The `--json` document of an error. */
+function writeError(context: Context, { code, message, help }: Omit<ErrorSummary, 'exitCode'>): void {
   if (!context.json) return;
   const document = { schema: 1, ok: false, error: { code, message, ...(help === undefined ? {} : { help }) } };
   context.stdout.write(`${JSON.stringify(document, null, 2)}\n`);

@@ -212,7 +212,7 @@ async function explain(
   hasLoader: boolean,
   koffiMissing: boolean,
 ): Promise<{ reason: string; help: string }> {
-  const { existsSync, readFileSync } = await importByName<typeof import('node:fs')>('node:fs');
+  const { existsSync, readdirSync, readFileSync } = await importByName<typeof import('node:fs')>('node:fs');
   if (koffiMissing) return { reason: 'SwiftShader needs the npm package `koffi` here', help: 'npm install koffi' };
   if (choice === 'swiftshader') {
     return { reason: 'SwiftShader is not in the cache', help: 'npx sorac gpu install' };
@@ -221,11 +221,19 @@ async function explain(
     const reason = 'there is an NVIDIA GPU but no Vulkan driver file for it';
     return { reason, help: 'start the container with NVIDIA_DRIVER_CAPABILITIES=all' };
   }
-  if (choice === 'gpu') return { reason: 'no hardware adapter was found', help: 'npx sorac doctor' };
+  if (choice === 'gpu')
+    return { reason: 'no hardware adapter was found', help: 'install the Vulkan driver of the GPU' };
   const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
   const isDebian12 = /VERSION_CODENAME=bookworm/.test(release);
-  // Debian 12's own Mesa 22.3.6 is too old for Dawn.
-  const install = `apt-get install -y ${isDebian12 ? '-t bookworm-backports ' : ''}mesa-vulkan-drivers libvulkan1`;
+  const sudo = process.getuid?.() === 0 ? '' : 'sudo ';
+  // Debian 12's own Mesa 22.3.6 is too old for Dawn; apt knows that of its backports only once they are among its sources.
+  const packages = `${sudo}apt-get install -y ${isDebian12 ? '-t bookworm-backports ' : ''}mesa-vulkan-drivers libvulkan1`;
+  const isListed = (existsSync('/etc/apt/sources.list.d') ? readdirSync('/etc/apt/sources.list.d') : [])
+    .map((name) => `/etc/apt/sources.list.d/${name}`)
+    .concat('/etc/apt/sources.list')
+    .some((path) => existsSync(path) && readFileSync(path, 'utf8').includes('bookworm-backports'));
+  const install =
+    isDebian12 && !isListed ? `${packages} (after the two lines of the README that add bookworm-backports)` : packages;
   const withoutRoot = process.arch === 'x64' ? '; without root: npx sorac gpu install' : '';
   if (!hasLoader || !drivers.lavapipe)
     return { reason: 'no Vulkan driver is installed', help: `${install}${withoutRoot}` };

@@ -82,6 +82,7 @@ async function openFolder(path: string, signal: AbortSignal | undefined): Promis
   const [only] = files.includes(whole) ? [whole] : indexes.length === 1 ? indexes : files;
   if (only?.endsWith('.json')) return readIndex(inside(only), signal);
   if (only === whole || files.length === 1) return [{ source: inside(only ?? '') }];
+  if (files.length === 0) throw new SoraError('SORA7001', `the folder \`${path}\` holds no .safetensors file`);
   throw new SoraError('SORA7001', `the folder \`${path}\` holds ${files.length} .safetensors files, no index`, {
     help: 'name the file',
   });

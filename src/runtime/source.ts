@@ -81,7 +81,8 @@ async function openFile(path: string): Promise<ByteSource> {
     new SoraError('SORA7001', `cannot read \`${path}\`: ${why}`, cause === undefined ? {} : { cause });
   // Asked before opening: opening a pipe would wait for a writer.
   const info = await stat(path).catch((error: unknown) => {
-    throw refuse(messageOf(error), error);
+    const why = messageOf(error);
+    throw refuse(/^ENOENT/.test(why) ? 'there is no such file' : why, error);
   });
   if (!info.isFile()) throw refuse(info.isDirectory() ? 'it is a folder' : 'it is not a regular file');
   const file = await open(path, 'r').catch((error: unknown) => {

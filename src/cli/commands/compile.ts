@@ -157,7 +157,7 @@ function writeFiles(outDir: string, files: ReadonlyMap<string, string>, isForced
   }
   return [...files].map(([name, text]) => {
     const path = join(outDir, name);
-    writeFileAtomic(resolve(path), [text]);
+    writeFileAtomic(path, [text]);
     return { path, bytes: Buffer.byteLength(text), gzipBytes: gzipSync(text).byteLength };
   });
 }

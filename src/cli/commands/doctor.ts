@@ -2,9 +2,11 @@
  * `sorac doctor`: versions, every rung of the device ladder, a test kernel on each, and the one command that is missing.
  * `--json` is what a bug report needs.
  */
+
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { Option } from 'commander';
 import { version } from '../../version.ts';
 import { type Call, type Register, textOption } from '../command.ts';
 import { type CommandResult, type Context, say } from '../context.ts';
@@ -37,7 +39,7 @@ export const registerDoctor: Register = (program, bind) => {
   program
     .command('doctor')
     .description('what this machine can run on, and the one command that is missing')
-    .option('--probe <rung>', 'try one rung in this process (used by doctor itself)')
+    .addOption(new Option('--probe <rung>', 'try one rung in this process (used by doctor itself)').hideHelp())
     .action(bind(doctor));
 };
 

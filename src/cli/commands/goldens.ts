@@ -4,33 +4,16 @@
  */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { EntrySpec } from '../../runtime/artifact.ts';
 import { type Call, type Register, requiredOption, textOption } from '../command.ts';
-import { compareTensors, type Difference, maskOf } from '../compare.ts';
 import { type CommandResult, type Context, say, showDiagnostics } from '../context.ts';
 import { deviceOption } from '../device-choice.ts';
-import { compileFile, type OpenModel, openModel } from '../execute.ts';
+import { compileFile, openModel } from '../execute.ts';
 import { environmentError, exitCodes, summarizeError, usageError } from '../exit-codes.ts';
-import { caseName, findCaseFolders, type GoldenCase, type GoldenVariant, readCase } from '../golden-case.ts';
-import { matchInputs } from '../match-inputs.ts';
+import { caseName, findCaseFolders, readCase, readRunners } from '../golden-case.ts';
+import { runForward } from '../golden-plain.ts';
+import { type Outcome, type Row, tolerance } from '../golden-rows.ts';
 import { readModelCatalog } from '../model-catalog.ts';
 import { renderTable, scientific } from '../table.ts';
-import { hostTensor } from '../tensor-file.ts';
-
-/** The comparison rule of f32 forward passes: a faithful f32 run is near 1e-6 to 1e-5, above 1e-3 it is a bug. */
-const tolerance = 1e-4;
-
-type Outcome = 'pass' | 'fail' | 'not supported yet';
-
-interface Row {
-  readonly case: string;
-  readonly variant: string;
-  readonly result: string;
-  readonly maxAbsolute?: number;
-  readonly maxRelative?: number;
-  readonly outcome: Outcome;
-  readonly detail?: string;
-}
 
 export const registerGoldens: Register = (program, bind) => {
   program
@@ -77,7 +60,7 @@ async function runCase(
   ];
   const golden = await readCase(folder);
   if ('problem' in golden) return whole('fail', golden.problem);
-  if (golden.runner !== 'plain') return whole('not supported yet', `runner \`${golden.runner}\``);
+  if (!readRunners.includes(golden.runner)) return whole('not supported yet', `runner \`${golden.runner}\``);
   const architecture = golden.architectures.find((candidate) => catalog.has(candidate));
   const path = architecture === undefined ? undefined : catalog.get(architecture);
   if (architecture === undefined || path === undefined) {
@@ -92,7 +75,10 @@ async function runCase(
     adapters.add(model.adapter);
     try {
       const rows: Row[] = [];
-      for (const variant of golden.variants) rows.push(...(await runVariant(golden, variant, artifact.entries, model)));
+      for (const variant of golden.variants) {
+        const place = { case: name, variant: variant.name };
+        rows.push(...(await runForward(place, variant, [...variant.outputs.keys()], artifact.entries, model)));
+      }
       return rows;
     } finally {
       await model.close();
@@ -103,55 +89,6 @@ async function runCase(
     if (summary === undefined || summary.code === 'SORA6001') throw error;
     return whole('fail', `${summary.code}: ${summary.message}`);
   }
-}
-
-/** The first entry that yields every wanted result from the inputs that are there. */
-function entryFor(entries: readonly EntrySpec[], variant: GoldenVariant): EntrySpec | undefined {
-  return entries.find((entry) => {
-    const results = new Set(entry.results.map((result) => result.name));
-    const isFed = entry.inputs.every((input) => input.initial !== undefined || variant.inputs.has(input.name));
-    return isFed && [...variant.outputs.keys()].every((name) => results.has(name));
-  });
-}
-
-async function runVariant(
-  golden: GoldenCase,
-  variant: GoldenVariant,
-  entries: readonly EntrySpec[],
-  model: OpenModel,
-): Promise<readonly Row[]> {
-  const fail = (detail: string): readonly Row[] => [
-    { case: golden.name, variant: variant.name, result: '', outcome: 'fail', detail },
-  ];
-  const entry = entryFor(entries, variant);
-  if (entry === undefined) {
-    return fail(
-      `no entry gives ${[...variant.outputs.keys()].join(', ')} from ${[...variant.inputs.keys()].join(', ')}`,
-    );
-  }
-  let results: Awaited<ReturnType<OpenModel['call']>>;
-  try {
-    results = await model.call(entry.name, matchInputs(entry, variant.inputs).inputs);
-  } catch (error) {
-    const summary = summarizeError(error);
-    if (summary === undefined) throw error;
-    return fail(`${summary.code}: ${summary.message}`);
-  }
-  const mask = maskOf(variant.inputs);
-  return [...variant.outputs].map(([name, want]) => {
-    const got = results.get(name);
-    const difference: Difference | undefined =
-      got === undefined ? undefined : compareTensors(got, hostTensor(want), tolerance, mask);
-    return {
-      case: golden.name,
-      variant: variant.name,
-      result: name,
-      ...(difference === undefined || difference.problem !== undefined
-        ? { detail: difference?.problem ?? 'the entry did not return it' }
-        : { maxAbsolute: difference.maxAbsolute, maxRelative: difference.maxRelative }),
-      outcome: difference?.isEqual === true ? 'pass' : 'fail',
-    };
-  });
 }
 
 function summarize(context: Context, rows: readonly Row[], adapters: readonly string[]): CommandResult {

@@ -88,6 +88,18 @@ describe('usage', () => {
     expect(JSON.parse(stdout)).toMatchObject({ schema: 1, ok: false, error: { code: 'SORA0001' } });
   });
 
+  test.each([
+    [['--json', 'frob'], /unknown command 'frob'/],
+    [['compile', '--json'], /missing required argument 'file'/],
+    [['golden', '--json'], /no command/],
+    [['--json'], /no command/],
+  ])('%j tells a wrong command line on stdout too', async (argv, message) => {
+    const { exitCode, stdout } = await sorac(...argv);
+    expect(exitCode).toBe(2);
+    const error = { code: 'SORA0001', message: expect.stringMatching(message) };
+    expect(JSON.parse(stdout)).toEqual({ schema: 1, ok: false, error });
+  });
+
   test('a bug of ours ends with 70 and a report', async () => {
     vi.stubEnv('TMPDIR', folder);
     vi.spyOn(JSON, 'stringify').mockImplementationOnce(() => {

@@ -97,3 +97,17 @@ test('a link to what we did not write is refused', async () => {
   expect(printed).toContain('not written by sorac');
   expect(readFileSync(join(folder, 'precious.txt'), 'utf8')).toBe('mine');
 });
+
+test('a target that cannot be written is named, not the temporary file', async () => {
+  // A folder of that name is in the way for root too.
+  mkdirSync(join(folder, 'models/out/a.d.ts'));
+  writeFileSync(join(folder, 'models/a.sora'), source);
+  const out = join(folder, 'models/out');
+  let printed = '';
+  const stream = { write: (text: string) => (printed += text) };
+  const argv = ['compile', join(folder, 'models/a.sora'), '-o', out, '--force'];
+  expect(await runCommandLine(argv, { stdout: stream, stderr: stream })).toBe(3);
+  expect(printed).toContain(`error[SORA0002]: \`${join(out, 'a.d.ts')}\` cannot be written: `);
+  expect(printed).not.toContain('.tmp');
+  expect(files()).not.toContainEqual(expect.stringContaining('.tmp'));
+});
