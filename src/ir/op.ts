@@ -4,7 +4,7 @@
  * Shared code never branches on op names: it asks for traits, for the decomposition, for the scalar expression. When a
  * pass needs to know something about an op that is not here, the right move is a new trait.
  */
-import type { Attributes, Value } from './graph.ts';
+import type { Attributes, Graph, Value } from './graph.ts';
 import type { DimRange } from './symbolic.ts';
 import type { DType, TensorType } from './types.ts';
 
@@ -29,10 +29,10 @@ export interface AttributeSpec {
  * - `reduction`: reduces `axes`.
  * - `contraction`: a sum of products (dot_general, linear).
  * - `commutative`: binary, order of inputs does not matter.
- * - `leaf`: no inputs, defined by attributes (input, weight, constant, iota).
+ * - `leaf`: no inputs, defined by attributes (input, weight, state, constant, iota).
  * - `effect`: must not be removed or merged.
- * - `stated`: the node states its output types, nothing infers them (input, weight; fused takes them from its region).
- * - `region`: has a region graph.
+ * - `stated`: the node states its output types, nothing infers them (input, weight, state; fused takes them from its region).
+ * - `region`: computes its region and nothing else (fused); ops that take a region besides have `regionTypes`.
  */
 export type Trait =
   | 'elementwise'
@@ -84,13 +84,23 @@ export interface InterpretContext {
   /** Numbers of each output's type with the runtime dims put in. */
   readonly outputShapes: readonly (readonly number[])[];
   weight(path: string): Tensor;
+  /** What the state with this path holds, in the precision asked for. */
+  state(path: string): Tensor;
+  /** `next` takes the place of `previous`, which is a state or what took its place before. */
+  keep(previous: Tensor, next: Tensor): void;
 }
 
 /** Emits nodes with inferred types; what decompositions and lowering write with. */
 export interface Emitter {
   readonly context: InferContext;
   /** Throws InternalError when the types do not fit: callers have checked with `infer`. */
-  emit(op: string, inputs: readonly Value[], attributes?: Attributes): Value;
+  emit(op: string, inputs: readonly Value[], attributes?: Attributes, region?: Graph): Value;
+}
+
+/** What the region of an op takes and gives. */
+export interface RegionTypes {
+  readonly inputs: readonly TensorType[];
+  readonly results: readonly TensorType[];
 }
 
 export type Lanes = 1 | 2 | 4;
@@ -105,11 +115,18 @@ export interface OpDefinition {
   readonly attributes: Readonly<Record<string, AttributeSpec>>;
   readonly traits: readonly Trait[];
   readonly skeleton: Skeleton;
+  /**
+   * How many of the leading operands a kernel reads tile by tile, so that nothing but views and casts may stand before
+   * them; the others are evaluated element by element. All when left out.
+   */
+  readonly tileOperands?: number;
+  /** Ops that may carry a region as a part of what they compute: its types. */
+  regionTypes?(inputs: readonly TensorType[], attributes: Attributes): RegionTypes | InferFailure;
   infer(inputs: readonly TensorType[], attributes: Attributes, context: InferContext): InferResult;
   /** Reference semantics. A model-level op may leave it out: then its decomposition is interpreted. */
   interpret?(inputs: readonly Tensor[], attributes: Attributes, context: InterpretContext): readonly Tensor[];
   /** The same function in lower ops. Every model-level op has one. */
-  decompose?(emitter: Emitter, inputs: readonly Value[], attributes: Attributes): Value;
+  decompose?(emitter: Emitter, inputs: readonly Value[], attributes: Attributes, region?: Graph): Value;
   /** Elementwise ops: the function on numbers (booleans are 0 and 1), in f64. */
   scalar?(operands: readonly number[], attributes: Attributes, dtypes: readonly DType[]): number;
   /**
@@ -129,6 +146,13 @@ export interface OpDefinition {
     outputs: readonly (readonly number[])[],
     attributes: Attributes,
   ): number;
+  /**
+   * The result lies in the buffer of this operand and writes only part of it. Its node is an effect, and the last reader of
+   * the operand.
+   */
+  readonly updates?: number;
   /** For the cost model: elements read of each operand, where that is not all of them. */
   elementsRead?(inputs: readonly (readonly number[])[], outputs: readonly (readonly number[])[]): readonly number[];
+  /** For the cost model: elements written, where that is not the whole result. */
+  elementsWritten?(inputs: readonly (readonly number[])[]): number;
 }

@@ -67,7 +67,8 @@ class SoraParser extends CstParser {
       const isEnd = token.tokenType.name === 'EOF';
       const isClosing = context.depth < start.depth || (distance === 1 && isCloser(token));
       const isSeparator = token.tokenType === t.Comma && context.depth === start.depth;
-      const isNextStatement = context.startsLine && context.depth <= start.statementDepth;
+      // A closer at this depth ends a bracket that was skipped whole.
+      const isNextStatement = context.startsLine && context.depth <= start.statementDepth && !isCloser(token);
       if (isEnd || (fitting !== undefined && (isClosing || isSeparator || isNextStatement))) {
         this.resyncTarget = token;
         return fitting ?? token.tokenType;

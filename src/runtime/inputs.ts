@@ -25,6 +25,11 @@ export interface BoundInputs {
   readonly shapes: readonly (readonly number[])[];
 }
 
+/** In the order of `BoundInputs` of a session: what callers give, then what the session fills. */
+export function allInputs(entry: EntrySpec): readonly TensorSpec[] {
+  return entry.hidden ? [...entry.inputs, ...entry.hidden] : entry.inputs;
+}
+
 export function bindInputs(artifact: Pick<Artifact, 'dims'>, entry: EntrySpec, inputs: Inputs): BoundInputs {
   if (typeof inputs !== 'object' || inputs === null) {
     throw new SoraError('SORA6011', `\`${entry.name}\` takes an object with ${listNames(entry.inputs)}`);

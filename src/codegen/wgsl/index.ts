@@ -1,6 +1,7 @@
 /**
  * Kernels of a fused node, by the skeleton that the passes chose.
  */
+import { appendKernels } from './append.ts';
 import { attentionKernels } from './attention.ts';
 import { contractionKernels } from './contraction.ts';
 import type { Kernel, KernelRequest } from './kernel.ts';
@@ -9,6 +10,8 @@ import { rowKernels } from './row.ts';
 
 export function kernelsFor(request: KernelRequest): readonly Kernel[] {
   switch (request.node.attributes.skeleton) {
+    case 'append':
+      return appendKernels(request);
     case 'row':
       return rowKernels(request);
     case 'contraction':

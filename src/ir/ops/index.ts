@@ -5,6 +5,7 @@ import { unreachable } from '../../support/error.ts';
 import type { Attributes, Node } from '../graph.ts';
 import type { AttributeKind, InferContext, InferResult, OpDefinition, Trait } from '../op.ts';
 import type { TensorType } from '../types.ts';
+import { append } from './append.ts';
 import { attention } from './attention.ts';
 import { binaryOps } from './binary.ts';
 import { cast } from './cast.ts';
@@ -50,6 +51,7 @@ const definitions: readonly OpDefinition[] = [
   softmax,
   mean,
   attention,
+  append,
   fused,
 ];
 
