@@ -25,17 +25,28 @@ console.error(`${model.device.name} (${model.device.kind}), loaded in ${loadMill
 
 const session = model.session();
 const messages = [];
+/** What the session holds: the prompt and the answer of the turn before. */
+let held = [];
 const write = (text) => process.stdout.write(text);
 
-/** One turn: the whole conversation is the prompt. */
+/** The part of a prompt that the session does not hold yet; all of it when the session holds another beginning. */
+function newPart(ids) {
+  const goesOn =
+    session.lengths[0] === held.length && held.length < ids.length && held.every((id, at) => ids[at] === id);
+  if (goesOn) return ids.slice(held.length);
+  session.reset();
+  return ids;
+}
+
+/** One turn. The whole conversation is the prompt, but only what is new is computed. */
 async function answer(content) {
   messages.push({ role: 'user', content });
-  const ids = tokenizer.encode(template.render(messages), { addSpecialTokens: false });
-  session.reset();
-  const stop = [tokenizer.eos];
+  const prompt = tokenizer.encode(template.render(messages), { addSpecialTokens: false });
+  const ids = newPart(prompt);
   const turn = await untilInterrupted((signal) =>
-    streamText({ session, tokenizer, ids, options: { ...options, stop, signal }, write }),
+    streamText({ session, tokenizer, ids, options: { ...options, stop: [tokenizer.eos], signal }, write }),
   );
+  held = [...prompt, ...turn.tokens];
   messages.push({ role: 'assistant', content: turn.text });
   write('\n');
   console.error(`\n${describeSpeed(turn, ids.length)}`);
