@@ -69,6 +69,12 @@ export function chooseEntry(artifact: Artifact, name: string | undefined): Entry
   return only;
 }
 
+/** Calls that go on where the last one ended. */
+export interface OpenSession {
+  readonly call: OpenModel['call'];
+  readonly close: () => Promise<void>;
+}
+
 export interface OpenModel {
   /** Name of the adapter and its rung of the device ladder. */
   readonly adapter: string;
@@ -77,6 +83,7 @@ export interface OpenModel {
     entry: string,
     inputs: Readonly<Record<string, HostTensor>>,
   ) => Promise<ReadonlyMap<string, HostTensor>>;
+  readonly session: () => OpenSession;
   readonly close: () => Promise<void>;
 }
 
@@ -107,6 +114,13 @@ export async function openModel(artifact: Artifact, options: OpenOptions): Promi
       } finally {
         await session.close();
       }
+    },
+    session() {
+      const session = model.session();
+      return {
+        call: async (name, inputs) => new Map(Object.entries(await session.call(name, inputs))),
+        close: () => session.close(),
+      };
     },
     close: () => model.close(),
   };

@@ -14,14 +14,14 @@ import { laterModifiers, modifierNames, modifiersBefore } from './attend/modifie
 import { headCount, headWidth, scaleOf } from './attend/sizes.ts';
 import { type Binding, poison, tensorBinding } from './binding.ts';
 import { type Context, report } from './context.ts';
-import { evaluate } from './expressions.ts';
+import { conditionValue, evaluate } from './expressions.ts';
 import { emitNode } from './nodes.ts';
 import { writtenType } from './origin.ts';
 import type { Scope } from './scope.ts';
 import { asTensor, type Operand } from './tensors.ts';
 
 /** Modifiers by name; unknown, repeated and future ones are reported. */
-function readModifiers(context: Context, attend: Attend): ReadonlyMap<string, RecordField> | undefined {
+function readModifiers(context: Context, attend: Attend, scope: Scope): ReadonlyMap<string, RecordField> | undefined {
   const found = new Map<string, RecordField>();
   let failed = false;
   for (const modifier of attend.modifiers) {
@@ -48,13 +48,24 @@ function readModifiers(context: Context, attend: Attend): ReadonlyMap<string, Re
       });
       failed = true;
     }
-    found.set(text, modifier);
+    const chosen = chosenModifier(context, modifier, scope);
+    if (chosen === undefined) failed = true;
+    else if (chosen !== 'absent') found.set(text, chosen);
   }
   return failed ? undefined : found;
 }
 
+/** `cache: if c.cached { kv }`: without `else`, the modifier is there only when the condition holds. */
+function chosenModifier(context: Context, modifier: RecordField, scope: Scope): RecordField | 'absent' | undefined {
+  const { value } = modifier;
+  if (value.kind !== 'if' || value.otherwise !== undefined) return modifier;
+  const condition = conditionValue(context, value.condition, scope);
+  if (condition === undefined) return undefined;
+  return condition ? { ...modifier, value: value.then } : 'absent';
+}
+
 export function attendExpression(context: Context, attend: Attend, scope: Scope): Binding {
-  const modifiers = readModifiers(context, attend);
+  const modifiers = readModifiers(context, attend, scope);
   const operands: Operand[] = [attend.query, attend.key, attend.value].map((expression) => ({
     binding: evaluate(context, expression, scope),
     span: expression.span,
