@@ -44,11 +44,16 @@ export function describeSpeed({ tokens, firstMilliseconds, restMilliseconds }, p
   return `${tokens.length} tokens, ${first}${speed}`;
 }
 
-/** A signal that Ctrl-C aborts; the second Ctrl-C ends the process as usual. */
-export function interruptSignal() {
+/** Calls `run` with a signal that Ctrl-C aborts; before and after, Ctrl-C ends the process as usual. */
+export async function untilInterrupted(run) {
   const controller = new AbortController();
-  process.once('SIGINT', () => controller.abort());
-  return controller.signal;
+  const abort = () => controller.abort();
+  process.once('SIGINT', abort);
+  try {
+    return await run(controller.signal);
+  } finally {
+    process.off('SIGINT', abort);
+  }
 }
 
 /** The options that both examples have, of `parseArgs`. */

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { chatTemplate, loadTokenizer, loadTokenizerConfig } from 'sorac/text';
-import { describeSpeed, generationOptions, interruptSignal, numbersOf, streamText } from '../stream-text.mjs';
+import { describeSpeed, generationOptions, numbersOf, streamText, untilInterrupted } from '../stream-text.mjs';
 import { load } from './generated/llama.js';
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -25,35 +25,43 @@ console.error(`${model.device.name} (${model.device.kind}), loaded in ${loadMill
 
 const session = model.session();
 const messages = [];
+/** What the session holds: the prompt and the answer of the turn before. */
+let held = [];
 const write = (text) => process.stdout.write(text);
 
-/** One turn: the whole conversation is the prompt. */
+/** The part of a prompt that the session does not hold yet; all of it when the session holds another beginning. */
+function newPart(ids) {
+  const goesOn =
+    session.lengths[0] === held.length && held.length < ids.length && held.every((id, at) => ids[at] === id);
+  if (goesOn) return ids.slice(held.length);
+  session.reset();
+  return ids;
+}
+
+/** One turn. The whole conversation is the prompt, but only what is new is computed. */
 async function answer(content) {
   messages.push({ role: 'user', content });
-  const ids = tokenizer.encode(template.render(messages), { addSpecialTokens: false });
-  session.reset();
-  const signal = interruptSignal();
-  const turn = await streamText({
-    session,
-    tokenizer,
-    ids,
-    options: { ...options, stop: [tokenizer.eos], signal },
-    write,
-  });
+  const prompt = tokenizer.encode(template.render(messages), { addSpecialTokens: false });
+  const ids = newPart(prompt);
+  const turn = await untilInterrupted((signal) =>
+    streamText({ session, tokenizer, ids, options: { ...options, stop: [tokenizer.eos], signal }, write }),
+  );
+  held = [...prompt, ...turn.tokens];
   messages.push({ role: 'assistant', content: turn.text });
   write('\n');
   console.error(`\n${describeSpeed(turn, ids.length)}`);
-  return !signal.aborted;
 }
 
 if (positionals.length > 0) {
   await answer(positionals.join(' '));
 } else {
   const lines = createInterface({ input: process.stdin, output: process.stderr, prompt: '> ' });
-  lines.once('SIGINT', () => lines.close());
+  // A terminal gives Ctrl-C to the line editor: it ends an answer, or else the conversation.
+  lines.on('SIGINT', () => process.emit('SIGINT') || lines.close());
   lines.prompt();
   for await (const line of lines) {
-    if (line.trim() === '' || !(await answer(line))) break;
+    if (line.trim() === '') break;
+    await answer(line);
     lines.prompt();
   }
   lines.close();

@@ -5,7 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { loadTokenizer } from 'sorac/text';
-import { describeSpeed, generationOptions, interruptSignal, numbersOf, streamText } from '../stream-text.mjs';
+import { describeSpeed, generationOptions, numbersOf, streamText, untilInterrupted } from '../stream-text.mjs';
 import { load } from './generated/llama.js';
 
 const generated = (name) => fileURLToPath(new URL(`generated/${name}`, import.meta.url));
@@ -22,14 +22,12 @@ const loadMilliseconds = performance.now() - start;
 const ids = tokenizer.encode(prompt);
 const write = (text) => process.stdout.write(text);
 write(prompt);
-const story = await streamText({
-  session: model.session(),
-  tokenizer,
-  ids,
-  // A story ends where the next one would begin.
-  options: { ...options, stop: [tokenizer.bos, tokenizer.eos], signal: interruptSignal() },
-  write,
-});
+const session = model.session();
+// A story ends where the next one would begin.
+const stop = [tokenizer.bos, tokenizer.eos];
+const story = await untilInterrupted((signal) =>
+  streamText({ session, tokenizer, ids, options: { ...options, stop, signal }, write }),
+);
 write('\n');
 console.error(`\n${describeSpeed(story, ids.length)}`);
 console.error(`${model.device.name} (${model.device.kind}), loaded in ${loadMilliseconds.toFixed(0)} ms`);

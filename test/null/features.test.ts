@@ -52,6 +52,16 @@ What works, what works in part, what does not. The op table is generated from th
 
 Checkpoints: safetensors with f32, f16, bf16, f64, integers; from a path, URL, Blob or bytes, in one file, in shards with an index
 (\`*.index.json\`), or as a folder of Hugging Face. \`sorac check --weights\` compares names, shapes and types before anything is loaded.
+\`sorac weights convert\` makes safetensors with the names of Hugging Face of llama2.c files (legacy, \`ak42\` version 1, llama2.ts) and of ONNX
+initializers (f32, f16, bf16; 8-bit weights dequantized to f32; files of external data). Not: 4-bit blocks, quantized \`ak42\`.
+
+## Text
+
+| feature | state |
+|---|---|
+| \`tokenizer.json\` (through \`@huggingface/tokenizers\`), \`tokenizer.bin\` of llama2.c | works |
+| streamed text, chat templates (through \`@huggingface/jinja\`) | works |
+| \`tokenizer.model\` of SentencePiece | not yet: take the \`tokenizer.json\` beside it |
 
 ## Diagnostics
 

@@ -138,6 +138,20 @@ test.each(['parser/index.ts', 'passes/index.ts', 'codegen/generate.ts', 'compile
   },
 );
 
+test('src/text bundles for a browser', async () => {
+  const result = await build({
+    entryPoints: [join(root, 'src/text/index.ts')],
+    bundle: true,
+    write: false,
+    platform: 'browser',
+    format: 'esm',
+    metafile: true,
+    logLevel: 'silent',
+  });
+  expect(result.warnings).toEqual([]);
+  expect(Object.keys(result.metafile.inputs).some((path) => path.includes('@huggingface/jinja'))).toBe(true);
+});
+
 /** One table each: cutting them would scatter what is read as one thing. */
 const longTables = new Map([['src/parser/parser.ts', 800]]);
 
