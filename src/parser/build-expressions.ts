@@ -20,6 +20,7 @@ import type {
 } from './ast.ts';
 import type { Builder } from './cst.ts';
 import { unescapeString } from './lex.ts';
+import { isVirtual } from './structure.ts';
 
 /** Binding power of each binary operator; `not` stands between `and` and the comparisons. */
 const powers: Readonly<Record<BinaryOperator, number>> = {
@@ -286,7 +287,9 @@ export function buildBlock(builder: Builder, node: CstNode | undefined, near: Sp
   const span = builder.span(node, near);
   const lets = builder.nodes(node, 'letStatement').map((item) => buildLet(builder, item));
   const values = builder.nodes(node, 'expression').map((item) => buildExpression(builder, item, span));
-  if (builder.isWhole(node)) checkBlock(builder, span, lets, values);
+  // Where the brace is missing too, the file ends before its time.
+  const closer = builder.token(node, 'RBrace');
+  if (builder.isWhole(node) && closer !== undefined && !isVirtual(closer)) checkBlock(builder, span, lets, values);
   const result = values.at(-1) ?? builder.missing(span);
   return builder.grown({ kind: 'block', lets, result, span }, [...lets.map((item) => item.value), result]);
 }

@@ -2,7 +2,20 @@
  * Syntax errors in plain words: what chevrotain reports as token classes becomes "expected … found …".
  */
 import { EOF, type IParserErrorMessageProvider, type IToken, type TokenType, tokenMatcher } from 'chevrotain';
-import { As, Colon, Comma, Equals, FatArrow, Identifier, LParen, New, reservedTypes, StringLiteral } from './tokens.ts';
+import { closest } from '../support/suggest.ts';
+import {
+  As,
+  Colon,
+  Comma,
+  Equals,
+  FatArrow,
+  Identifier,
+  LParen,
+  Multiple,
+  New,
+  reservedTypes,
+  StringLiteral,
+} from './tokens.ts';
 
 const bodyWords = '`{` or `=` and what the function gives';
 const importHelp = 'write `import { Linear } from "sora:nn"`';
@@ -131,6 +144,7 @@ const advices: readonly Advice[] = [
     help: 'a dim has a range, since calls choose it; a fixed size is a number or a field of a `config`',
   },
   { expected: 'a field (`name: type`)', actual: Equals, help: 'the default stands before `from`' },
+  { expected: '`=` and a value', actual: Comma, help: 'several names stand in brackets: `let [a, b] = …`' },
   { expected: '`=` and a value', actual: Colon, help: 'a `let` has no type: it is that of the value' },
   { expected: '`=` and a module, or', actual: As, help: '`as "…"` stands after the module or the type' },
   { expected: '`=` and a module, or', previous: /^(?:def|func|function)$/, help: 'functions start with `fn`' },
@@ -159,11 +173,16 @@ const advices: readonly Advice[] = [
   { expected: '`:`', actual: Equals, previous: word, help: (_, previous) => `write \`${previous}: …\`` },
   { expected: '`)`', actual: Comma, help: 'several values are a list, `[a, b]`; several results `{ a: …, b: … }`' },
   { expected: '`', actual: Equals, previous: /^const$|^var$/, help: 'names are made with `let`' },
+  { expected: '`{`', actual: Equals, help: 'a comparison is written `==`' },
+  { expected: 'a declaration', actual: Multiple, help: 'write `multiple of 4`' },
   { expected: 'an expression', actual: Equals, help: 'a comparison is written `==`' },
   { expected: '`let`, an expression', actual: Equals, help: 'a comparison is written `==`; a new name needs `let`' },
   { expected: '`,` or', actual: Equals, help: 'a comparison is written `==`' },
   { expected: '', actual: New, help: '`new` is an axis of length 1 inside `[ ]`, as in `x[:, new]`' },
 ];
+
+/** Words that start what stands in a module. */
+const fieldWords: readonly string[] = ['entry', 'repeat', 'state', 'fn'];
 
 /** What to do about a syntax error; `message` starts with `expected`. */
 export function adviceFor(actual: IToken, previous: IToken | undefined, message: string): string | undefined {
@@ -176,6 +195,9 @@ export function adviceFor(actual: IToken, previous: IToken | undefined, message:
       (advice.previous === undefined || advice.previous.test(before)),
   );
   if (found !== undefined) return typeof found.help === 'string' ? found.help : found.help(actual.image, before);
+  const meant = closest(before, fieldWords);
+  if (expected.startsWith('`=` and a module, or') && meant !== undefined) return `did you mean \`${meant}\`?`;
+  if (actual.tokenType === StringLiteral && closest(before, ['from']) !== undefined) return 'did you mean `from`?';
   const isName = expected.startsWith('a name');
   return isName && reservedTypes.has(actual.tokenType) ? `\`${actual.image}\` cannot be a name` : undefined;
 }

@@ -50,9 +50,10 @@ function grammarDiagnostics(
     if (found.length >= limits.syntaxErrors) break;
     const at = indexOf(error.token);
     const previous = tokens[at - 1];
-    const culprit = error.token.tokenType === EOF || contextOf(error.token).startsLine ? at - 1 : at;
+    const isLineStart = error.token.tokenType === EOF || contextOf(error.token).startsLine;
+    const culprit = Math.max(isLineStart ? at - 1 : at, 0);
     if (culprit < explainedUpTo) continue;
-    explainedUpTo = nextStatement(tokens, Math.max(culprit, 0));
+    explainedUpTo = nextStatement(tokens, culprit);
     const span = errorSpan(file, error.token, previous);
     const isRepaired = isVirtual(error.token) && error.token.tokenType !== EOF;
     if (isRepaired || spoiledLines.has(positionAt(file, span.start).line)) continue;

@@ -209,6 +209,21 @@ const cases: Readonly<Record<string, Case>> = {
   },
   'attention with a padding mask': { write: (s) => ({ y: attend(s, 16, 2, 2) }), dims: [{ B: 2, T: 129 }] },
   'attention of odd width with shared keys': { write: (s) => ({ y: attend(s, 6, 4, 2, 5) }) },
+  'attention from the end to the start': {
+    write: (s) => ({ y: s.emit('reverse', [attend(s, 8, 2, 2)], { axes: [1] }) }),
+  },
+  'attention under an axis of length 1': {
+    write(s) {
+      const y = attend(s, 8, 1, 1);
+      return { y: s.emit('broadcast', [y], { shape: [one, ...y.type.shape] }) };
+    },
+  },
+  'a product from the end to the start, with an axis of length 1': {
+    write(s) {
+      const y = s.emit('reverse', [linear(s, 12, 20)], { axes: [2] });
+      return { y: s.emit('tanh', [s.emit('broadcast', [y], { shape: [one, ...y.type.shape] })]) };
+    },
+  },
   'attention of wide heads': { write: (s) => ({ y: attend(s, 128, 1, 1) }) },
   'attention to the past in a window': {
     write: (s) => {

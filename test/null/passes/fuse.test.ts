@@ -311,3 +311,17 @@ test('an op that no kernel family takes is a diagnostic', () => {
     ['SORA4001', 'no kernel computes `softmax` yet'],
   ]);
 });
+
+test('an op of more tensors than a kernel binds is a diagnostic; the passes before fusion leave none', () => {
+  const graph = graphOf((s) => ({
+    y: s.emit(
+      'concat',
+      Array.from({ length: maxBindings }, (_, at) => s.argument(`x${at}`, 'f32', [B, T])),
+      { axis: 1 },
+    ),
+  }));
+  expect(fuse(graph).diagnostics.map(({ code, message }) => [code, message])).toEqual([
+    ['SORA4002', 'one kernel of `concat` reads too many buffers'],
+  ]);
+  kernelGraph(graph);
+});
