@@ -101,6 +101,21 @@ export interface RegionTypes {
 
 export type Lanes = 1 | 2 | 4;
 
+/**
+ * A reduction that walks over its row several times: a value that starts somewhere and takes steps, each computed from sums
+ * over the row. WGSL of scalars; operands after the first are given as `parameters`.
+ */
+export interface IteratedReduction {
+  /** Steps at most. */
+  readonly rounds: number;
+  /** A step below this is the last, where a kernel can stop early. */
+  readonly closeEnough: string;
+  readonly start: string;
+  /** What an element `x` adds to each of the sums, given the value so far. */
+  sums(x: string, value: string, parameters: readonly string[]): readonly string[];
+  step(sums: readonly string[]): string;
+}
+
 export interface OpDefinition {
   readonly name: string;
   /** `model`: an op with a name that people use, has `decompose`. `tensor`: a primitive. */
@@ -133,6 +148,8 @@ export interface OpDefinition {
    */
   wgsl?(operands: readonly string[], attributes: Attributes, dtypes: readonly DType[], lanes?: Lanes): string;
   readonly wgslHelpers?: readonly string[];
+  /** Reductions that no single walk over a row can compute. */
+  readonly iterated?: IteratedReduction;
   /**
    * Arithmetic operations for the cost model, where one per output element (elementwise) or input element (reduction) is
    * wrong. Shapes are concrete.
