@@ -6,6 +6,7 @@
  */
 import type { Attributes, Graph, Value } from './graph.ts';
 import type { DimRange } from './symbolic.ts';
+import type { ProfileName } from './target.ts';
 import type { DType, TensorType } from './types.ts';
 
 /** Kinds of attributes, for the verifier and the text form. `dims` is a list of symbolic dims, `value` a scalar constant. */
@@ -131,6 +132,8 @@ export interface OpDefinition {
    * them; the others are evaluated element by element. All when left out.
    */
   readonly tileOperands?: number;
+  /** Whether a kernel of the profile takes a node of this model-level op as it is; no kernel does when left out. */
+  staysWhole?(profile: ProfileName, inputs: readonly TensorType[], attributes: Attributes): boolean;
   /** Ops that may carry a region as a part of what they compute: its types. */
   regionTypes?(inputs: readonly TensorType[], attributes: Attributes): RegionTypes | InferFailure;
   infer(inputs: readonly TensorType[], attributes: Attributes, context: InferContext): InferResult;

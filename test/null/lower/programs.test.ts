@@ -38,7 +38,7 @@ describe('bert-classifier.sora', () => {
 describe('llama.sora', () => {
   const text = read('llama');
   /** The lines of `attend` that nothing builds yet. */
-  const later = /^ +(?:rope|cache): .*\n/gm;
+  const later = /^ +cache: .*\n/gm;
 
   test('what is not built is refused, once each', () => {
     const { diagnostics } = lower(text);
