@@ -163,7 +163,11 @@ const advices: readonly Advice[] = [
   { expected: bodyWords, actual: Colon, previous: word, help: 'only an `entry` names its results' },
   { expected: bodyWords, actual: Colon, help: 'the type of the result stands after `->`' },
   { expected: bodyWords, actual: FatArrow, help: 'the type of the result stands after `->`' },
-  { expected: '', actual: FatArrow, help: 'functions as values come with a later version' },
+  {
+    expected: '',
+    actual: FatArrow,
+    help: 'a function stands only in a modifier of `attend`: `score: (s, b, h, i, j) => …`',
+  },
   {
     expected: '`,` or `)`',
     actual: Equals,

@@ -164,10 +164,13 @@ export function makeModelSession(
       const entry = entries.get(name);
       if (entry?.steps === undefined) return context.callModel(name, inputs, own);
       const bound = bindInputs(artifact, entry, inputs);
-      // The caller may fill the same array anew while this call waits for another.
-      const kept =
-        pending === 0 ? bound : { ...bound, data: bound.data.map((data): InputData | undefined => data?.slice()) };
-      return inOrder(() => run(entry, kept, own));
+      // The caller may fill the same array anew while this call waits for another, or for room.
+      const data = bound.data.map((given): InputData | undefined => given?.slice());
+      return firstOf(
+        inOrder(() => run(entry, { ...bound, data }, own)),
+        ended,
+        own.signal,
+      );
     },
     get lengths() {
       return [...holding.lengths];

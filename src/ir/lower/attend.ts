@@ -10,11 +10,13 @@ import { closest } from '../../support/suggest.ts';
 import type { Attributes, Value } from '../graph.ts';
 import type { Attend, Building } from './attend/building.ts';
 import { hideUnheld } from './attend/cache.ts';
-import { laterModifiers, modifierNames, modifiersBefore } from './attend/modifiers.ts';
+import { chosenField } from './attend/choice.ts';
+import { laterModifiers, modifierNames, modifiersAfter, modifiersBefore, sizeModifiers } from './attend/modifiers.ts';
+import { finishScores } from './attend/scores.ts';
 import { headCount, headWidth, scaleOf } from './attend/sizes.ts';
 import { type Binding, poison, tensorBinding } from './binding.ts';
 import { type Context, report } from './context.ts';
-import { conditionValue, evaluate } from './expressions.ts';
+import { evaluate } from './expressions.ts';
 import { emitNode } from './nodes.ts';
 import { writtenType } from './origin.ts';
 import type { Scope } from './scope.ts';
@@ -48,20 +50,11 @@ function readModifiers(context: Context, attend: Attend, scope: Scope): Readonly
       });
       failed = true;
     }
-    const chosen = chosenModifier(context, modifier, scope);
+    const chosen = sizeModifiers.includes(text) || failed ? modifier : chosenField(context, modifier, scope);
     if (chosen === undefined) failed = true;
-    else if (chosen !== 'absent') found.set(text, chosen);
+    else if (chosen !== 'none') found.set(text, chosen);
   }
   return failed ? undefined : found;
-}
-
-/** `cache: if c.cached { kv }`: without `else`, the modifier is there only when the condition holds. */
-function chosenModifier(context: Context, modifier: RecordField, scope: Scope): RecordField | 'absent' | undefined {
-  const { value } = modifier;
-  if (value.kind !== 'if' || value.otherwise !== undefined) return modifier;
-  const condition = conditionValue(context, value.condition, scope);
-  if (condition === undefined) return undefined;
-  return condition ? { ...modifier, value: value.then } : 'absent';
 }
 
 export function attendExpression(context: Context, attend: Attend, scope: Scope): Binding {
@@ -125,8 +118,11 @@ export function attendExpression(context: Context, attend: Attend, scope: Scope)
     key,
     value,
     offsets: undefined,
+    state: undefined,
     causal: false,
     window: 0,
+    normalize: 'softmax',
+    scores: undefined,
     extras: [],
   };
   for (const modifier of modifiersBefore) {
@@ -134,19 +130,31 @@ export function attendExpression(context: Context, attend: Attend, scope: Scope)
     if (field && !modifier.apply(building, field)) return poison;
   }
   if (!hideUnheld(building)) return poison;
-  const result = attentionNode(
+  let result = attentionNode(
     building,
     scale,
     operands.map((operand) => operand.span),
   );
+  for (const modifier of modifiersAfter) {
+    const field = modifiers.get(modifier.name);
+    if (field && result) result = modifier.apply(building, field, result);
+  }
   return result === undefined ? poison : tensorBinding(result);
 }
 
 /** The node, with everything that the modifiers left. */
 function attentionNode(building: Building, scale: number, spans: readonly Span[]): Value | undefined {
   const { context, attend, heads, kvHeads, query, key, value, offsets } = building;
+  const mapped = building.scores && finishScores(building, building.scores);
+  if (building.scores && !mapped) return undefined;
+  const captured = (mapped?.captured ?? []).map((each) => ({
+    role: 'captured' as const,
+    value: each,
+    span: each.node.span ?? attend.span,
+  }));
   const extras = [
     ...building.extras,
+    ...captured,
     ...(offsets === undefined ? [] : [{ role: 'offsets' as const, value: offsets, span: attend.span }]),
   ];
   const attributes: Attributes = {
@@ -156,6 +164,7 @@ function attentionNode(building: Building, scale: number, spans: readonly Span[]
     ...(extras.length === 0 ? {} : { extras: extras.map((extra) => extra.role) }),
     ...(building.causal ? { causal: true } : {}),
     ...(building.window === 0 ? {} : { window: building.window }),
+    ...(building.normalize === 'softmax' ? {} : { normalize: building.normalize }),
   };
   return emitNode(
     context,
@@ -164,5 +173,6 @@ function attentionNode(building: Building, scale: number, spans: readonly Span[]
     attributes,
     attend.span,
     [...spans, ...extras.map((extra) => extra.span)],
+    mapped?.region,
   );
 }
