@@ -6,7 +6,7 @@
  * Not here: the text of the generated module (module/).
  */
 import type { Entry, Node, Program } from '../ir/graph.ts';
-import { hasTrait } from '../ir/ops/index.ts';
+import { hasTrait, opNamed } from '../ir/ops/index.ts';
 import { printGraph, printProgram } from '../ir/print.ts';
 import { constantValue } from '../ir/symbolic.ts';
 import { type ProfileName, profileNames } from '../ir/target.ts';
@@ -100,12 +100,15 @@ function tensorSpec(name: string, type: TensorType, rest: Partial<TensorSpec>): 
 function indexRange(entry: Entry, name: string): readonly [number, number] | undefined {
   let most = Number.POSITIVE_INFINITY;
   for (const node of entry.graph.nodes) {
-    if (node.op !== 'gather') continue;
+    const rows = opNamed(node.op).indexedExtent?.(
+      node.inputs.map((input) => input.type),
+      node.attributes,
+    );
+    if (rows === undefined) continue;
     let source = node.inputs[1];
     while (source && hasTrait(source.node, 'view')) source = source.node.inputs[0];
     if (source?.node.op !== 'input' || source.node.attributes.name !== name) continue;
-    const rows = node.inputs[0]?.type.shape[0];
-    const size = rows && constantValue(rows);
+    const size = constantValue(rows);
     if (size !== undefined) most = Math.min(most, size - 1);
   }
   return Number.isFinite(most) ? [0, most] : undefined;
