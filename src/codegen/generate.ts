@@ -5,13 +5,13 @@
  *
  * Not here: the text of the generated module (module/).
  */
-import type { Entry, Node, Program } from '../ir/graph.ts';
+import type { Entry, Node, Program, State } from '../ir/graph.ts';
 import { hasTrait, opNamed } from '../ir/ops/index.ts';
 import { printGraph, printProgram } from '../ir/print.ts';
 import { constantValue } from '../ir/symbolic.ts';
 import { type ProfileName, profileNames } from '../ir/target.ts';
 import { printType, type TensorType } from '../ir/types.ts';
-import type { Artifact, EntryPlan, EntrySpec, KernelSpec, TensorSpec } from '../runtime/artifact.ts';
+import type { Artifact, EntryPlan, EntrySpec, KernelSpec, StateSpec, TensorSpec } from '../runtime/artifact.ts';
 import { type Diagnostic, diagnose, type Stage } from '../support/diagnostic.ts';
 import { InternalError } from '../support/error.ts';
 import type { Span } from '../support/source.ts';
@@ -72,15 +72,6 @@ function kernelProblems(node: Node, kernel: Kernel, span: Span): readonly Diagno
   return over.map((message) => diagnose('SORA5002', message, node.span ?? span));
 }
 
-function f16Problems(program: Program): readonly Diagnostic[] {
-  const isHalf = (type: TensorType) => type.dtype === 'f16';
-  return program.entries.flatMap((entry) => {
-    const node = entry.graph.nodes.find((other) => other.outputs.some((output) => isHalf(output.type)));
-    const message = '`f16` values on a device';
-    return node ? [diagnose('SORA5001', message, node.span ?? entry.span ?? nowhere)] : [];
-  });
-}
-
 /** Weights and results whose buffer would be larger than a binding may be. */
 function sizeProblems(program: Program): readonly Diagnostic[] {
   return program.weights.flatMap((weight) => {
@@ -114,6 +105,10 @@ function indexRange(entry: Entry, name: string): readonly [number, number] | und
   return Number.isFinite(most) ? [0, most] : undefined;
 }
 
+function stateSpec({ path, dtype, width }: State): StateSpec {
+  return { path, dtype, width };
+}
+
 function entrySpec(entry: Entry, plans: Readonly<Record<ProfileName, EntryPlan>>): EntrySpec {
   const inputs = entry.parameters.map((parameter) => {
     const range = indexRange(entry, parameter.name);
@@ -121,10 +116,18 @@ function entrySpec(entry: Entry, plans: Readonly<Record<ProfileName, EntryPlan>>
       ...(parameter.doc === undefined ? {} : { doc: parameter.doc }),
       ...(parameter.initial === undefined ? {} : { initial: parameter.initial }),
       ...(range === undefined ? {} : { range }),
+      ...(parameter.role === undefined ? {} : { role: parameter.role }),
     });
   });
   const results = entry.results.map((result) => tensorSpec(result.name, result.type, {}));
-  return { name: entry.name, ...(entry.doc === undefined ? {} : { doc: entry.doc }), inputs, results, plans };
+  return {
+    name: entry.name,
+    ...(entry.doc === undefined ? {} : { doc: entry.doc }),
+    inputs,
+    results,
+    ...(entry.steps === undefined ? {} : { steps: sizeOf(entry.steps) }),
+    plans,
+  };
 }
 
 /** Plans of all entries, with what the plan checker needs; `generate` without the artifact around it. */
@@ -161,6 +164,7 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
     return planEntry(own, {
       ranges: program.dims,
       weights,
+      states: program.states.map((state) => state.path),
       kernelsOf(node: Node, layouts: readonly InputLayout[]) {
         try {
           const kernels = kernelsOnce(node, profile, layouts);
@@ -194,11 +198,12 @@ export function generate(input: GenerateInput): Stage<Artifact> {
     config: program.config,
     dims: Object.fromEntries(program.dims),
     weights: planned.value.weights.specs,
+    ...(program.session ? { states: program.states.map(stateSpec), session: program.session } : {}),
     kernels: Object.fromEntries(planned.value.kernels),
     entries: planned.value.entries.map(({ entry, planned: plans }) =>
       entrySpec(entry, { software: plans.software.plan, gpu: plans.gpu.plan }),
     ),
     program: printProgram(program),
   };
-  return { value: artifact, diagnostics: [...f16Problems(program), ...sizeProblems(program), ...planned.diagnostics] };
+  return { value: artifact, diagnostics: [...sizeProblems(program), ...planned.diagnostics] };
 }

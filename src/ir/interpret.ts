@@ -22,9 +22,17 @@ export interface InterpretOptions {
   /** Values of the runtime dims. */
   readonly dims: ReadonlyMap<string, number>;
   readonly precision: Precision;
+  /** Where entries with states read and keep them. */
+  readonly states?: StateHolder;
 }
 
-type Scope = Pick<InterpretContext, 'precision' | 'dims' | 'weight'>;
+/** States by path, as a session holds them: [batch, room, width]. */
+export interface StateHolder {
+  read(path: string): Tensor;
+  write(path: string, tensor: Tensor): void;
+}
+
+type Scope = Pick<InterpretContext, 'precision' | 'dims' | 'weight' | 'state' | 'keep'>;
 
 const decompositions = new WeakMap<Node, Graph>();
 
@@ -114,6 +122,25 @@ function checkedInput(node: Node, options: InterpretOptions): Tensor {
   return toPrecision(tensor, options.precision);
 }
 
+/** Which state a tensor belongs to is known by the tensor itself: nodes of equal layers have no name to tell them apart. */
+function stateScope(options: InterpretOptions): Pick<InterpretContext, 'state' | 'keep'> {
+  const holder = options.states;
+  const paths = new WeakMap<Tensor, string>();
+  return {
+    state(path) {
+      if (!holder) throw new SoraError('SORA7102', `the state \`${path}\` is missing`);
+      const tensor = toPrecision(holder.read(path), options.precision);
+      paths.set(tensor, path);
+      return tensor;
+    },
+    keep(previous, next) {
+      const path = paths.get(previous) ?? raise('something else than a state is appended to');
+      paths.set(next, path);
+      holder?.write(path, next);
+    },
+  };
+}
+
 /** Runs a whole graph; the results by name. */
 export function interpretGraph(graph: Graph, options: InterpretOptions): Map<string, Tensor> {
   const converted = new Map<string, Tensor>();
@@ -125,6 +152,7 @@ export function interpretGraph(graph: Graph, options: InterpretOptions): Map<str
       converted.set(path, tensor);
       return tensor;
     },
+    ...stateScope(options),
   };
   const inputs = graph.inputs.map((node) => checkedInput(node, options));
   const results = runGraph(graph, inputs, scope);

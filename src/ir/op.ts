@@ -29,9 +29,9 @@ export interface AttributeSpec {
  * - `reduction`: reduces `axes`.
  * - `contraction`: a sum of products (dot_general, linear).
  * - `commutative`: binary, order of inputs does not matter.
- * - `leaf`: no inputs, defined by attributes (input, weight, constant, iota).
+ * - `leaf`: no inputs, defined by attributes (input, weight, state, constant, iota).
  * - `effect`: must not be removed or merged.
- * - `stated`: the node states its output types, nothing infers them (input, weight; fused takes them from its region).
+ * - `stated`: the node states its output types, nothing infers them (input, weight, state; fused takes them from its region).
  * - `region`: has a region graph.
  */
 export type Trait =
@@ -84,6 +84,10 @@ export interface InterpretContext {
   /** Numbers of each output's type with the runtime dims put in. */
   readonly outputShapes: readonly (readonly number[])[];
   weight(path: string): Tensor;
+  /** What the state with this path holds, in the precision asked for. */
+  state(path: string): Tensor;
+  /** `next` takes the place of `previous`, which is a state or what took its place before. */
+  keep(previous: Tensor, next: Tensor): void;
 }
 
 /** Emits nodes with inferred types; what decompositions and lowering write with. */
@@ -131,6 +135,13 @@ export interface OpDefinition {
     outputs: readonly (readonly number[])[],
     attributes: Attributes,
   ): number;
+  /**
+   * The result lies in the buffer of this operand and writes only part of it. Its node is an effect, and the last reader of
+   * the operand.
+   */
+  readonly updates?: number;
   /** For the cost model: elements read of each operand, where that is not all of them. */
   elementsRead?(inputs: readonly (readonly number[])[], outputs: readonly (readonly number[])[]): readonly number[];
+  /** For the cost model: elements written, where that is not the whole result. */
+  elementsWritten?(inputs: readonly (readonly number[])[]): number;
 }

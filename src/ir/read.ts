@@ -12,15 +12,18 @@ import {
   type Graph,
   GraphBuilder,
   type Node,
+  type ParameterRole,
   type Program,
   type Result,
+  type SessionDims,
+  type State,
   type Value,
   type Weight,
 } from './graph.ts';
 import type { AttributeKind } from './op.ts';
 import { ops } from './ops/index.ts';
 import { dtypeNamed } from './ops/shared.ts';
-import { type Dim, type DimRange, parseDim } from './symbolic.ts';
+import { constantValue, type Dim, type DimRange, parseDim } from './symbolic.ts';
 import type { TensorType } from './types.ts';
 
 interface Token {
@@ -229,12 +232,27 @@ function readParameter(cursor: Cursor): EntryParameter {
   expect(cursor, ':');
   const type = readType(cursor);
   const initial = accept(cursor, '=') ? readNumber(cursor) : undefined;
-  return { name, type, initial, doc: readDoc(cursor) };
+  const doc = readDoc(cursor);
+  return { name, type, initial, doc, ...(accept(cursor, 'role') ? { role: readRole(cursor) } : {}) };
+}
+
+function readRole(cursor: Cursor): ParameterRole {
+  const token = peek(cursor);
+  const role = readString(cursor);
+  return role === 'past' || role === 'lengths' ? role : refuse(cursor, token, 'a role');
+}
+
+function readOneDim(cursor: Cursor): Dim {
+  expect(cursor, '[');
+  const dim = readDim(cursor);
+  expect(cursor, ']');
+  return dim;
 }
 
 function readEntry(cursor: Cursor): Entry {
   const name = readString(cursor);
   const doc = readDoc(cursor);
+  const steps = accept(cursor, 'steps') ? { steps: readOneDim(cursor) } : {};
   expect(cursor, '{');
   const parameters: EntryParameter[] = [];
   while (accept(cursor, 'parameter')) parameters.push(readParameter(cursor));
@@ -246,7 +264,7 @@ function readEntry(cursor: Cursor): Entry {
   }
   const graph = readGraphAt(cursor, 0);
   expect(cursor, '}');
-  return { name, doc, parameters, results, graph, span: undefined };
+  return { name, doc, parameters, results, graph, span: undefined, ...steps };
 }
 
 function readConfig(cursor: Cursor): readonly [string, number | boolean | string] {
@@ -275,6 +293,26 @@ function readWeight(cursor: Cursor): Weight {
   return { path, type, doc: readDoc(cursor), span: undefined, ...tied };
 }
 
+function readState(cursor: Cursor): State {
+  const path = readString(cursor);
+  expect(cursor, ':');
+  const token = peek(cursor);
+  const { dtype, shape } = readType(cursor);
+  const [batch, positions, width] = shape;
+  const sizes = [positions, width].map((dim) => dim && constantValue(dim));
+  const [most, wide] = sizes;
+  if (!batch || most === undefined || wide === undefined) return refuse(cursor, token, 'the type of a state');
+  return { path, dtype, batch, positions: most, width: wide, span: undefined };
+}
+
+function readSession(cursor: Cursor): SessionDims {
+  const past = take(cursor, 'word').text;
+  expect(cursor, 'slack');
+  const slack = take(cursor, 'word').text;
+  expect(cursor, 'positions');
+  return { past, slack, positions: readNumber(cursor) };
+}
+
 function whole<Read>(text: string, read: (cursor: Cursor) => Read): Read {
   const cursor: Cursor = { text, tokens: tokenize(text), at: 0 };
   const value = read(cursor);
@@ -298,9 +336,12 @@ export function readProgram(text: string): Program {
     while (accept(cursor, 'dim')) dims.set(...readDimDeclaration(cursor));
     const weights: Weight[] = [];
     while (accept(cursor, 'weight')) weights.push(readWeight(cursor));
+    const states: State[] = [];
+    while (accept(cursor, 'state')) states.push(readState(cursor));
+    const session = accept(cursor, 'session') ? { session: readSession(cursor) } : {};
     const entries: Entry[] = [];
     while (accept(cursor, 'entry')) entries.push(readEntry(cursor));
     expect(cursor, '}');
-    return { name, doc, config: Object.fromEntries(config), dims, weights, entries };
+    return { name, doc, config: Object.fromEntries(config), dims, weights, states, ...session, entries };
   });
 }

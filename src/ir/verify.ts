@@ -9,12 +9,12 @@
  * Regions may hold ops of both levels at every stage, but no regions.
  */
 import { InternalError } from '../support/error.ts';
-import type { Graph, Node, Program, Value } from './graph.ts';
+import type { Entry, Graph, Node, Program, Value } from './graph.ts';
 import { type InferContext, isFailure } from './op.ts';
-import { attributeProblems, inferOp, operandRange, ops } from './ops/index.ts';
+import { attributeProblems, hasTrait, inferOp, operandRange, ops } from './ops/index.ts';
 import { printGraph, printNode } from './print.ts';
-import { constantValue, symbolsOfDim } from './symbolic.ts';
-import { printType, sameType, type TensorType } from './types.ts';
+import { addDims, constantDim, constantValue, symbolDim, symbolsOfDim } from './symbolic.ts';
+import { printType, sameType, type TensorType, tensorType } from './types.ts';
 
 export type GraphStage = 'model' | 'tensor' | 'kernels';
 
@@ -25,7 +25,9 @@ export interface VerifyOptions {
 type Scope = GraphStage | 'region';
 
 /** What may stand beside fused nodes once kernels are chosen: things that live in buffers. */
-const kernelLeaves: ReadonlySet<string> = new Set(['input', 'weight', 'constant']);
+function liesInMemory(node: Node): boolean {
+  return node.op === 'constant' || (hasTrait(node, 'leaf') && hasTrait(node, 'stated'));
+}
 
 function stageProblem(node: Node, scope: Scope): string | undefined {
   const definition = ops.get(node.op);
@@ -37,7 +39,7 @@ function stageProblem(node: Node, scope: Scope): string | undefined {
     case 'tensor':
       return definition.level === 'model' ? `\`${node.op}\` should be decomposed` : undefined;
     case 'kernels':
-      return hasRegion || kernelLeaves.has(node.op) ? undefined : `\`${node.op}\` stands outside of a kernel`;
+      return hasRegion || liesInMemory(node) ? undefined : `\`${node.op}\` stands outside of a kernel`;
     case 'region':
       return hasRegion ? `\`${node.op}\` inside a region` : undefined;
   }
@@ -158,6 +160,45 @@ export function assertVerified(graph: Graph, context: InferContext, options: Ver
   );
 }
 
+/** States are declared, have the room that the session gives them, and each is appended to once. */
+function stateProblems(program: Program, entry: Entry): string[] {
+  const nodes = entry.graph.nodes.filter((node) => node.op === 'state');
+  const { session } = program;
+  const roles = entry.parameters.flatMap((parameter) => parameter.role ?? []);
+  const { steps } = entry;
+  if (steps === undefined || session === undefined) {
+    return nodes.length > 0 || roles.length > 0 ? ['states or hidden parameters in an entry without steps'] : [];
+  }
+  const room = addDims(addDims(symbolDim(session.past), steps), symbolDim(session.slack));
+  const declared = new Map(program.states.map((state) => [state.path, state]));
+  const paths = nodes.map((node) => String(node.attributes.path));
+  const appends = entry.graph.nodes.flatMap((node) => {
+    const writer = node.region?.results[0]?.value.node ?? node;
+    const operand = ops.get(writer.op)?.updates;
+    const state = operand === undefined ? undefined : writer.inputs[operand];
+    const inner = state && node.region ? node.region.inputs.indexOf(state.node) : -1;
+    return state ? [inner >= 0 ? node.inputs[inner] : state] : [];
+  });
+  const [batch = constantDim(1)] = entry.parameters.find(({ role }) => role === 'past')?.type.shape ?? [];
+  const hidden = tensorType('i32', [batch]);
+  return [
+    ...(new Set(paths).size === paths.length ? [] : ['two nodes for one state']),
+    ...(new Set(appends).size === appends.length ? [] : ['two appends to one state']),
+    ...(appends.every((value) => value?.node.op === 'state') ? [] : ['an append to something else than a state']),
+    ...(roles.includes('past') && new Set(roles).size === roles.length ? [] : ['no hidden parameter `past`, or two']),
+    ...entry.parameters.flatMap(({ name, role, type }) =>
+      role === undefined || sameType(type, hidden) ? [] : [`hidden parameter \`${name}\` is ${printType(type)}`],
+    ),
+    ...nodes.flatMap((node) => {
+      const state = declared.get(String(node.attributes.path));
+      const type = node.outputs[0]?.type;
+      if (!state || !type) return [`state \`${String(node.attributes.path)}\` is not declared`];
+      const wanted = { dtype: state.dtype, shape: [batch, room, constantDim(state.width)] };
+      return sameType(type, wanted) ? [] : [`state \`${state.path}\` is ${printType(type)}, not ${printType(wanted)}`];
+    }),
+  ];
+}
+
 /** Graphs of all entries, and that they agree with the program around them. */
 export function verifyProgram(program: Program, options: VerifyOptions): string[] {
   const context: InferContext = { ranges: program.dims };
@@ -198,6 +239,7 @@ export function verifyProgram(program: Program, options: VerifyOptions): string[
         graph.results.map((result) => result.value.type),
         entry.results.map((result) => result.type),
       ),
+      ...stateProblems(program, entry),
       ...verifyGraph(graph, context, options),
     ].map((problem) => `entry \`${entry.name}\`: ${problem}`);
   });

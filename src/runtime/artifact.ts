@@ -21,6 +21,11 @@ export interface TensorSpec {
   readonly initial?: number;
   /** Inputs that index a table: least and greatest value allowed, checked on the host before anything runs. */
   readonly range?: readonly [number, number];
+  /**
+   * Inputs that callers never see, i32[batch]: the session fills them with the positions that each row holds (`past`) and
+   * with how many positions of the call are real (`lengths`).
+   */
+  readonly role?: 'past' | 'lengths';
 }
 
 /**
@@ -68,7 +73,9 @@ export type BufferSpec =
   | { readonly kind: 'result'; readonly name: string; readonly bytes: SizeExpression }
   | { readonly kind: 'weight'; readonly weight: number }
   | { readonly kind: 'constant'; readonly dtype: ElementType; readonly values: readonly number[] }
-  | { readonly kind: 'scratch'; readonly bytes: SizeExpression };
+  | { readonly kind: 'scratch'; readonly bytes: SizeExpression }
+  /** By index into `states`; the session brings it. */
+  | { readonly kind: 'state'; readonly state: number };
 
 /**
  * One dispatch: `groups` workgroups in one line, folded by the runtime when there are more than 65,535. A step with
@@ -96,7 +103,27 @@ export interface EntrySpec {
   readonly doc?: string;
   readonly inputs: readonly TensorSpec[];
   readonly results: readonly TensorSpec[];
+  /** Positions that a call appends to every row of the states; absent: it needs no session. */
+  readonly steps?: SizeExpression;
   readonly plans: Readonly<Record<ProfileName, EntryPlan>>;
+}
+
+/** A tensor [batch, room, width] that a session keeps between calls. */
+export interface StateSpec {
+  readonly path: string;
+  readonly dtype: ElementType;
+  readonly width: number;
+}
+
+/**
+ * What states have in common. `past` and `slack` name dims that no caller sees: the positions that the fullest row held
+ * before the call, and the room behind those of the call: room = past + steps + slack.
+ */
+export interface SessionSpec {
+  readonly past: string;
+  readonly slack: string;
+  /** The most that a row may hold. */
+  readonly positions: number;
 }
 
 export interface DimSpec {
@@ -114,6 +141,9 @@ export interface Artifact {
   readonly config: Readonly<Record<string, number | boolean | string>>;
   readonly dims: Readonly<Record<string, DimSpec>>;
   readonly weights: readonly WeightSpec[];
+  readonly states?: readonly StateSpec[];
+  /** Present when there are states. */
+  readonly session?: SessionSpec;
   readonly kernels: Readonly<Record<string, KernelSpec>>;
   readonly entries: readonly EntrySpec[];
   /** Text form of the unoptimized program: what the CPU interpreter runs when there is no adapter. */

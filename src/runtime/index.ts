@@ -17,7 +17,8 @@ export {
 export { SoraError } from './error.ts';
 export { bfloatToSingle, halfToSingle, singleToBfloat, singleToHalf } from './half.ts';
 export type { InputData, Inputs, InputTensor } from './inputs.ts';
-export { type CallOptions, createModel, type LoadOptions, type Model, type ModelStats, type Results } from './model.ts';
+export { type CallOptions, createModel, type LoadOptions, type Model, type ModelStats } from './model.ts';
+export type { ModelSession, Results, SessionCallOptions, SessionOptions } from './model-session.ts';
 export {
   encodeSafetensors,
   openSafetensors,

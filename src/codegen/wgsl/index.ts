@@ -1,6 +1,7 @@
 /**
  * Kernels of a fused node, by the skeleton that the passes chose.
  */
+import { appendKernels } from './append.ts';
 import { attentionKernels } from './attention.ts';
 import { contractionKernels } from './contraction.ts';
 import type { Kernel, KernelRequest } from './kernel.ts';
@@ -10,6 +11,8 @@ import { selectionKernels } from './selection.ts';
 
 export function kernelsFor(request: KernelRequest): readonly Kernel[] {
   switch (request.node.attributes.skeleton) {
+    case 'append':
+      return appendKernels(request);
     case 'row':
       return rowKernels(request);
     case 'contraction':

@@ -6,14 +6,15 @@
  */
 import type { Graph, Node, Value } from '../../ir/graph.ts';
 import { opNamed } from '../../ir/ops/index.ts';
-import { constantValue, type Dim, type DimRange, productOfDims } from '../../ir/symbolic.ts';
+import { constantDim, constantValue, type Dim, type DimRange, productOfDims } from '../../ir/symbolic.ts';
 import type { ProfileName } from '../../ir/target.ts';
 import { printType } from '../../ir/types.ts';
 import { unreachable } from '../../support/error.ts';
 import { positionAt } from '../../support/source.ts';
 import { constantIndex, type Index, mentions } from './index-algebra.ts';
 import { identifier, kernelName } from './names.ts';
-import { memoryType, toMemory } from './scalars.ts';
+import { UnsupportedOp } from './regions.ts';
+import { memoryFour, memoryType, packPair, toMemory } from './scalars.ts';
 import { type BufferAccess, type Expression, FOURTH, type IndexVector, ValueWalker } from './values.ts';
 import { type KernelText, KernelWriter } from './writer.ts';
 
@@ -58,6 +59,8 @@ export interface Draft {
   readonly walker: ValueWalker;
   /** Writes a result's element, or four neighbours when the index mentions `fourth`. */
   store(result: number, index: IndexVector, value: Expression): void;
+  /** Writes two neighbours of an f16 result, from an even place on. */
+  storePair(result: number, index: IndexVector, low: Expression, high: Expression): void;
 }
 
 export interface Written {
@@ -128,13 +131,40 @@ function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<str
     scalarBuffers,
     uses: countUses(region),
   });
+  const storePair: Draft['storePair'] = (result, index, low, high) => {
+    const type = region.results[result]?.value.type ?? unreachable(`no result ${result}`);
+    const position = walker.algebra.linearize(index, type.shape);
+    const key = `out${result}`;
+    const name = region.results.length === 1 ? 'result' : `result_${result}`;
+    scalarBuffers.add(key);
+    const bound = writer.bind({ key, name, element: memoryType(type.dtype), access: 'w', vector: false });
+    const word = writer.index(walker.algebra.quotient(position, constantDim(2)));
+    writer.line(`${bound}[${word}] = ${packPair(`vec2f(${low.text}, ${high.text})`)};`);
+  };
+  /** Two halves share a word, so a single one cannot be stored without its neighbour. */
+  const storeHalves = (result: number, bind: (vector: boolean) => string, position: Index, value: Expression): void => {
+    const aligned = mentions(position, FOURTH) ? walker.alignedFour(position) : undefined;
+    if (aligned === undefined || scalarBuffers.has(`out${result}`)) {
+      const node = region.results[result]?.value.node ?? unreachable(`no result ${result}`);
+      throw new UnsupportedOp(node, '`f16` values that do not come in fours');
+    }
+    const four = walker.named(walker.as(value, 4), 'stored').text;
+    const words = [`${four}.xy`, `${four}.zw`].map(packPair);
+    writer.line(`${bind(true)}[${writer.index(aligned)}] = vec2<u32>(${words.join(', ')});`);
+  };
   const store: Draft['store'] = (result, index, value) => {
     const type = region.results[result]?.value.type ?? unreachable(`no result ${result}`);
     const key = `out${result}`;
     const name = region.results.length === 1 ? 'result' : `result_${result}`;
-    const element = memoryType(type.dtype);
-    const bind = (vector: boolean) => writer.bind({ key, name, element, access: 'w', vector });
+    const bind = (vector: boolean) => {
+      const element = vector ? memoryFour(type.dtype) : memoryType(type.dtype);
+      return writer.bind({ key, name, element, access: 'w', vector });
+    };
     const position = walker.algebra.linearize(index, type.shape);
+    if (type.dtype === 'f16') {
+      storeHalves(result, bind, position, value);
+      return;
+    }
     if (!mentions(position, FOURTH)) {
       scalarBuffers.add(key);
       writer.line(`${bind(false)}[${writer.index(position)}] = ${toMemory(type.dtype, value.text, 1)};`);
@@ -154,7 +184,7 @@ function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<str
       writer.line(`${bind(false)}[${writer.index(at)}] = ${toMemory(type.dtype, part, 1)};`);
     }
   };
-  return { request, region, writer, walker, store };
+  return { request, region, writer, walker, store, storePair };
 }
 
 function headComment(request: KernelRequest, region: Graph, name: string, note: string): readonly string[] {

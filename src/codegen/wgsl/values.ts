@@ -38,7 +38,7 @@ import {
   variableIndex,
 } from './index-algebra.ts';
 import { dotShape, outerToFull, reducedAxes, reducerOf, UnsupportedOp } from './regions.ts';
-import { fromMemory, type Lanes, literal, memoryType, wgslType } from './scalars.ts';
+import { fromMemory, type Lanes, literal, memoryFour, memoryType, unpackFour, wgslType } from './scalars.ts';
 import { viewIndex } from './views.ts';
 import type { Binding, KernelWriter } from './writer.ts';
 
@@ -94,7 +94,8 @@ function loaded(dtype: DType, text: string, lanes: Lanes): Expression {
 }
 
 function bindingOf(buffer: BufferAccess, vector: boolean): Binding {
-  return { key: buffer.key, name: buffer.name, element: memoryType(buffer.dtype), access: 'r', vector };
+  const element = vector ? memoryFour(buffer.dtype) : memoryType(buffer.dtype);
+  return { key: buffer.key, name: buffer.name, element, access: 'r', vector };
 }
 
 function scalarAttribute(node: Node): number {
@@ -164,7 +165,9 @@ export class ValueWalker {
     if (aligned !== undefined && !scalarBuffers.has(buffer.key)) {
       writer.loads += 1;
       const name = writer.bind(bindingOf(buffer, true));
-      return loaded(buffer.dtype, `${name}[${writer.index(aligned)}]`, 4);
+      const element = `${name}[${writer.index(aligned)}]`;
+      if (buffer.dtype !== 'f16') return loaded(buffer.dtype, element, 4);
+      return { text: unpackFour(writer.let('words', element)), lanes: 4, dtype: 'f16' };
     }
     const parts = [0, 1, 2, 3].map((lane) => {
       const at = this.algebra.substitute(position, FOURTH, constantIndex(lane));
@@ -204,7 +207,15 @@ export class ValueWalker {
     scalarBuffers.add(buffer.key);
     writer.loads += 1;
     const name = writer.bind(bindingOf(buffer, false));
-    return loaded(buffer.dtype, `${name}[${writer.index(position)}]`, 1);
+    if (buffer.dtype !== 'f16') return loaded(buffer.dtype, `${name}[${writer.index(position)}]`, 1);
+    const two = constantDim(2);
+    const word = `${name}[${writer.index(this.algebra.quotient(position, two))}]`;
+    const lane = this.algebra.remainder(position, two);
+    const pair = writer.let('pair', `unpack2x16float(${word})`);
+    const known = lane.terms.length === 0 ? constantValue(lane.constant) : undefined;
+    const text =
+      known === undefined ? `select(${pair}.x, ${pair}.y, ${writer.index(lane)} == 1u)` : `${pair}[${known}]`;
+    return { text, lanes: 1, dtype: 'f16' };
   }
 
   #buffer(value: Value): BufferAccess {
@@ -283,6 +294,13 @@ export class ValueWalker {
     const part = index[axis] ?? constantIndex(0);
     // Neighbours along the joined axis may come from different pieces; along other axes they move together.
     if (mentions(part, FOURTH)) return this.#perLane(value, index, (at) => this.#concat(value, at));
+    const known = this.#pieceAt(node, axis, part);
+    if (known) {
+      return this.at(
+        known.piece,
+        index.map((other, otherAxis) => (otherAxis === axis ? known.place : other)),
+      );
+    }
     const { writer } = this.context;
     const { dtype } = value.type;
     const lanes: Lanes = index.some((other) => mentions(other, FOURTH)) ? 4 : 1;
@@ -308,6 +326,18 @@ export class ValueWalker {
       start = end;
     });
     return { text: name, lanes, dtype };
+  }
+
+  /** The piece of a concat that holds a place known when compiling. */
+  #pieceAt(node: Node, axis: number, part: Index): { readonly piece: Value; readonly place: Index } | undefined {
+    let left = part.terms.length === 0 ? constantValue(part.constant) : undefined;
+    for (const piece of node.inputs) {
+      const extent = constantValue(piece.type.shape[axis] ?? constantDim(1));
+      if (left === undefined || extent === undefined) return undefined;
+      if (left < extent) return { piece, place: constantIndex(left) };
+      left -= extent;
+    }
+    return undefined;
   }
 
   /** An index as a variable of its own, with a known extent. */

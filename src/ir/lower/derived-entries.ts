@@ -12,6 +12,7 @@ import type { TensorType } from '../types.ts';
 import { describe, type Instance } from './binding.ts';
 import { type Context, report } from './context.ts';
 import { symbolsOfGraph } from './entries.ts';
+import { isHiddenDim } from './entry-session.ts';
 import { evaluate } from './expressions.ts';
 import { withOrigin } from './origin.ts';
 
@@ -52,7 +53,7 @@ function substituteGraph(graph: Graph, name: string, sizes: Sizes): Graph {
 
 /** The sizes that are filled in; undefined when one does not fit (reported). */
 function readSizes(context: Context, member: DerivedEntry, base: Entry, model: Instance): Sizes | undefined {
-  const free = symbolsOfGraph(base.graph);
+  const free = new Set([...symbolsOfGraph(base.graph)].filter((name) => !isHiddenDim(context, name)));
   const sizes = new Map<string, Dim>();
   let failed = false;
   for (const { dim, value } of member.sizes) {
@@ -136,5 +137,6 @@ export function deriveEntry(
       ? { ...graph, results: graph.results.map((result) => ({ ...result, name: rename(result.name) })) }
       : graph,
     span: member.span,
+    ...(base.steps === undefined ? {} : { steps: substituteDim(base.steps, sizes) }),
   };
 }

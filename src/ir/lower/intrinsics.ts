@@ -14,6 +14,7 @@ import { argmax, takeAlong, topK } from './intrinsic-choice.ts';
 import { dropout, full, rng, tensor } from './intrinsic-constants.ts';
 import { einsum, rearrange } from './intrinsic-patterns.ts';
 import { gather, linear, matmul } from './intrinsic-products.ts';
+import { last, positions } from './intrinsic-session.ts';
 import { concat, iota, reshape, split, transpose } from './intrinsic-shapes.ts';
 import { conv, convTranspose, flip, pad, window } from './intrinsic-windows.ts';
 import { emitNode } from './nodes.ts';
@@ -223,6 +224,8 @@ const table: Readonly<Record<string, Intrinsic>> = {
   layer_norm: normalization('layer_norm', ['x', 'gain?', 'bias?'], 1e-5),
   rms_norm: normalization('rms_norm', ['x', 'gain?'], 1e-5),
   iota,
+  positions,
+  last,
   f32: cast('f32'),
   f16: cast('f16'),
   i32: cast('i32'),

@@ -5,6 +5,7 @@ import { unreachable } from '../../support/error.ts';
 import type { Attributes, Node } from '../graph.ts';
 import type { AttributeKind, InferContext, InferResult, OpDefinition, Trait } from '../op.ts';
 import type { TensorType } from '../types.ts';
+import { append } from './append.ts';
 import { argmax } from './argmax.ts';
 import { attention } from './attention.ts';
 import { binaryOps } from './binary.ts';
@@ -58,6 +59,7 @@ const definitions: readonly OpDefinition[] = [
   mean,
   argmax,
   attention,
+  append,
   fused,
 ];
 

@@ -45,6 +45,18 @@ export const weight: OpDefinition = {
   },
 };
 
+export const state: OpDefinition = {
+  name: 'state',
+  level: 'tensor',
+  doc: 'What a session keeps between calls, [batch, room, width]; the room depends on the session.',
+  operands: [],
+  attributes: { path: { kind: 'string', doc: 'name of the state in the program' } },
+  traits: ['leaf', 'stated'],
+  skeleton: 'none',
+  infer: stated('state'),
+  interpret: (_inputs, attributes, context) => [context.state(stringOf(attributes, 'path'))],
+};
+
 export const constant: OpDefinition = {
   name: 'constant',
   level: 'tensor',
@@ -117,4 +129,4 @@ export const dimValue: OpDefinition = {
   },
 };
 
-export const leafOps: readonly OpDefinition[] = [input, weight, constant, iota, dimValue];
+export const leafOps: readonly OpDefinition[] = [input, weight, state, constant, iota, dimValue];

@@ -48,7 +48,7 @@ export function skeletonOf(cone: Cone): KernelSkeleton | undefined {
   for (const node of cone.nodes) {
     const role = roleOf(node);
     if (role === 'foreign') return undefined;
-    if (role === 'stored' && node !== cone.root) return undefined;
+    if ((role === 'stored' || role === 'update') && node !== cone.root) return undefined;
     if (role === 'reduction') reductions++;
     if (role === 'anchor') {
       if (anchor) return undefined;
@@ -56,6 +56,7 @@ export function skeletonOf(cone: Cone): KernelSkeleton | undefined {
     }
     if (node.inputs.some((input, operand) => isTable(node, operand) && cone.nodes.has(input.node))) return undefined;
   }
+  if (roleOf(cone.root) === 'update') return anchor || reductions > 0 ? undefined : 'append';
   if (anchor) {
     if (reductions > 0 || !fitsAround(anchor, cone)) return undefined;
     return anchorSkeleton(anchor);

@@ -22,7 +22,7 @@ export const maxBindings = 8;
 
 export function materialize(graph: Graph): ReadonlySet<Node> {
   const flow = flowOf(graph);
-  const stored = new Set<Node>();
+  const stored = new Set<Node>(graph.nodes.filter((node) => roleOf(node) === 'update'));
   const claimed = new Set<Node>();
   const anchored = new Set<Node>();
   for (const seed of seedsOf(flow)) {

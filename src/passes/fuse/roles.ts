@@ -7,7 +7,7 @@ import { unreachable } from '../../support/error.ts';
 import { definitionOf, isScalarConstant } from '../pass.ts';
 
 /** Kernel families that a fused node may have. */
-export type KernelSkeleton = 'map' | 'row' | AnchorSkeleton;
+export type KernelSkeleton = 'map' | 'row' | 'append' | AnchorSkeleton;
 
 /** Families that are built around one node of their own. */
 export type AnchorSkeleton = 'contraction' | 'attention' | 'selection';
@@ -25,14 +25,24 @@ export function anchorSkeleton(anchor: Node): AnchorSkeleton {
 }
 
 /**
- * - `stored`: lies in a buffer already (graph inputs, weights, constant tensors).
+ * - `stored`: lies in a buffer already (graph inputs, weights, states, constant tensors).
  * - `inline`: a leaf that a kernel computes itself (scalars, iota, dim values).
  * - `view`, `elementwise`: as the traits say.
  * - `lookup`: an element comes from one input element at a computed place (gather, concat).
  * - `reduction`, `anchor`: what a row kernel, and a contraction or attention kernel, is built around.
+ * - `update`: writes part of an operand's buffer; a kernel of its own, whether somebody reads it or not (append).
  * - `foreign`: no kernel can hold it.
  */
-export type Role = 'stored' | 'inline' | 'view' | 'elementwise' | 'lookup' | 'reduction' | 'anchor' | 'foreign';
+export type Role =
+  | 'stored'
+  | 'inline'
+  | 'view'
+  | 'elementwise'
+  | 'lookup'
+  | 'reduction'
+  | 'anchor'
+  | 'update'
+  | 'foreign';
 
 /** Nodes are immutable, and fusion asks for roles all the time. */
 const roles = new WeakMap<Node, Role>();
@@ -50,9 +60,10 @@ function findRole(node: Node): Role {
   if (node.outputs.length !== 1) return 'foreign';
   const traits = definition.traits;
   if (traits.includes('leaf')) {
-    if (node.op === 'input' || node.op === 'weight') return 'stored';
+    if (traits.includes('stated')) return 'stored';
     return node.op === 'constant' && !isScalarConstant(onlyOutput(node)) ? 'stored' : 'inline';
   }
+  if (definition.updates !== undefined) return 'update';
   if (traits.includes('view')) return 'view';
   if (traits.includes('elementwise')) return 'elementwise';
   if (traits.includes('reduction') && definition.level === 'tensor') return 'reduction';

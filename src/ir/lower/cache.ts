@@ -1,0 +1,138 @@
+/**
+ * `cache: kv` in `attend`: keys and values of the call go behind those that the state holds, and the query looks at all of
+ * them.
+ *
+ *   key' = append(kv.key, key, past)[:, 0 : past + T]      key j of row b is visible up to past[b] + t
+ */
+import type { Span } from '../../support/source.ts';
+import type { Value } from '../graph.ts';
+import { addDims, constantDim, type Dim, dimBounds, multiplyDims, sameDim, symbolDim } from '../symbolic.ts';
+import { tensorType } from '../types.ts';
+import { type Binding, describe, type StateBinding } from './binding.ts';
+import { type Context, rangeLabels, report } from './context.ts';
+import { hiddenInput, makeEntrySession, roomOf, sessionDims, tensorsOf } from './entry-session.ts';
+import { emitLeaf, emitNode } from './nodes.ts';
+import { dimWithNumber, originLabels, writtenType } from './origin.ts';
+import { convert } from './tensors.ts';
+
+export interface CacheRequest {
+  readonly binding: Binding;
+  readonly span: Span;
+  readonly query: Value;
+  /** After positions and norms, before repetition over heads. */
+  readonly key: Value;
+  readonly value: Value;
+  readonly kvHeads: number;
+}
+
+export interface Cached {
+  /** All keys and values so far, [batch, past + T, width]. */
+  readonly key: Value;
+  readonly value: Value;
+  /** i32[batch]: positions that each row held before the call. */
+  readonly offsets: Value;
+}
+
+/** The state, when the call fits it (reported). */
+function fittingState(context: Context, request: CacheRequest): StateBinding | undefined {
+  const { binding, span, query, key, value, kvHeads } = request;
+  if (binding.kind === 'poison') return undefined;
+  if (binding.kind !== 'state') {
+    report(context, 'SORA2120', `\`cache\` takes a state, found ${describe(binding)}`, span, {
+      help: 'declare one in the module: `state kv = KVCache(B, heads, positions, width)`',
+    });
+    return undefined;
+  }
+  const labels = [{ span: binding.field.span, text: 'the state' }];
+  const refuse = (message: string, dims: readonly (Dim | undefined)[] = []): undefined => {
+    report(context, 'SORA2120', message, span, { labels: [...labels, ...originLabels(dims, [span])] });
+  };
+  if ([query, key, value].some((tensor) => tensor.type.shape.length !== 3)) {
+    return refuse(`with a cache, \`attend\` takes [batch, T, width], found \`${writtenType(query.type)}\``);
+  }
+  const [batch, steps] = key.type.shape as readonly [Dim, Dim, Dim];
+  if (!sameDim(batch, binding.batch)) {
+    return refuse(`the state has ${dimWithNumber(binding.batch)} rows, the key ${dimWithNumber(batch)}`, [batch]);
+  }
+  if (!sameDim(steps, query.type.shape[1] ?? steps)) {
+    return refuse('with a cache, query and key have the same positions', [steps, query.type.shape[1]]);
+  }
+  if (kvHeads !== binding.heads) {
+    return refuse(`the state has ${binding.heads} heads, the key has ${kvHeads}`);
+  }
+  for (const [name, tensor, each] of [
+    ['key', key, binding.width],
+    ['value', value, binding.valueWidth],
+  ] as const) {
+    const width = tensor.type.shape[2];
+    const wanted = multiplyDims(constantDim(binding.heads), constantDim(each));
+    if (width && !sameDim(width, wanted)) {
+      return refuse(`the state holds ${binding.heads} heads of ${each}, the ${name} is ${dimWithNumber(width)} wide`, [
+        width,
+      ]);
+    }
+  }
+  return binding;
+}
+
+/** Whether the entry may append here; says so when not. */
+function mayAppend(context: Context, state: StateBinding, steps: Dim, span: Span): boolean {
+  const session = context.site?.session;
+  if (session === undefined) return false;
+  const earlier = session.appended.get(state.path);
+  if (earlier) {
+    report(context, 'SORA2121', `the state \`${state.path}\` is the cache of two attentions`, span, {
+      labels: earlier === span ? [] : [{ span: earlier, text: 'the first one' }],
+      help: 'give each attention a state of its own',
+    });
+    return false;
+  }
+  const { maximum } = dimBounds(steps, context.ranges);
+  if (maximum > state.positions) {
+    const message = `a call has up to ${maximum} positions, the state holds ${state.positions}`;
+    report(context, 'SORA2122', message, span, {
+      labels: [{ span: state.field.span, text: 'the state' }, ...rangeLabels(context, steps)],
+    });
+    return false;
+  }
+  const batch = session.batch ?? state.batch;
+  if (!sameDim(batch, state.batch)) {
+    const message = `the states of an entry have one batch: ${dimWithNumber(batch)} and ${dimWithNumber(state.batch)}`;
+    report(context, 'SORA2123', message, span, { labels: [{ span: state.field.span, text: 'the state' }] });
+    return false;
+  }
+  if (session.steps !== undefined && !sameDim(session.steps, steps)) {
+    const message = `an entry appends as many positions to each state: ${dimWithNumber(session.steps)} and ${dimWithNumber(steps)}`;
+    report(context, 'SORA2123', message, span, { labels: [{ span: state.field.span, text: 'the state' }] });
+    return false;
+  }
+  session.batch = state.batch;
+  session.steps = steps;
+  session.appended.set(state.path, span);
+  return true;
+}
+
+export function appendToCache(context: Context, request: CacheRequest): Cached | undefined {
+  const state = fittingState(context, request);
+  const { site } = context;
+  if (state === undefined || site === undefined) return undefined;
+  // Code that no entry calls has no entry to ask.
+  site.session ??= makeEntrySession([]);
+  const { span } = request;
+  const steps = request.key.type.shape[1] as Dim;
+  if (!mayAppend(context, state, steps, span)) return undefined;
+  const dims = sessionDims(context);
+  const held = addDims(symbolDim(dims.past), steps);
+  const offsets = hiddenInput(context, 'past', state.batch);
+  if (offsets === undefined) return undefined;
+  const [keys, values] = tensorsOf(state).map((part, at) => {
+    const rows = at === 0 ? request.key : request.value;
+    const type = tensorType(part.dtype, [state.batch, roomOf(dims, steps), part.width]);
+    const leaf = emitLeaf(context, 'state', type, { path: part.path }, span, part.path);
+    const stored = convert(context, rows, part.dtype, span);
+    const whole = stored && emitNode(context, 'append', [leaf, stored, offsets], {}, span);
+    const seen = whole && emitNode(context, 'slice', [whole], { axis: 1, start: constantDim(0), size: held }, span);
+    return seen && convert(context, seen, rows.type.dtype, span);
+  });
+  return keys && values && { key: keys, value: values, offsets };
+}
