@@ -119,13 +119,14 @@ function entrySpec(entry: Entry, plans: Readonly<Record<ProfileName, EntryPlan>>
       ...(parameter.role === undefined ? {} : { role: parameter.role }),
     });
   });
-  const results = entry.results.map((result) => tensorSpec(result.name, result.type, {}));
+  const results = entry.results.map(({ name, type, isLazy }) => tensorSpec(name, type, isLazy ? { lazy: true } : {}));
   return {
     name: entry.name,
     ...(entry.doc === undefined ? {} : { doc: entry.doc }),
     inputs,
     results,
     ...(entry.steps === undefined ? {} : { steps: sizeOf(entry.steps) }),
+    ...(entry.isHidden ? { hidden: true } : {}),
     plans,
   };
 }
@@ -203,6 +204,7 @@ export function generate(input: GenerateInput): Stage<Artifact> {
     entries: planned.value.entries.map(({ entry, planned: plans }) =>
       entrySpec(entry, { software: plans.software.plan, gpu: plans.gpu.plan }),
     ),
+    ...(program.generation ? { generation: program.generation } : {}),
     program: printProgram(program),
   };
   return { value: artifact, diagnostics: [...sizeProblems(program), ...planned.diagnostics] };
