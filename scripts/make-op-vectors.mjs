@@ -213,7 +213,12 @@ function attention({ inputs, attributes, outputs, hasInput }) {
   return {
     op: 'attention',
     inputs: [query, key, value].map(join).concat(mask ?? []),
-    attributes: { heads, kv_heads: kvHeads, scale: attributes.scale ?? 1 / Math.sqrt(width) },
+    attributes: {
+      heads,
+      kv_heads: kvHeads,
+      scale: attributes.scale ?? 1 / Math.sqrt(width),
+      ...(mask ? { extras: ['mask'] } : {}),
+    },
     outputs: [join(outputs[0])],
   };
 }

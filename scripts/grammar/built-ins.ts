@@ -69,6 +69,14 @@ const meaning: Readonly<Record<string, readonly [string, string]>> = {
     'mean 0 and variance 1 over the last axis, times gain, plus bias; `eps` is 1e-5',
   ],
   rms_norm: ['[…, D], [D] → […, D]', 'root mean square 1 over the last axis, times gain; `eps` is 1e-5'],
+  positions: [
+    '→ i32 [batch, length]',
+    'place of every position in its row; goes on where the last call of a session ended, and starts at 0 without states',
+  ],
+  last: [
+    '[B, T, …] → [B, …]',
+    'the last real position of every row: the last one of all but for padded rows of a session',
+  ],
   iota: ['→ i32 [length]', '0, 1, 2, …; the length is a dim'],
   f32: ['[…] → f32 […]', 'conversion'],
   f16: ['[…] → f16 […]', 'conversion'],

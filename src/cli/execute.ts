@@ -50,7 +50,7 @@ export function modelFailure(context: Context, diagnostics: readonly Diagnostic[
 
 /** The entry that was asked for, or the only one. */
 export function chooseEntry(artifact: Artifact, name: string | undefined): EntrySpec {
-  const entries = artifact.entries.filter((entry) => entry.hidden !== true);
+  const entries = artifact.entries.filter((entry) => entry.internal !== true);
   const names = entries.map((entry) => entry.name);
   const list = names.map((known) => `\`${known}\``).join(', ');
   if (name !== undefined) {
@@ -98,7 +98,17 @@ export async function openModel(artifact: Artifact, options: OpenOptions): Promi
   return {
     adapter: `${model.device.name} (${model.device.kind})`,
     loadMilliseconds: performance.now() - start,
-    call: async (entry, inputs) => new Map(Object.entries(await model.call(entry, inputs))),
+    async call(name, inputs) {
+      const isStateful = artifact.entries.some((entry) => entry.name === name && entry.steps !== undefined);
+      if (!isStateful) return new Map(Object.entries(await model.call(name, inputs)));
+      // Every call begins anew.
+      const session = model.session();
+      try {
+        return new Map(Object.entries(await session.call(name, inputs)));
+      } finally {
+        await session.close();
+      }
+    },
     close: () => model.close(),
   };
 }

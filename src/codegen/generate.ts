@@ -11,7 +11,15 @@ import { printGraph, printProgram } from '../ir/print.ts';
 import { constantValue } from '../ir/symbolic.ts';
 import { type ProfileName, profileNames } from '../ir/target.ts';
 import { printType, type TensorType } from '../ir/types.ts';
-import type { Artifact, EntryPlan, EntrySpec, KernelSpec, StateSpec, TensorSpec } from '../runtime/artifact.ts';
+import type {
+  Artifact,
+  EntryPlan,
+  EntrySpec,
+  HiddenSpec,
+  KernelSpec,
+  StateSpec,
+  TensorSpec,
+} from '../runtime/artifact.ts';
 import { type Diagnostic, diagnose, type Stage } from '../support/diagnostic.ts';
 import { InternalError } from '../support/error.ts';
 import type { Span } from '../support/source.ts';
@@ -110,23 +118,28 @@ function stateSpec({ path, dtype, width }: State): StateSpec {
 }
 
 function entrySpec(entry: Entry, plans: Readonly<Record<ProfileName, EntryPlan>>): EntrySpec {
-  const inputs = entry.parameters.map((parameter) => {
+  const inputs = entry.parameters.flatMap((parameter): TensorSpec[] => {
+    if (parameter.role !== undefined) return [];
     const range = indexRange(entry, parameter.name);
-    return tensorSpec(parameter.name, parameter.type, {
+    const rest = {
       ...(parameter.doc === undefined ? {} : { doc: parameter.doc }),
       ...(parameter.initial === undefined ? {} : { initial: parameter.initial }),
       ...(range === undefined ? {} : { range }),
-      ...(parameter.role === undefined ? {} : { role: parameter.role }),
-    });
+    };
+    return [tensorSpec(parameter.name, parameter.type, rest)];
   });
+  const hidden = entry.parameters.flatMap(({ name, type, role }): HiddenSpec[] =>
+    role === undefined ? [] : [{ ...tensorSpec(name, type, {}), role }],
+  );
   const results = entry.results.map(({ name, type, isLazy }) => tensorSpec(name, type, isLazy ? { lazy: true } : {}));
   return {
     name: entry.name,
     ...(entry.doc === undefined ? {} : { doc: entry.doc }),
     inputs,
+    ...(hidden.length === 0 ? {} : { hidden }),
     results,
     ...(entry.steps === undefined ? {} : { steps: sizeOf(entry.steps) }),
-    ...(entry.isHidden ? { hidden: true } : {}),
+    ...(entry.isHidden ? { internal: true } : {}),
     plans,
   };
 }

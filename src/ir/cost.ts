@@ -56,7 +56,7 @@ function bytesRead(node: Node, dims: Dims): number {
 
 function flopsOf(node: Node, dims: Dims): number {
   const definition = opNamed(node.op);
-  if (node.region) return graphFlops(node.region, dims);
+  if (node.region && hasTrait(node, 'region')) return graphFlops(node.region, dims);
   const inputs = node.inputs.map((value) => shapeOf(value, dims));
   const outputs = node.outputs.map((value) => shapeOf(value, dims));
   if (definition.flops) return definition.flops(inputs, outputs, node.attributes);

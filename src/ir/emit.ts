@@ -18,7 +18,7 @@ export interface EmitDefaults {
 export interface GraphEmitter extends Emitter {
   readonly builder: GraphBuilder;
   /** The value, or why the types do not fit (`isFailure` tells). */
-  tryEmit(op: string, inputs: readonly Value[], attributes?: Attributes): Value | InferFailure;
+  tryEmit(op: string, inputs: readonly Value[], attributes?: Attributes, region?: Graph): Value | InferFailure;
   /** Writes to the same graph with another place and name. */
   at(span: Span | undefined, label?: string): GraphEmitter;
   input(name: string, type: TensorType): Value;
@@ -36,14 +36,14 @@ export function createEmitter(builder: GraphBuilder, context: InferContext, defa
   const emitter: GraphEmitter = {
     context,
     builder,
-    tryEmit(op, inputs, attributes = {}) {
+    tryEmit(op, inputs, attributes = {}, region = undefined) {
       const types = inputs.map((value) => value.type);
       const inferred = inferOp(opNamed(op), types, attributes, context);
       if (isFailure(inferred)) return inferred;
-      return onlyOutput(builder.add(op, inputs, inferred, { attributes, ...place }));
+      return onlyOutput(builder.add(op, inputs, inferred, { attributes, ...(region ? { region } : {}), ...place }));
     },
-    emit(op, inputs, attributes = {}) {
-      const result = emitter.tryEmit(op, inputs, attributes);
+    emit(op, inputs, attributes = {}, region = undefined) {
+      const result = emitter.tryEmit(op, inputs, attributes, region);
       if (isFailure(result)) throw new InternalError(`cannot emit \`${op}\`: ${result.failure}`);
       return result;
     },
@@ -72,8 +72,8 @@ export function decomposeNode(node: Node, context: InferContext): Graph | undefi
   if (!definition.decompose) return undefined;
   const emitter = createEmitter(new GraphBuilder(), context, { span: node.span, label: node.label });
   const operands = node.inputs.map((value, at) =>
-    emitter.input((definition.operands[at] ?? `operand${at}`).replace('?', ''), value.type),
+    emitter.input((definition.operands[at] ?? `operand${at}`).replace(/\?$|\.\.\.$/, ''), value.type),
   );
-  const value = definition.decompose(emitter, operands, node.attributes);
+  const value = definition.decompose(emitter, operands, node.attributes, node.region);
   return emitter.builder.finish(node.op, [{ name: 'result', value }]);
 }

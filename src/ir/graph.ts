@@ -30,7 +30,10 @@ export interface Node {
   readonly inputs: readonly Value[];
   readonly attributes: Attributes;
   readonly outputs: readonly Value[];
-  /** The body of a `fused` node: its graph inputs stand for `inputs`, its results for `outputs`, in order. */
+  /**
+   * The body of a `fused` node: its graph inputs stand for `inputs`, its results for `outputs`, in order. Of other nodes a
+   * part of what they compute, as their op says (`regionTypes`).
+   */
   readonly region: Graph | undefined;
   /** The place in the model that asked for it. */
   readonly span: Span | undefined;

@@ -2,7 +2,7 @@
  * The reference interpreter: what a graph computes, in plain TypeScript, in f64 (the oracle) or in f32.
  *
  * Ops say themselves what they compute (`interpret` in ops/). Model-level ops without it run their decomposition; nodes
- * with a region run the region. Intermediate tensors are dropped after their last use.
+ * that are nothing but a region run the region. Intermediate tensors are dropped after their last use.
  * In f32 every op rounds its result to its element type; sums inside an op are in f64.
  */
 import { InternalError, SoraError } from '../support/error.ts';
@@ -51,8 +51,8 @@ export function concreteShape(type: TensorType, dims: ReadonlyMap<string, number
 }
 
 function runNode(node: Node, operands: readonly Tensor[], scope: Scope): readonly Tensor[] {
-  if (node.region) return runGraph(node.region, operands, scope);
   const definition = opNamed(node.op);
+  if (node.region && definition.traits.includes('region')) return runGraph(node.region, operands, scope);
   const outputShapes = node.outputs.map((output) => concreteShape(output.type, scope.dims));
   if (!definition.interpret) {
     const lower =
@@ -134,7 +134,9 @@ function stateScope(options: InterpretOptions): Pick<InterpretContext, 'state' |
       return tensor;
     },
     keep(previous, next) {
-      const path = paths.get(previous) ?? raise('something else than a state is appended to');
+      // In a graph by itself the state may be an input: then nobody keeps it.
+      const path = paths.get(previous);
+      if (path === undefined) return;
       paths.set(next, path);
       holder?.write(path, next);
     },

@@ -4,7 +4,7 @@
  * Shared code never branches on op names: it asks for traits, for the decomposition, for the scalar expression. When a
  * pass needs to know something about an op that is not here, the right move is a new trait.
  */
-import type { Attributes, Value } from './graph.ts';
+import type { Attributes, Graph, Value } from './graph.ts';
 import type { Dim, DimRange } from './symbolic.ts';
 import type { DType, TensorType } from './types.ts';
 
@@ -32,7 +32,7 @@ export interface AttributeSpec {
  * - `leaf`: no inputs, defined by attributes (input, weight, state, constant, iota).
  * - `effect`: must not be removed or merged.
  * - `stated`: the node states its output types, nothing infers them (input, weight, state; fused takes them from its region).
- * - `region`: has a region graph.
+ * - `region`: computes its region and nothing else (fused); ops that take a region besides have `regionTypes`.
  */
 export type Trait =
   | 'elementwise'
@@ -94,7 +94,13 @@ export interface InterpretContext {
 export interface Emitter {
   readonly context: InferContext;
   /** Throws InternalError when the types do not fit: callers have checked with `infer`. */
-  emit(op: string, inputs: readonly Value[], attributes?: Attributes): Value;
+  emit(op: string, inputs: readonly Value[], attributes?: Attributes, region?: Graph): Value;
+}
+
+/** What the region of an op takes and gives. */
+export interface RegionTypes {
+  readonly inputs: readonly TensorType[];
+  readonly results: readonly TensorType[];
 }
 
 export type Lanes = 1 | 2 | 4;
@@ -109,11 +115,18 @@ export interface OpDefinition {
   readonly attributes: Readonly<Record<string, AttributeSpec>>;
   readonly traits: readonly Trait[];
   readonly skeleton: Skeleton;
+  /**
+   * How many of the leading operands a kernel reads tile by tile, so that nothing but views and casts may stand before
+   * them; the others are evaluated element by element. All when left out.
+   */
+  readonly tileOperands?: number;
+  /** Ops that may carry a region as a part of what they compute: its types. */
+  regionTypes?(inputs: readonly TensorType[], attributes: Attributes): RegionTypes | InferFailure;
   infer(inputs: readonly TensorType[], attributes: Attributes, context: InferContext): InferResult;
   /** Reference semantics. A model-level op may leave it out: then its decomposition is interpreted. */
   interpret?(inputs: readonly Tensor[], attributes: Attributes, context: InterpretContext): readonly Tensor[];
   /** The same function in lower ops. Every model-level op has one. */
-  decompose?(emitter: Emitter, inputs: readonly Value[], attributes: Attributes): Value;
+  decompose?(emitter: Emitter, inputs: readonly Value[], attributes: Attributes, region?: Graph): Value;
   /** Elementwise ops: the function on numbers (booleans are 0 and 1), in f64. */
   scalar?(operands: readonly number[], attributes: Attributes, dtypes: readonly DType[]): number;
   /**

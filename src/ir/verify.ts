@@ -2,15 +2,15 @@
  * What is legal at each stage. Runs after every pass in tests and with `--verify`; a problem is always a bug of the
  * compiler, so problems are plain sentences, not diagnostics.
  *
- * - `model`: ops of both levels, no regions: what lowering makes.
+ * - `model`: ops of both levels, no fused nodes: what lowering makes.
  * - `tensor`: tensor-level ops and fused nodes: after decomposition, while fusing.
- * - `kernels`: inputs, weights, constants and nodes with a region: what code generation takes.
+ * - `kernels`: inputs, weights, constants and fused nodes: what code generation takes.
  *
- * Regions may hold ops of both levels at every stage, but no regions.
+ * Regions may hold ops of both levels at every stage, but no fused nodes.
  */
 import { InternalError } from '../support/error.ts';
 import type { Entry, Graph, Node, Program, Value } from './graph.ts';
-import { type InferContext, isFailure } from './op.ts';
+import { type InferContext, isFailure, type RegionTypes } from './op.ts';
 import { attributeProblems, hasTrait, inferOp, operandRange, ops } from './ops/index.ts';
 import { printGraph, printNode } from './print.ts';
 import { addDims, constantDim, constantValue, symbolDim, symbolsOfDim } from './symbolic.ts';
@@ -80,35 +80,47 @@ function typeListProblem(what: string, stated: readonly TensorType[], wanted: re
   });
 }
 
-function regionProblems(node: Node, region: Graph, context: InferContext): string[] {
-  const types = (values: readonly Value[]) => values.map((value) => value.type);
+const typesOf = (values: readonly Value[]): readonly TensorType[] => values.map((value) => value.type);
+
+function regionProblems(region: Graph, wanted: RegionTypes, context: InferContext): string[] {
   return [
-    ...typeListProblem('region inputs', types(region.inputs.flatMap((input) => input.outputs)), types(node.inputs)),
-    ...typeListProblem('outputs', types(node.outputs), types(region.results.map((result) => result.value))),
+    ...typeListProblem('region inputs', typesOf(region.inputs.flatMap((input) => input.outputs)), wanted.inputs),
+    ...typeListProblem('outputs', wanted.results, typesOf(region.results.map((result) => result.value))),
     ...checkGraph(region, context, 'region').map((problem) => `region: ${problem}`),
   ];
+}
+
+/** The region that an op carries besides its operands. */
+function carriedProblems(node: Node, context: InferContext): string[] {
+  const definition = ops.get(node.op);
+  if (!node.region) return [];
+  if (!definition?.regionTypes) return [`\`${node.op}\` has no region`];
+  const wanted = definition.regionTypes(typesOf(node.inputs), node.attributes);
+  return isFailure(wanted) ? [] : regionProblems(node.region, wanted, context);
 }
 
 function typeProblems(node: Node, context: InferContext): string[] {
   const definition = ops.get(node.op);
   if (!definition) return [];
-  if (node.region && !definition.traits.includes('region')) return [`\`${node.op}\` has no region`];
   const { minimum, maximum } = operandRange(definition);
   if (definition.traits.includes('stated')) {
     const attributes = attributeProblems(definition, node.attributes);
     const count = node.inputs.length < minimum || node.inputs.length > maximum ? ['wrong number of operands'] : [];
-    if (!definition.traits.includes('region')) return [...attributes, ...count, ...statedProblems(node)];
+    if (!definition.traits.includes('region')) {
+      return [...carriedProblems(node, context), ...attributes, ...count, ...statedProblems(node)];
+    }
     return [
       ...attributes,
       ...count,
-      ...(node.region ? regionProblems(node, node.region, context) : ['needs a region']),
+      ...(node.region
+        ? regionProblems(node.region, { inputs: typesOf(node.inputs), results: typesOf(node.outputs) }, context)
+        : ['needs a region']),
     ];
   }
   const operandTypes = node.inputs.map((value) => value.type);
   const inferred = inferOp(definition, operandTypes, node.attributes, context);
-  if (isFailure(inferred)) return [inferred.failure];
-  const outputTypes = node.outputs.map((output) => output.type);
-  return typeListProblem('outputs', outputTypes, inferred);
+  if (isFailure(inferred)) return [...carriedProblems(node, context), inferred.failure];
+  return [...carriedProblems(node, context), ...typeListProblem('outputs', typesOf(node.outputs), inferred)];
 }
 
 function nodeProblems(graph: Graph, node: Node, position: number, context: InferContext, scope: Scope): string[] {

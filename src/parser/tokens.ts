@@ -175,7 +175,7 @@ export const tokenTypes: readonly TokenType[] = [
   BadNumber,
   ...[Fn, Let, If, Else, True, False, New, And, Or, Not, Attend],
   ...[Import, Dim, Config, Module, Model, Entry, Repeat, In, Multiple, Of, From, As, Count],
-  ...[Tied, Missing, With, State, Target, Keep, By, Train, Quantize, Prune, Adapter, Golden],
+  ...[Tied, Missing, With, State, Target, Keep, By, Train, Quantize, Prune, Adapter, Generate, Golden],
   Identifier,
   ...[LBrace, RBrace, LParen, RParen, LBracket, RBracket, Comma, Ellipsis, DotDot, Dot, Colon, Arrow],
   ...[

@@ -3,7 +3,7 @@
  *
  * Not here: how an op is decomposed (its definition says), which kernels there are (codegen).
  */
-import type { Attributes, Value } from '../ir/graph.ts';
+import type { Attributes, Graph, Value } from '../ir/graph.ts';
 import type { Emitter, OpDefinition, Skeleton } from '../ir/op.ts';
 import { opNamed } from '../ir/ops/index.ts';
 import type { ProfileName } from '../ir/target.ts';
@@ -24,10 +24,10 @@ function staysWhole(definition: OpDefinition, profile: ProfileName): boolean {
 function lowering(emitter: Emitter, profile: ProfileName): Emitter {
   const self: Emitter = {
     context: emitter.context,
-    emit(op: string, inputs: readonly Value[], attributes: Attributes = {}) {
+    emit(op: string, inputs: readonly Value[], attributes: Attributes = {}, region: Graph | undefined = undefined) {
       const definition = opNamed(op);
-      if (staysWhole(definition, profile) || !definition.decompose) return emitter.emit(op, inputs, attributes);
-      return definition.decompose(self, inputs, attributes);
+      if (staysWhole(definition, profile) || !definition.decompose) return emitter.emit(op, inputs, attributes, region);
+      return definition.decompose(self, inputs, attributes, region);
     },
   };
   return self;
@@ -41,7 +41,7 @@ export function decompose(profile: ProfileName): Pass {
       rewriteGraph(graph, context, (node, inputs, emitter) =>
         staysWhole(definitionOf(node), profile)
           ? undefined
-          : [lowering(emitter, profile).emit(node.op, inputs, node.attributes)],
+          : [lowering(emitter, profile).emit(node.op, inputs, node.attributes, node.region)],
       ),
   };
 }

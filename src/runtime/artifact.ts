@@ -21,13 +21,16 @@ export interface TensorSpec {
   readonly initial?: number;
   /** Inputs that index a table: least and greatest value allowed, checked on the host before anything runs. */
   readonly range?: readonly [number, number];
-  /**
-   * Inputs that callers never see, i32[batch]: the session fills them with the positions that each row holds (`past`) and
-   * with how many positions of the call are real (`lengths`).
-   */
-  readonly role?: 'past' | 'lengths';
   /** Results that stay on the device until somebody asks for them. */
   readonly lazy?: boolean;
+}
+
+/**
+ * An input that callers never see, i32[batch]: the session fills it with the positions that each row holds (`past`) or with
+ * how many positions of the call are real (`lengths`).
+ */
+export interface HiddenSpec extends TensorSpec {
+  readonly role: 'past' | 'lengths';
 }
 
 /**
@@ -104,11 +107,12 @@ export interface EntrySpec {
   readonly name: string;
   readonly doc?: string;
   readonly inputs: readonly TensorSpec[];
+  readonly hidden?: readonly HiddenSpec[];
   readonly results: readonly TensorSpec[];
   /** Positions that a call appends to every row of the states; absent: it needs no session. */
   readonly steps?: SizeExpression;
   /** For the runtime only: no method of the model, not in its signature. */
-  readonly hidden?: boolean;
+  readonly internal?: boolean;
   readonly plans: Readonly<Record<ProfileName, EntryPlan>>;
 }
 

@@ -28,27 +28,28 @@ export interface BoundInputs {
   readonly lazies?: Lazies;
 }
 
+/** In the order of `BoundInputs` of a session: what callers give, then what the session fills. */
+export function allInputs(entry: EntrySpec): readonly TensorSpec[] {
+  return entry.hidden ? [...entry.inputs, ...entry.hidden] : entry.inputs;
+}
+
 export function bindInputs(artifact: Pick<Artifact, 'dims'>, entry: EntrySpec, inputs: Inputs): BoundInputs {
   if (typeof inputs !== 'object' || inputs === null) {
-    throw new SoraError(
-      'SORA6011',
-      `\`${entry.name}\` takes an object with ${listNames(entry.inputs.filter((spec) => spec.role === undefined))}`,
-    );
+    throw new SoraError('SORA6011', `\`${entry.name}\` takes an object with ${listNames(entry.inputs)}`);
   }
-  // What has a role is filled by the session.
-  const open = entry.inputs.filter((spec) => spec.role === undefined);
-  const names = new Set(open.map((spec) => spec.name));
+  const names = new Set(entry.inputs.map((spec) => spec.name));
   const unknown = Object.keys(inputs).find((name) => !names.has(name));
   if (unknown !== undefined) {
-    throw new SoraError('SORA6011', `\`${entry.name}\` has no input \`${unknown}\`, it takes ${listNames(open)}`);
+    throw new SoraError(
+      'SORA6011',
+      `\`${entry.name}\` has no input \`${unknown}\`, it takes ${listNames(entry.inputs)}`,
+    );
   }
-  const given = entry.inputs.map((spec) =>
-    spec.role === undefined && Object.hasOwn(inputs, spec.name) ? inputs[spec.name] : undefined,
-  );
+  const given = entry.inputs.map((spec) => (Object.hasOwn(inputs, spec.name) ? inputs[spec.name] : undefined));
   entry.inputs.forEach((spec, at) => {
     const input = given[at];
     if (input !== undefined) checkTensor(spec, input, artifact.dims);
-    else if (spec.initial === undefined && spec.role === undefined)
+    else if (spec.initial === undefined)
       throw new SoraError('SORA6011', `\`${entry.name}\` needs the input \`${spec.name}\``);
   });
   const dims = inferDims(artifact.dims, entry, given);

@@ -9,14 +9,14 @@ import type { Artifact, EntrySpec, SessionSpec } from './artifact.ts';
 import type { HostTensor } from './cpu.ts';
 import { type Ending, firstOf } from './ending.ts';
 import { SoraError } from './error.ts';
-import {
-  type GeneratedToken,
-  type GeneratedTokens,
-  type GenerateOptions,
-  type GenerationEnd,
-  type GenerationEnds,
-  generate,
-  type TokenIds,
+import type {
+  GeneratedToken,
+  GeneratedTokens,
+  GenerateOptions,
+  GenerateParts,
+  GenerationEnd,
+  GenerationEnds,
+  TokenIds,
 } from './generate.ts';
 import { type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
 import type { Lazies } from './lazies.ts';
@@ -78,6 +78,13 @@ export interface StateRunner {
   free(): void;
 }
 
+/** `generate` of generate.ts, which modules of models that generate nothing do not carry. */
+export type Generate = (
+  parts: GenerateParts,
+  ids: TokenIds | readonly TokenIds[],
+  options?: GenerateOptions,
+) => AsyncGenerator<GeneratedToken | GeneratedTokens, GenerationEnd | GenerationEnds, undefined>;
+
 /** What a session has of its model. */
 export interface SessionContext {
   readonly artifact: Artifact;
@@ -86,6 +93,7 @@ export interface SessionContext {
   /** Counts a call. */
   begin(): void;
   /** An entry that needs no session. */
+  readonly generate?: Generate;
   callModel(entry: string, inputs: Inputs, options: { readonly signal?: AbortSignal }): Promise<Results>;
 }
 
@@ -162,9 +170,7 @@ export function makeModelSession(
     context.begin();
     const slack = holding.room - past - steps;
     const dims = new Map([...bound.dims, [spec.past, past] as const, [spec.slack, slack] as const]);
-    const hidden = { past: Int32Array.from(held), lengths: Int32Array.from(real) };
-    const data = entry.inputs.map(({ role }, at) => (role === undefined ? bound.data[at] : hidden[role]));
-    const running = states.run(entry, { ...bound, dims, data }).catch((error: unknown) => {
+    const running = states.run(entry, withHidden(entry, { ...bound, dims }, held, real)).catch((error: unknown) => {
       throw ending.error ?? error;
     });
     const results = await firstOf(running, ended, signal);
@@ -190,8 +196,11 @@ export function makeModelSession(
         pending === 0 ? bound : { ...bound, data: bound.data.map((data): InputData | undefined => data?.slice()) };
       return inOrder(() => run(entry, kept, own));
     },
-    generate: ((ids: TokenIds | readonly TokenIds[], own?: GenerateOptions) =>
-      generate({ session, artifact, spec }, ids, own)) as ModelSession['generate'],
+    generate: ((ids: TokenIds | readonly TokenIds[], own?: GenerateOptions) => {
+      throwIfEnded();
+      if (context.generate) return context.generate({ session, artifact, spec }, ids, own);
+      throw new SoraError('SORA6022', `\`${artifact.name}\` does not generate text`);
+    }) as ModelSession['generate'],
     get lengths() {
       return [...holding.lengths];
     },
@@ -224,8 +233,23 @@ export function makeModelSession(
 }
 
 function rowsOf(entry: EntrySpec, bound: BoundInputs): number {
-  const at = entry.inputs.findIndex((spec) => spec.role === 'past');
-  return bound.shapes[at]?.[0] ?? 1;
+  const [rows = 1] = entry.hidden?.[0]?.shape ?? [];
+  return evaluateSize(rows, bound.dims);
+}
+
+function withHidden(
+  entry: EntrySpec,
+  bound: BoundInputs,
+  past: readonly number[],
+  lengths: readonly number[],
+): BoundInputs {
+  const values = { past, lengths };
+  const hidden = (entry.hidden ?? []).map(({ role }) => Int32Array.from(values[role]));
+  return {
+    ...bound,
+    data: [...bound.data, ...hidden],
+    shapes: [...bound.shapes, ...hidden.map((data) => [data.length])],
+  };
 }
 
 function wrongBatch(held: number, given: number): SoraError {

@@ -1,5 +1,5 @@
 /**
- * A loaded model: `createModel` opens a device, makes the pipelines, brings the weights and gives an object whose entries can be
+ * A loaded model: `createModelWith` opens a device, makes the pipelines, brings the weights and gives an object whose entries can be
  * called. Generated modules and `sorac run` share it.
  */
 import type { Artifact, EntrySpec, ProfileName } from './artifact.ts';
@@ -7,18 +7,12 @@ import { type BufferPool, guard, makeBufferPool, usage } from './buffers.ts';
 import { elementBytes } from './convert.ts';
 import type { CpuModule, HostTensor } from './cpu.ts';
 import { type DeviceInfo, type DeviceOptions, openDevice } from './device.ts';
-import { makeDeviceStates } from './device-states.ts';
+import type { DeviceStateParts } from './device-states.ts';
 import { type Ending, firstOf, makeEnding } from './ending.ts';
 import { messageOf, SoraError } from './error.ts';
-import { makeHostStates } from './host-states.ts';
-import { type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
-import {
-  type ModelSession,
-  makeModelSession,
-  type Results,
-  type SessionOptions,
-  type StateRunner,
-} from './model-session.ts';
+import type { HostStateParts } from './host-states.ts';
+import { allInputs, type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
+import type { Generate, ModelSession, Results, SessionContext, SessionOptions, StateRunner } from './model-session.ts';
 import { createPipelines, hasImmediates, kernelsOf, type Pipelines, warmUp } from './pipelines.ts';
 import { type DeviceStates, makeSession, type Session } from './session.ts';
 import { evaluateSize } from './size.ts';
@@ -77,16 +71,28 @@ export interface Model {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** What models with states need besides: modules of models without do not carry it (sessions.ts). */
+export interface SessionSupport {
+  makeModelSession(context: SessionContext, states: StateRunner, options?: SessionOptions): ModelSession;
+  makeDeviceStates(parts: DeviceStateParts): StateRunner;
+  makeHostStates(parts: HostStateParts): StateRunner;
+  readonly generate?: Generate;
+}
+
 /** What the two kinds of device do differently. */
 interface Executor {
   run(entry: EntrySpec, inputs: BoundInputs): Promise<ReadonlyMap<string, HostTensor>>;
   /** Empty states for a session. */
-  states(): StateRunner;
+  states(support: SessionSupport): StateRunner;
   stats(): Omit<ModelStats, 'calls'>;
   close(): void;
 }
 
-export async function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
+export async function createModelWith(
+  artifact: Artifact,
+  options: LoadOptions = {},
+  support?: SessionSupport,
+): Promise<Model> {
   options.signal?.throwIfAborted();
   if (options.weights === undefined && artifact.weights.length > 0) {
     throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\`: a path, an address, a Blob or bytes`);
@@ -97,7 +103,7 @@ export async function createModel(artifact: Artifact, options: LoadOptions = {})
     if (options.weights !== undefined) checkpoint = await openCheckpoint(options.weights, options.signal);
     if (opened.kind === 'cpu') {
       const executor = await cpuExecutor(artifact, opened.module, checkpoint);
-      return makeModel(artifact, opened.info, executor, makeEnding(undefined));
+      return makeModel(artifact, opened.info, executor, makeEnding(undefined), support);
     }
     const ending = makeEnding(opened.device.lost);
     const loading = deviceExecutor(
@@ -111,7 +117,7 @@ export async function createModel(artifact: Artifact, options: LoadOptions = {})
     // A device lost meanwhile must not leave loading hanging.
     const executor = await Promise.race([loading, ending.ended]);
     await checkpoint?.close();
-    return makeModel(artifact, opened.info, executor, ending);
+    return makeModel(artifact, opened.info, executor, ending, support);
   } catch (error) {
     await checkpoint?.close();
     opened.close();
@@ -120,7 +126,13 @@ export async function createModel(artifact: Artifact, options: LoadOptions = {})
   }
 }
 
-function makeModel(artifact: Artifact, device: DeviceInfo, executor: Executor, ending: Ending): Model {
+function makeModel(
+  artifact: Artifact,
+  device: DeviceInfo,
+  executor: Executor,
+  ending: Ending,
+  support: SessionSupport | undefined,
+): Model {
   const entries = new Map(artifact.entries.map((entry) => [entry.name, entry] as const));
   let calls = 0;
   const close = async (): Promise<void> => {
@@ -154,12 +166,20 @@ function makeModel(artifact: Artifact, device: DeviceInfo, executor: Executor, e
     session(options) {
       if (ending.error) throw ending.error;
       const { session: spec } = artifact;
-      if (spec === undefined)
+      if (spec === undefined || support === undefined)
         throw new SoraError('SORA6019', `\`${artifact.name}\` has no states, so its entries need no session`);
       const begin = (): void => {
         calls++;
       };
-      return makeModelSession({ artifact, spec, ending, begin, callModel: model.call }, executor.states(), options);
+      const context: SessionContext = {
+        artifact,
+        spec,
+        ending,
+        begin,
+        callModel: model.call,
+        ...(support.generate ? { generate: support.generate } : {}),
+      };
+      return support.makeModelSession(context, executor.states(support), options);
     },
     stats: () => ({ ...executor.stats(), calls }),
     close,
@@ -189,7 +209,7 @@ async function cpuExecutor(
     { dims, data, shapes }: BoundInputs,
     states?: Map<string, HostTensor>,
   ): Promise<ReadonlyMap<string, HostTensor>> => {
-    const inputs = entry.inputs.map((spec, at): readonly [string, HostTensor] => {
+    const inputs = allInputs(entry).map((spec, at): readonly [string, HostTensor] => {
       const shape = shapes[at] ?? [];
       return [spec.name, { dtype: spec.dtype, shape, data: hostInput(spec.dtype, data[at], shape, spec.initial) }];
     });
@@ -197,7 +217,7 @@ async function cpuExecutor(
   };
   return {
     run: (entry, inputs) => run(entry, inputs),
-    states: () => makeHostStates({ specs: artifact.states ?? [], run }),
+    states: (support) => support.makeHostStates({ specs: artifact.states ?? [], run }),
     stats: () => ({ pipelines: 0, buffers: 0, bytes: 0 }),
     close() {
       void checkpoint?.close();
@@ -282,7 +302,7 @@ function executorOf(
   };
   return {
     run: (entry, inputs) => run(entry, inputs),
-    states: () => makeDeviceStates({ device, pool, specs: artifact.states ?? [], run }),
+    states: (support) => support.makeDeviceStates({ device, pool, specs: artifact.states ?? [], run }),
     stats: () => ({ pipelines: pipelines.count, buffers: pool.buffers, bytes: pool.bytes }),
     close() {
       pool.destroyAll();

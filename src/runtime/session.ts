@@ -20,7 +20,7 @@ import { elementBytes, newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { halfValues, singleToHalf } from './half.ts';
-import { type BoundInputs, deviceInput } from './inputs.ts';
+import { allInputs, type BoundInputs, deviceInput } from './inputs.ts';
 import type { Lazies } from './lazies.ts';
 import { napWhile } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
@@ -105,6 +105,7 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
   let groups = new Map<Step, GPUBindGroup>();
   const isState = plan.buffers.map((spec) => spec.kind === 'state');
   const sizes = planSizes(entry, plan);
+  const inputSpecs = allInputs(entry);
   const shapedPlans = new Map<string, ShapedPlan>();
   const idleStaging: GPUBuffer[] = [];
   let uniform: { readonly buffer: GPUBuffer; readonly group: GPUBindGroup; key: string | undefined } | undefined;
@@ -275,8 +276,8 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
       makeRoom(shaped);
       plan.buffers.forEach((spec, at) => {
         if (spec.kind !== 'input') return;
-        const index = entry.inputs.findIndex((input) => input.name === spec.name);
-        const input = entry.inputs[index];
+        const index = inputSpecs.findIndex((input) => input.name === spec.name);
+        const input = inputSpecs[index];
         if (!input) throw new SoraError('SORA6006', `plan of \`${entry.name}\` has an unknown input \`${spec.name}\``);
         const elements = (inputs.shapes[index] ?? []).reduce((product, dim) => product * dim, 1);
         const data = deviceInput(input, inputs.data[index], elements);
@@ -362,7 +363,7 @@ function product(shape: readonly number[]): number {
 function bufferBytes(entry: EntrySpec, spec: BufferSpec): SizeExpression {
   switch (spec.kind) {
     case 'input': {
-      const input = entry.inputs.find(({ name }) => name === spec.name);
+      const input = allInputs(entry).find(({ name }) => name === spec.name);
       return input ? ['*', elementBytes(input.dtype), ...input.shape] : 0;
     }
     case 'constant':

@@ -21,9 +21,10 @@ What works, what works in part, what does not. The op table is generated from th
 | several entries, several results by name, parameters with defaults, \`entry x = y with T = 1\` | works |
 | \`rearrange\` and \`einsum\` with patterns checked when compiling; reductions by axis or runtime dim | works |
 | \`attend\`: heads, grouped heads, scale, masks (padding, causal, any boolean tensor) | works |
-| \`attend\`: rope, cache, window, bias, softcap, sinks, span, entmax, gate | not yet: a diagnostic says so |
-| \`state\` | declared and checked; nothing can use it yet |
-| \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); no effect yet |
+| \`attend\`: \`cache\` with positions counted per row of a batch (\`positions\`, \`last\`) | works |
+| \`attend\`: rope, window, bias, softcap, sinks, span, entmax, gate | not yet: a diagnostic says so |
+| \`state\`: caches per session that grow, fork, reset; stored as f32 or f16 | works |
+| \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); \`quantize\` takes effect on states, the others not yet |
 | \`dropout\` | the identity, as entries need it; \`rng\` is refused |
 
 ## Devices
@@ -34,7 +35,8 @@ What works, what works in part, what does not. The op table is generated from th
 | CPU interpreter (\`sorac/cpu\`) | tested on every change |
 | GPUs through Dawn, browsers through \`navigator.gpu\` | same code and a plan of their own (\`gpu\` profile), whose kernels are tested on the software drivers; not measured on hardware |
 | devices without \`var<immediate>\` | works, through a uniform buffer |
-| f16 arithmetic and storage on the device | not yet: f16 and bf16 checkpoints are read and held as f32 |
+| f16 storage on the device | states, packed two to a word, on every device; weights of f16 and bf16 checkpoints are held as f32 |
+| f16 arithmetic on the device | not yet |
 | one weight over 128 MiB | not yet: refused when compiling |
 
 ## Models

@@ -184,6 +184,6 @@ export function describeModule(artifact: Artifact, fileName: string): ModuleDesc
         `${name}: ${dim.minimum} to ${dim.maximum}${dim.multiple === 1 ? '' : `, a multiple of ${dim.multiple}`}`,
       ),
     ),
-    entries: artifact.entries.filter((entry) => entry.hidden !== true).map(describeEntry),
+    entries: artifact.entries.filter((entry) => entry.internal !== true).map(describeEntry),
   };
 }

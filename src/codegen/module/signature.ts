@@ -23,7 +23,7 @@ export function signatureData(artifact: Artifact): Data {
     dims: Object.fromEntries(Object.entries(artifact.dims).map(([name, dim]) => [name, { ...dim }])),
     entries: Object.fromEntries(
       artifact.entries
-        .filter((entry) => entry.hidden !== true)
+        .filter((entry) => entry.internal !== true)
         .map((entry) => [entry.name, { inputs: byName(entry.inputs), outputs: byName(entry.results) }]),
     ),
   };

@@ -8,7 +8,7 @@
 import type { Value } from '../../ir/graph.ts';
 import { constantDim, constantValue, divideDim } from '../../ir/symbolic.ts';
 import { unreachable } from '../../support/error.ts';
-import { addIndices, constantIndex, type Index, scaleIndex } from './index-algebra.ts';
+import { addIndices, constantIndex, scaleIndex } from './index-algebra.ts';
 import {
   type Draft,
   elementIndex,
@@ -41,22 +41,20 @@ function writeAppend(draft: Draft): Written {
   const all = elements(rows.type.shape);
   const size = divideDim(all, constantDim(count)) ?? all;
   const element = elementIndex(draft, count === 1 ? 'element' : count === 2 ? 'pair' : 'four', size, workgroup);
-  const store = (position: Index) => {
-    const index = walker.algebra.delinearize(position, rows.type.shape);
-    const batch = index.slice(0, -2);
-    const [step = constantIndex(0), column = constantIndex(0)] = index.slice(-2);
-    const offset = walker.at(offsets, batch).text;
-    const room = state.type.shape.at(-2);
-    const row = writer.variable(writer.fresh('row'), room, `u32(${offset}) + ${writer.index(step)}`);
-    return { index: [...batch, row, column], value: walker.at(rows, index) };
-  };
+  const position = count === 4 ? addIndices(scaleIndex(element, 4), fourth) : scaleIndex(element, count);
+  const index = walker.algebra.delinearize(position, rows.type.shape);
+  const batch = index.slice(0, -2);
+  const [step = constantIndex(0), column = constantIndex(0)] = index.slice(-2);
+  const room = state.type.shape.at(-2) ?? constantDim(1);
+  const wanted = `u32(${walker.at(offsets, batch).text}) + ${writer.index(step)}`;
+  const row = writer.variable('row', room, wanted);
+  writer.open(`if (${writer.index(row)} < ${writer.dim(room)})`);
+  const place = [...batch, row, column];
   if (count === 2) {
-    const [low, high] = [0, 1].map((lane) => store(addIndices(scaleIndex(element, 2), constantIndex(lane))));
-    if (low && high) draft.storePair(0, low.index, low.value, high.value);
-  } else {
-    const { index, value } = store(count === 4 ? addIndices(scaleIndex(element, 4), fourth) : element);
-    draft.store(0, index, value);
-  }
+    const next = [...index.slice(0, -1), addIndices(column, constantIndex(1))];
+    draft.storePair(0, place, walker.at(rows, index), walker.at(rows, next));
+  } else draft.store(0, place, walker.at(rows, index));
+  writer.close();
   writer.close();
   const note = count === 1 ? 'one element per invocation' : `${count} neighbours per invocation`;
   return { workgroup, groups: { factors: [{ size, divisor: workgroup }] }, note: `append: ${note}` };

@@ -9,6 +9,7 @@
  * (FlashAttention), without its backward pass.
  */
 import type { Node } from '../../ir/graph.ts';
+import { extraOf, isCausal, windowOf } from '../../ir/ops/attention-geometry.ts';
 import { numberOf } from '../../ir/ops/shared.ts';
 import { constantDim, constantValue, type Dim, divideDim } from '../../ir/symbolic.ts';
 import { range } from './columns.ts';
@@ -182,6 +183,7 @@ function writeBody(parts: Parts): void {
   writer.line(`var greatest = ${masked};`);
   writer.line('var sum = 0.0f;');
   const i = writer.variable('i', geometry.queries, `min(${query('own')}, ${last(draft, geometry.queries)})`);
+  const visible = positionConditions(parts, i);
   const group = draft.walker.algebra.quotient(parts.head, constantDim(geometry.headsPerGroup));
 
   writer.open(`for (var block = 0u; block < ${ceiling(draft, geometry.keys, blocks.keys)}; block++)`);
@@ -190,7 +192,7 @@ function writeBody(parts: Parts): void {
   copyTile(parts, { ...copyKeys, operand: 1, width: geometry.width });
   writer.line('workgroupBarrier();');
   writer.open(`for (var key = share; key < ${blocks.keys}u; key += ${blocks.lanesPerQuery}u)`);
-  writeScore(parts, { queryTile, keyTile, scores, width4, i, first });
+  writeScore(parts, { queryTile, keyTile, scores, width4, i, first, visible });
   writer.close();
   writer.line('workgroupBarrier();');
 
@@ -271,6 +273,24 @@ interface ScoreNames {
   readonly width4: number;
   readonly i: Index;
   readonly first: string;
+  /** What causality and window ask of `wanted_key`. */
+  readonly visible: readonly string[];
+}
+
+/** Conditions of causality and window on `wanted_key`; the position of the lane's query is put before the loop. */
+function positionConditions({ draft, node, batch }: Parts, i: Index): readonly string[] {
+  const window = windowOf(node.attributes);
+  const causal = isCausal(node.attributes);
+  if (!causal && window === 0) return [];
+  const { writer, walker } = draft;
+  const offsets = extraOf(node.inputs, node.attributes, 'offsets');
+  const start = offsets ? `${walker.at(offsets, batch).text} + ` : '';
+  const position = writer.let('position', `${start}i32(${writer.index(i)})`);
+  const behind = `${position} - i32(wanted_key)`;
+  return [
+    ...(causal ? [`i32(wanted_key) <= ${position}`] : []),
+    ...(window === 0 ? [] : [`${causal ? behind : `abs(${behind})`} < ${window}i`]),
+  ];
 }
 
 /** The score of the lane's query and key `key` of the block; masked keys and keys past the end get the least score. */
@@ -284,17 +304,17 @@ function writeScore({ draft, node, geometry, blocks, batch, head }: Parts, names
   const scale = numberOf(node.attributes, 'scale');
   writer.line(`var score = (products.x + products.y + products.z + products.w) * f32(${scale});`);
   writer.line(`let wanted_key = ${names.first} + key;`);
-  const mask = node.inputs[3];
-  const inside = `wanted_key < ${writer.dim(geometry.keys)}`;
+  const mask = extraOf(node.inputs, node.attributes, 'mask');
+  const conditions = [`wanted_key < ${writer.dim(geometry.keys)}`, ...names.visible];
   if (mask) {
     const j = writer.variable('j', geometry.keys, `min(wanted_key, ${last(draft, geometry.keys)})`);
     const full: IndexVector = [...batch, head, names.i, j];
     const index = mask.type.shape.map((dim, axis) =>
       constantValue(dim) === 1 ? constantIndex(0) : (full[axis] ?? constantIndex(0)),
     );
-    const visible = writer.let('visible', walker.at(mask, index).text);
-    writer.line(`score = select(${masked}, score, ${visible} && ${inside});`);
-  } else writer.line(`score = select(${masked}, score, ${inside});`);
+    conditions.push(writer.let('visible', walker.at(mask, index).text));
+  }
+  writer.line(`score = select(${masked}, score, ${conditions.join(' && ')});`);
   writer.line(`${names.scores}[own * ${blocks.keys}u + key] = score;`);
 }
 

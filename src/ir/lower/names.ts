@@ -12,6 +12,7 @@ import { intrinsicNames } from './intrinsics.ts';
 import { libraryNames } from './library.ts';
 import { lookup, type Scope, shadowedModule, visibleNames } from './scope.ts';
 
+/** Words of masks that are no built-in functions too (attend/masks.ts). */
 const maskNames: readonly string[] = ['padding', 'causal'];
 
 /** Edits that add `name` to the import of `from`, or a new import line at the top. */

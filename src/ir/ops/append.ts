@@ -3,8 +3,8 @@
  *
  *   y[b, offsets[b] + t, w] = new[b, t, w]      y = state everywhere else
  *
- * On a device it happens in place, so an append is the last use of the state before it. f16 rows saturate at the greatest
- * finite f16: they are stored packed, where an overflow would be undefined.
+ * Rows past the end of the state vanish. On a device it happens in place, so an append is the last use of the state before
+ * it. f16 rows saturate at the greatest finite f16: they are stored packed, where an overflow would be undefined.
  */
 import type { OpDefinition } from '../op.ts';
 import { sameDim } from '../symbolic.ts';
@@ -49,13 +49,11 @@ export const append: OpDefinition = {
     const data = state.data.slice();
     const most = state.dtype === 'f16' ? greatestHalf : Number.POSITIVE_INFINITY;
     for (let b = 0; b < offsets.data.length; b++) {
-      const first = b * room + (offsets.data[b] ?? 0);
-      if ((offsets.data[b] ?? 0) < 0 || (offsets.data[b] ?? 0) + steps > room) {
-        throw new RangeError(`${steps} positions do not fit behind ${offsets.data[b]} in ${room}`);
-      }
-      for (let at = 0; at < steps * width; at++) {
-        const value = rows.data[b * steps * width + at] ?? 0;
-        data[first * width + at] = Math.min(most, Math.max(-most, value));
+      for (let t = 0; t < steps; t++) {
+        const row = (offsets.data[b] ?? 0) + t;
+        if (row < 0 || row >= room) continue;
+        const [from, to] = [(b * steps + t) * width, (b * room + row) * width];
+        for (let w = 0; w < width; w++) data[to + w] = Math.min(most, Math.max(-most, rows.data[from + w] ?? 0));
       }
     }
     const next = { ...state, data };

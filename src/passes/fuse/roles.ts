@@ -103,12 +103,9 @@ export function isTable(reader: Node, operand: number): boolean {
   return definitionOf(reader).operands[operand] === 'table';
 }
 
-/**
- * Operands that the kernel of an anchor reads tile by tile: nothing but views and casts may stand before them. A mask is
- * evaluated element by element instead.
- */
+/** Operands that the kernel of an anchor reads tile by tile: nothing but views and casts may stand before them. */
 export function isTileOperand(anchor: Node, operand: number): boolean {
-  return !(definitionOf(anchor).operands[operand] ?? '').startsWith('mask');
+  return operand < (definitionOf(anchor).tileOperands ?? Number.POSITIVE_INFINITY);
 }
 
 export function outputOf(node: Node): Value {

@@ -46,7 +46,7 @@ function attend(s: Sketch, width: number, heads: number, groups: number, valueWi
   const query = s.argument('query', 'f32', [B, T, width * heads]);
   const key = s.argument('key', 'f32', [B, T, width * groups]);
   const value = s.argument('value', 'f32', [B, T, valueWidth * groups]);
-  const attributes = { heads, kv_heads: groups, scale: 1 / Math.sqrt(width) };
+  const attributes = { heads, kv_heads: groups, scale: 1 / Math.sqrt(width), extras: ['mask'] };
   return s.emit('attention', [query, key, value, maskOf(s)], attributes);
 }
 
@@ -210,6 +210,21 @@ const cases: Readonly<Record<string, Case>> = {
   'attention with a padding mask': { write: (s) => ({ y: attend(s, 16, 2, 2) }), dims: [{ B: 2, T: 129 }] },
   'attention of odd width with shared keys': { write: (s) => ({ y: attend(s, 6, 4, 2, 5) }) },
   'attention of wide heads': { write: (s) => ({ y: attend(s, 128, 1, 1) }) },
+  'attention to the past in a window': {
+    write: (s) => {
+      const x = s.argument('x', 'f32', [B, T, 24]);
+      const key = s.argument('key', 'f32', [B, twice(T), 12]);
+      const extras = ['offsets'];
+      const attributes = { heads: 2, kv_heads: 1, scale: 0.3, causal: true, window: 9, extras };
+      return { y: s.emit('attention', [x, key, key, s.argument('offsets', 'i32', [B])], attributes) };
+    },
+  },
+  'attention in a window on both sides': {
+    write: (s) => {
+      const x = s.argument('x', 'f32', [B, T, 24]);
+      return { y: s.emit('attention', [x, x, x], { heads: 2, kv_heads: 2, scale: 0.3, window: 4 }) };
+    },
+  },
   'encoder layer': {
     write: (s) => {
       const x = s.argument('x', 'f32', [B, T, smallBert.hidden]);

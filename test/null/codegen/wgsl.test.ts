@@ -60,7 +60,7 @@ const golden: Readonly<Record<string, readonly [ProfileName, (s: Sketch) => Valu
       const v = s.argument('v', 'f32', [B, T, 64]);
       const mask = s.argument('mask', 'i32', [B, T]);
       const visible = s.emit('reshape', [s.emit('not_equal', [mask, s.fill(0, mask)])], { shape: [B, one, one, T] });
-      return s.emit('attention', [q, k, v, visible], { heads: 2, kv_heads: 2, scale: 0.25 });
+      return s.emit('attention', [q, k, v, visible], { heads: 2, kv_heads: 2, scale: 0.25, extras: ['mask'] });
     },
   ],
 };

@@ -74,11 +74,17 @@ const refusals: readonly Refusal[] = [
   [
     'attention',
     [hidden, hidden, hidden, bool('B', 'T')],
-    heads,
+    { ...heads, extras: ['mask'] },
     '`mask` is `bool[B, T]`, which does not broadcast to `bool[B, 12, T, T]`',
     3,
   ],
-  ['attention', [hidden, hidden, hidden, f32('B', 1, 1, 'T')], heads, '`mask` is `f32[B, 1, 1, T]`', 3],
+  [
+    'attention',
+    [hidden, hidden, hidden, f32('B', 1, 1, 'T')],
+    { ...heads, extras: ['mask'] },
+    '`mask` is `f32[B, 1, 1, T]`',
+    3,
+  ],
   ['add', [f32('B'), f32('T')], {}, 'operands have different shapes: `f32[B]` and `f32[T]`', 1],
   ['add', [f32('B'), i32('B')], {}, '`add` needs operands of one element type, got `f32` and `i32`', 1],
   ['add', [bool(1), bool(1)], {}, '`add` takes numbers, not `bool[1]`', 0],
@@ -160,6 +166,7 @@ test('attention infers the width of the values', () => {
     heads: 12,
     kv_heads: 4,
     scale: 1,
+    extras: ['mask'],
   });
   expect(isFailure(types) ? types : types.map(printType)).toEqual(['f32[B, T, 192]']);
 });

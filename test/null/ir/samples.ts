@@ -171,10 +171,18 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[f32(2, 3)], { axes: [0], keep: true }],
     [[typed('f16', [2, 3])], { axes: [0], keep: true }],
   ],
+  append: [
+    [[f32(2, 9, 3), f32(2, 4, 3), typed('i32', [2])]],
+    [[f32(1, 7, 4), f32(1, 1, 4), typed('i32', [1])]],
+    [[typed('f16', [2, 8, 2]), typed('f16', [2, 3, 2]), typed('i32', [2])]],
+  ],
   attention: [
     [[f32(2, 3, 8), f32(2, 5, 8), f32(2, 5, 12)], { heads: 4, kv_heads: 4, scale: 0.5 }],
-    [[f32(2, 3, 8), f32(2, 5, 4), f32(2, 5, 2), bool(2, 1, 1, 5)], { heads: 4, kv_heads: 2, scale: 0.5 }],
-    [[f32(3, 6), f32(3, 2), f32(3, 2), bool(3, 3, 3)], { heads: 3, kv_heads: 1, scale: 1 }],
+    [
+      [f32(2, 3, 8), f32(2, 5, 4), f32(2, 5, 2), bool(2, 1, 1, 5)],
+      { heads: 4, kv_heads: 2, scale: 0.5, extras: ['mask'] },
+    ],
+    [[f32(3, 6), f32(3, 2), f32(3, 2), bool(3, 3, 3)], { heads: 3, kv_heads: 1, scale: 1, extras: ['mask'] }],
     [[f32(1, 2, 4), f32(1, 0, 4), f32(1, 0, 4)], { heads: 2, kv_heads: 2, scale: 1 }],
     [[typed('f16', [1, 2, 4]), typed('f16', [1, 3, 4]), typed('f16', [1, 3, 4])], { heads: 2, kv_heads: 2, scale: 1 }],
   ],

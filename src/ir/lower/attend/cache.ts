@@ -4,38 +4,24 @@
  *
  *   key' = append(kv.key, key, past)[:, 0 : past + T]      key j of row b is visible up to past[b] + t
  */
-import type { Span } from '../../support/source.ts';
-import type { Value } from '../graph.ts';
-import { addDims, constantDim, type Dim, dimBounds, multiplyDims, sameDim, symbolDim } from '../symbolic.ts';
-import { tensorType } from '../types.ts';
-import { type Binding, describe, type StateBinding } from './binding.ts';
-import { type Context, rangeLabels, report } from './context.ts';
-import { hiddenInput, makeEntrySession, roomOf, sessionDims, tensorsOf } from './entry-session.ts';
-import { emitLeaf, emitNode } from './nodes.ts';
-import { dimWithNumber, originLabels, writtenType } from './origin.ts';
-import { convert } from './tensors.ts';
-
-export interface CacheRequest {
-  readonly binding: Binding;
-  readonly span: Span;
-  readonly query: Value;
-  /** After positions and norms, before repetition over heads. */
-  readonly key: Value;
-  readonly value: Value;
-  readonly kvHeads: number;
-}
-
-export interface Cached {
-  /** All keys and values so far, [batch, past + T, width]. */
-  readonly key: Value;
-  readonly value: Value;
-  /** i32[batch]: positions that each row held before the call. */
-  readonly offsets: Value;
-}
+import type { RecordField } from '../../../parser/ast.ts';
+import type { Span } from '../../../support/source.ts';
+import type { State, Value } from '../../graph.ts';
+import { addDims, constantDim, type Dim, dimBounds, multiplyDims, sameDim, symbolDim } from '../../symbolic.ts';
+import { tensorType } from '../../types.ts';
+import { type Binding, describe, type StateBinding } from '../binding.ts';
+import { type Context, rangeLabels, report } from '../context.ts';
+import { hiddenInput, makeEntrySession, roomOf, sessionDims, tensorsOf } from '../entry-session.ts';
+import { evaluate } from '../expressions.ts';
+import { emitLeaf, emitNode } from '../nodes.ts';
+import { dimWithNumber, originLabels, writtenType } from '../origin.ts';
+import { broadcastTogether, convert, reshapeTo } from '../tensors.ts';
+import type { Building } from './building.ts';
+import { keyPositions } from './positions.ts';
 
 /** The state, when the call fits it (reported). */
-function fittingState(context: Context, request: CacheRequest): StateBinding | undefined {
-  const { binding, span, query, key, value, kvHeads } = request;
+function fittingState(building: Building, binding: Binding, span: Span): StateBinding | undefined {
+  const { context, query, key, value, kvHeads } = building;
   if (binding.kind === 'poison') return undefined;
   if (binding.kind !== 'state') {
     report(context, 'SORA2120', `\`cache\` takes a state, found ${describe(binding)}`, span, {
@@ -112,27 +98,65 @@ function mayAppend(context: Context, state: StateBinding, steps: Dim, span: Span
   return true;
 }
 
-export function appendToCache(context: Context, request: CacheRequest): Cached | undefined {
-  const state = fittingState(context, request);
+export function applyCache(building: Building, field: RecordField): boolean {
+  const { context } = building;
+  const { span } = field.value;
+  const state = fittingState(building, evaluate(context, field.value, building.scope), span);
   const { site } = context;
-  if (state === undefined || site === undefined) return undefined;
+  if (state === undefined || site === undefined) return false;
   // Code that no entry calls has no entry to ask.
   site.session ??= makeEntrySession([]);
-  const { span } = request;
-  const steps = request.key.type.shape[1] as Dim;
-  if (!mayAppend(context, state, steps, span)) return undefined;
+  const steps = building.key.type.shape[1] as Dim;
+  if (!mayAppend(context, state, steps, span)) return false;
   const dims = sessionDims(context);
   const held = addDims(symbolDim(dims.past), steps);
   const offsets = hiddenInput(context, 'past', state.batch);
-  if (offsets === undefined) return undefined;
-  const [keys, values] = tensorsOf(state).map((part, at) => {
-    const rows = at === 0 ? request.key : request.value;
+  const [keys, values] = tensorsOf(state);
+  if (offsets === undefined || !keys || !values) return false;
+  const grown = (part: State, rows: Value): Value | undefined => {
     const type = tensorType(part.dtype, [state.batch, roomOf(dims, steps), part.width]);
     const leaf = emitLeaf(context, 'state', type, { path: part.path }, span, part.path);
     const stored = convert(context, rows, part.dtype, span);
     const whole = stored && emitNode(context, 'append', [leaf, stored, offsets], {}, span);
     const seen = whole && emitNode(context, 'slice', [whole], { axis: 1, start: constantDim(0), size: held }, span);
     return seen && convert(context, seen, rows.type.dtype, span);
-  });
-  return keys && values && { key: keys, value: values, offsets };
+  };
+  const key = grown(keys, building.key);
+  const value = key && grown(values, building.value);
+  if (value === undefined) return false;
+  Object.assign(building, { key, value, offsets });
+  return true;
+}
+
+/**
+ * With a cache, keys behind the real positions of a row are what a longer row needs or an earlier call left. A causal mask
+ * hides them from all real queries; without one they are hidden here: key j is visible when j < past[b] + lengths[b].
+ */
+export function hideUnheld(building: Building): boolean {
+  const { context, offsets, attend, extras } = building;
+  if (offsets === undefined || building.causal) return true;
+  const { span } = attend;
+  const [batch = constantDim(1)] = offsets.type.shape;
+  const one = constantDim(1);
+  const lengths = hiddenInput(context, 'lengths', batch);
+  const ends = lengths && emitNode(context, 'add', [offsets, lengths], {}, span);
+  const end = ends && reshapeTo(context, ends, [batch, one, one, one], span);
+  const place = end && keyPositions(building, span);
+  const held = place && emitTogether(context, 'less', [place, end], span);
+  const at = extras.findIndex((extra) => extra.role === 'mask');
+  const given = extras[at]?.value;
+  const mask = held && given ? emitTogether(context, 'and', [given, held], span) : held;
+  if (mask === undefined) return false;
+  extras.splice(at < 0 ? 0 : at, at < 0 ? 0 : 1, { role: 'mask', value: mask, span });
+  return true;
+}
+
+function emitTogether(context: Context, op: string, values: readonly Value[], span: Span): Value | undefined {
+  const sides = broadcastTogether(
+    context,
+    values.map((value) => ({ value, span })),
+    span,
+    op,
+  );
+  return sides && emitNode(context, op, sides, {}, span);
 }
