@@ -357,8 +357,8 @@ export function readProgram(text: string): Program {
     const session = accept(cursor, 'session') ? { session: readSession(cursor) } : {};
     const entries: Entry[] = [];
     while (accept(cursor, 'entry')) entries.push(readEntry(cursor));
-    expect(cursor, '}');
     const generation = accept(cursor, 'generate') ? { generation: readGeneration(cursor) } : {};
+    expect(cursor, '}');
     return { name, doc, config: Object.fromEntries(config), dims, weights, states, ...session, entries, ...generation };
   });
 }
