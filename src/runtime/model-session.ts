@@ -191,10 +191,13 @@ export function makeModelSession(
       if (entry?.steps === undefined) return context.callModel(name, inputs, own);
       const checked = bindInputs(artifact, entry, inputs);
       const bound = own.lazies ? { ...checked, lazies: own.lazies } : checked;
-      // The caller may fill the same array anew while this call waits for another.
-      const kept =
-        pending === 0 ? bound : { ...bound, data: bound.data.map((data): InputData | undefined => data?.slice()) };
-      return inOrder(() => run(entry, kept, own));
+      // The caller may fill the same array anew while this call waits for another, or for room.
+      const data = bound.data.map((given): InputData | undefined => given?.slice());
+      return firstOf(
+        inOrder(() => run(entry, { ...bound, data }, own)),
+        ended,
+        own.signal,
+      );
     },
     generate: ((ids: TokenIds | readonly TokenIds[], own?: GenerateOptions) => {
       throwIfEnded();

@@ -1,76 +1,138 @@
 /**
- * A small random decoder that generates text: its source, its weights, and the module's artifact. Weights come from a fixed
- * generator, large enough that the most probable token depends on the text.
+ * A small decoder with grouped heads and rotary positions, its weights, and texts: what tests of states and sessions share.
  */
-import { compile } from '../../src/compile.ts';
-import type { Artifact } from '../../src/runtime/artifact.ts';
+import { type Compilation, compile } from '../../src/compile.ts';
+import type { Tensor } from '../../src/ir/op.ts';
+import { constantValue } from '../../src/ir/symbolic.ts';
 import { encodeSafetensors } from '../../src/runtime/index.ts';
-import { describeDiagnostics, sourceFile } from './language.ts';
+import { randomTensor } from '../null/ir/support.ts';
 
-export interface DecoderOptions {
-  readonly vocabulary?: number;
-  readonly positions?: number;
-  /** What stands in the `generate` block. */
-  readonly block?: string;
+export const vocabulary = 61;
+/** Positions that the states hold. */
+export const positions = 96;
+
+export const decoderText = `import { Embedding, Linear, RMSNorm, silu } from "sora:nn"
+
+dim B in 1..4, T in 1..32
+
+config Tiny {
+  vocab: int = ${vocabulary}
+  hidden: int = 24
+  heads: int = 6
+  kv_heads: int = 2
+  ctx: int = ${positions}
 }
 
-export function decoderSource({ vocabulary = 101, positions = 64, block = 'top: 32' }: DecoderOptions = {}): string {
-  return `import { Embedding, Linear, RMSNorm } from "sora:nn"
+/// Pairs are elements of the first and the second half of every head.
+fn rope(x: f32[B, T, D], at: i32[B, T], heads: int) -> f32[B, T, D] {
+  let h = rearrange(x, "b t (h d) -> b t h d", h: heads)
+  let half = D / heads / 2
+  let angles = f32(at)[:, :, new] * pow(10000.0, -f32(iota(half)) / half)
+  let [a, b] = split(h, 2)
+  let [c, s] = [cos(angles)[:, :, new], sin(angles)[:, :, new]]
+  rearrange(concat([a * c - b * s, b * c + a * s]), "b t h d -> b t (h d)")
+}
 
-dim B in 1..4, T in 1..16
+module Block(c: Tiny) {
+  norm1 = RMSNorm(c.hidden)
+  q = Linear(c.hidden, c.hidden, bias: false)
+  k = Linear(c.hidden, c.kv_heads * c.hidden / c.heads, bias: false)
+  v = Linear(c.hidden, c.kv_heads * c.hidden / c.heads, bias: false)
+  o = Linear(c.hidden, c.hidden, bias: false)
+  norm2 = RMSNorm(c.hidden)
+  up = Linear(c.hidden, 2 * c.hidden)
+  down = Linear(2 * c.hidden, c.hidden)
+  state kv = KVCache(B, c.kv_heads, c.ctx, c.hidden / c.heads)
 
-module Block(width: int) {
-  norm = RMSNorm(width)
-  qkv = Linear(width, 3 * width, bias: false)
-  out = Linear(width, width, bias: false)
-  state kv = KVCache(B, 4, ${positions}, width / 4)
-
-  fn (x: f32[B, T, width]) -> f32[B, T, width] {
-    let [q, k, v] = split(qkv(norm(x)), 3)
-    x + out(attend(q, k, v) { heads: 4, mask: causal, cache: kv })
+  fn (x: f32[B, T, c.hidden], at: i32[B, T]) -> f32[B, T, c.hidden] {
+    let h = norm1(x)
+    let a = attend(rope(q(h), at, c.heads), rope(k(h), at, c.kv_heads), v(h)) {
+      heads: c.heads,
+      kv_heads: c.kv_heads,
+      mask: causal,
+      cache: kv,
+    }
+    let y = x + o(a)
+    y + down(silu(up(norm2(y))))
   }
 }
 
-model Words {
-  embed = Embedding(${vocabulary}, 32)
-  place = Embedding(${positions}, 32)
-  repeat block[2] = Block(32)
-  norm = RMSNorm(32)
-  head = Linear(32, ${vocabulary}, bias: false)
+model Decoder(c: Tiny) {
+  embed = Embedding(c.vocab, c.hidden)
+  repeat layers[2] = Block(c)
+  norm = RMSNorm(c.hidden)
+  head = Linear(c.hidden, c.vocab, bias: false)
 
-  /// Scores of the next token.
-  entry forward(ids: i32[B, T]) -> logits: f32[B, ${vocabulary}] {
-    head(last(norm(block(embed(ids) + place(positions(B, T))))))
+  /// Logits behind the last position of every row.
+  entry prefill(ids: i32[B, T]) -> logits: f32[B, c.vocab] {
+    head(norm(last(layers(embed(ids), positions(B, T)))))
   }
-}
-
-generate Words.forward {
-  ${block}
+  entry decode = prefill with T = 1
+  /// Needs no session.
+  entry words(ids: i32[B, T]) -> x: f32[B, c.hidden] {
+    last(norm(embed(ids)) * f32(positions(B, T) + 1)[:, :, new])
+  }
 }
 `;
+
+const compiled = new Map<string, Compilation>();
+
+/** The program under its options, compiled once per process. */
+export function decoder(more = ''): Compilation {
+  const text = `${decoderText}${more}`;
+  const known = compiled.get(text);
+  if (known) return known;
+  const { value, diagnostics } = compile({ file: { path: 'decoder.sora', text } });
+  if (!value || diagnostics.length > 0) throw new Error(diagnostics.map(({ message }) => message).join('\n'));
+  compiled.set(text, value);
+  return value;
 }
 
-export function decoderArtifact(options: DecoderOptions = {}): Artifact {
-  const { value, diagnostics } = compile({ file: sourceFile(decoderSource(options), 'words.sora') });
-  const told = describeDiagnostics(diagnostics);
-  if (value === undefined || told.length > 0) throw new Error(told.join('\n'));
-  return value.artifact;
+export const halfStates = '\nquantize Decoder {\n  state "**.kv": f16\n}\n';
+
+function seedOf(path: string): number {
+  return [...path].reduce((seed, letter) => (seed * 31 + letter.charCodeAt(0)) % 100_003, 7);
 }
 
-/** The checkpoint of an artifact, from Numerical Recipes' generator. */
-export function randomWeights(artifact: Artifact, seed = 5): Uint8Array {
-  let state = seed;
-  const next = (): number => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  };
-  const tensors = artifact.weights.flatMap(({ sources }) =>
-    sources.map(({ path, shape }) => {
-      const count = shape.reduce((all, size) => all * size, 1);
-      const scale = shape.length === 1 ? 0.2 : 0.6;
-      const data = Float32Array.from({ length: count }, () => (shape.length === 1 ? 1 : 0) + scale * next());
-      return { name: path, shape, data };
+/** Weights of a size that keeps activations near 1. */
+export function decoderWeights({ program }: Compilation): ReadonlyMap<string, Tensor> {
+  return new Map(
+    program.weights.map(({ path, type }) => {
+      const shape = type.shape.map((dim) => constantValue(dim) ?? 0);
+      const plain = randomTensor('f32', shape, seedOf(path));
+      const scale = shape.length > 1 ? 1 / Math.sqrt(shape.at(-1) ?? 1) : 1;
+      return [path, { ...plain, data: Float32Array.from(plain.data, (value) => Math.fround(value * scale)) }];
     }),
   );
-  return encodeSafetensors(tensors);
+}
+
+export function decoderCheckpoint(compilation: Compilation): Uint8Array {
+  return encodeSafetensors(
+    [...decoderWeights(compilation)].map(([name, { shape, data }]) => ({
+      name,
+      shape,
+      data: Float32Array.from(data),
+    })),
+  );
+}
+
+/** A text of so many tokens. */
+export function tokens(count: number, seed = 1): readonly number[] {
+  return Array.from({ length: count }, (_, at) => (at * 17 + seed * 29 + ((at * at) % 7)) % vocabulary);
+}
+
+/** Rows padded on the right with 0. */
+export function idsOf(rows: readonly (readonly number[])[]) {
+  const length = Math.max(...rows.map((row) => row.length));
+  const data = Int32Array.from(rows.flatMap((row) => Array.from({ length }, (_, at) => row[at] ?? 0)));
+  return { ids: { data, shape: [rows.length, length] } };
+}
+
+export function greatestDifference(left: ArrayLike<number>, right: ArrayLike<number>): number {
+  return Array.from(left).reduce((most, value, at) => Math.max(most, Math.abs(value - (right[at] ?? Number.NaN))), 0);
+}
+
+export function argmax(logits: ArrayLike<number>): number {
+  const values = Array.from(logits);
+  return values.indexOf(Math.max(...values));
 }

@@ -7,8 +7,8 @@ import type { GeneratedToken, GenerateOptions, GenerationEnd } from '../../../sr
 import { createModel, type Model, type ModelSession } from '../../../src/runtime/index.ts';
 import { uniform } from '../../../src/runtime/philox.ts';
 import { allCandidates, choose } from '../../../src/runtime/sampler.ts';
-import { decoderArtifact, randomWeights } from '../../support/decoder.ts';
 import { gpuDevices, testDevice } from '../../support/devices.ts';
+import { decoderArtifact, randomWeights } from '../../support/generator.ts';
 
 const artifact = decoderArtifact();
 const weights = randomWeights(artifact);
