@@ -115,6 +115,7 @@ export const usedGlobals = [
     'Uint32Array',
     'Uint8Array',
     'WeakMap',
+    'WeakSet',
     'console',
   ],
   ...[
