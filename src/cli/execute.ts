@@ -82,7 +82,8 @@ export interface OpenModel {
 }
 
 export interface OpenOptions {
-  readonly weights: string | Uint8Array;
+  /** Undefined: the model has none. */
+  readonly weights: string | Uint8Array | undefined;
   readonly device: string;
 }
 
@@ -90,7 +91,7 @@ export async function openModel(artifact: Artifact, options: OpenOptions): Promi
   const start = performance.now();
   const choice = deviceChoice(options.device);
   const model = await createModel(artifact, {
-    weights: options.weights,
+    ...optional('weights', options.weights),
     // `auto` is left out: then the environment variable SORAC_DEVICE may choose.
     ...(choice === 'auto' ? {} : { adapter: choice }),
     cpu: () => import('../cpu.ts'),

@@ -14,17 +14,24 @@ export interface GoldenVariant {
   readonly inputs: ReadonlyMap<string, FileTensor>;
   /** Expected results by result name. */
   readonly outputs: ReadonlyMap<string, FileTensor>;
+  /** Expected gradients, which nothing computes yet. */
+  readonly gradients: readonly string[];
 }
 
 export interface GoldenCase {
   readonly name: string;
   readonly configPath: string;
-  readonly weightsPath: string;
-  /** `plain`: one forward pass per variant. Others need generation, training or a codec. */
+  /** Undefined: the case has no weights. */
+  readonly weightsPath: string | undefined;
+  /** `plain` and `adaptive`: one forward pass per variant. Others need generation, training or a codec. */
   readonly runner: string;
+  /** Names of models that can run it: those of the config, else the one that is called as the runner. */
   readonly architectures: readonly string[];
   readonly variants: readonly GoldenVariant[];
 }
+
+/** Runners whose variants are one call each. */
+export const forwardRunners: ReadonlySet<string> = new Set(['plain', 'adaptive']);
 
 const caseFiles = ['case.json', 'config.json', 'model.safetensors', 'inputs.safetensors', 'outputs.safetensors'];
 
@@ -59,15 +66,17 @@ export async function readCase(folder: string): Promise<GoldenCase | BrokenCase>
     const config = readObject(join(folder, 'config.json'));
     const runner = description.runner;
     if (typeof runner !== 'string') return { problem: 'case.json has no `runner`' };
+    const named = strings(config.architectures);
+    const weightsPath = join(folder, 'model.safetensors');
     const base = {
       name: caseName(folder),
       configPath: join(folder, 'config.json'),
-      weightsPath: join(folder, 'model.safetensors'),
+      weightsPath: runner === 'plain' || existsSync(weightsPath) ? weightsPath : undefined,
       runner,
-      architectures: strings(config.architectures),
+      architectures: named.length === 0 && runner !== 'plain' ? [modelNamedAs(runner)] : named,
     };
-    // Other runners have other files and keys; only the form of `plain` is read further.
-    if (runner !== 'plain') return { ...base, variants: [] };
+    // Other runners have other files and keys; only this form is read further.
+    if (!forwardRunners.has(runner)) return { ...base, variants: [] };
     if (base.architectures.length === 0) return { problem: 'config.json has no `architectures`' };
     const variants = await readVariants(folder, strings(description.fields));
     return 'problem' in variants ? variants : { ...base, variants };
@@ -87,15 +96,21 @@ async function readVariants(folder: string, fields: readonly string[]): Promise<
     const wanted = withoutPrefix(outputs, `${name}.`);
     // `act.*` are outputs of inner modules: no result of an entry has such a name.
     const expected = [...wanted].filter(([key]) =>
-      fields.length > 0 ? fields.includes(key) : !key.startsWith('act.'),
+      fields.length > 0 ? fields.includes(key) : !/^(act|grad)\./.test(key),
     );
+    const gradients = [...wanted.keys()].filter((key) => key.startsWith('grad.'));
     for (const field of fields) {
       if (!wanted.has(field)) return { problem: `outputs.safetensors has no \`${name}.${field}\`` };
     }
     if (expected.length === 0) return { problem: `outputs.safetensors has nothing for variant \`${name}\`` };
-    variants.push({ name, inputs: withoutPrefix(inputs, `${name}.`), outputs: new Map(expected) });
+    variants.push({ name, inputs: withoutPrefix(inputs, `${name}.`), outputs: new Map(expected), gradients });
   }
   return variants;
+}
+
+/** `adaptive` to `Adaptive`. */
+function modelNamedAs(runner: string): string {
+  return runner.replace(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 function variantOf(key: string): string {

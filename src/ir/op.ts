@@ -6,6 +6,7 @@
  */
 import type { Attributes, Graph, Value } from './graph.ts';
 import type { Dim, DimRange } from './symbolic.ts';
+import type { ProfileName } from './target.ts';
 import type { DType, TensorType } from './types.ts';
 
 /** Kinds of attributes, for the verifier and the text form. `dims` is a list of symbolic dims, `value` a scalar constant. */
@@ -105,6 +106,21 @@ export interface RegionTypes {
 
 export type Lanes = 1 | 2 | 4;
 
+/**
+ * A reduction that walks over its row several times: a value that starts somewhere and takes steps, each computed from sums
+ * over the row. WGSL of scalars; operands after the first are given as `parameters`.
+ */
+export interface IteratedReduction {
+  /** Steps at most. */
+  readonly rounds: number;
+  /** A step below this is the last, where a kernel can stop early. */
+  readonly closeEnough: string;
+  readonly start: string;
+  /** What an element `x` adds to each of the sums, given the value so far. */
+  sums(x: string, value: string, parameters: readonly string[]): readonly string[];
+  step(sums: readonly string[]): string;
+}
+
 export interface OpDefinition {
   readonly name: string;
   /** `model`: an op with a name that people use, has `decompose`. `tensor`: a primitive. */
@@ -120,6 +136,8 @@ export interface OpDefinition {
    * them; the others are evaluated element by element. All when left out.
    */
   readonly tileOperands?: number;
+  /** Whether a kernel of the profile takes a node of this model-level op as it is; no kernel does when left out. */
+  staysWhole?(profile: ProfileName, inputs: readonly TensorType[], attributes: Attributes): boolean;
   /** Ops that may carry a region as a part of what they compute: its types. */
   regionTypes?(inputs: readonly TensorType[], attributes: Attributes): RegionTypes | InferFailure;
   infer(inputs: readonly TensorType[], attributes: Attributes, context: InferContext): InferResult;
@@ -137,6 +155,8 @@ export interface OpDefinition {
    */
   wgsl?(operands: readonly string[], attributes: Attributes, dtypes: readonly DType[], lanes?: Lanes): string;
   readonly wgslHelpers?: readonly string[];
+  /** Reductions that no single walk over a row can compute. */
+  readonly iterated?: IteratedReduction;
   /** Lookups: what the values of operand 1 must be below. */
   indexedExtent?(inputs: readonly TensorType[], attributes: Attributes): Dim | undefined;
   /**

@@ -293,6 +293,13 @@ export type Expression =
       readonly modifiers: readonly RecordField[];
       readonly span: Span;
     }
+  /** `(h, i, j) => …`, only as the value of a modifier. */
+  | {
+      readonly kind: 'lambda';
+      readonly parameters: readonly Identifier[];
+      readonly body: Expression;
+      readonly span: Span;
+    }
   /** What recovery put where an expression should stand; already reported, lower without complaint. */
   | { readonly kind: 'missing'; readonly span: Span };
 

@@ -274,11 +274,37 @@ function buildAttend(builder: Builder, node: CstNode): Expression {
     builder.report(diagnose('SORA1002', message, place, { help: modifiersHelp }));
   }
   const [query, key, value] = [0, 1, 2].map((index) => args[index]?.value ?? builder.missing(place));
-  const record = builder.node(node, 'record');
-  const modifiers = record === undefined ? [] : buildRecordFields(builder, record);
+  const record = builder.node(node, 'modifiers');
+  const modifiers = record === undefined ? [] : buildModifiers(builder, record);
   if (query === undefined || key === undefined || value === undefined) return builder.missing(span);
   const children = [query, key, value, ...modifiers.map((modifier) => modifier.value)];
   return builder.grown({ kind: 'attend', query, key, value, modifiers, span }, children);
+}
+
+function buildModifiers(builder: Builder, node: CstNode): RecordField[] {
+  const items = builder.nodes(node, 'modifier');
+  builder.requireCommas(items, 'fields', 'lines');
+  return items.flatMap((item) => {
+    const name = builder.identifier(item, 'Identifier');
+    if (name === undefined) return [];
+    const span = builder.span(item, builder.whole);
+    const body = buildExpression(builder, builder.node(item, 'expression'), span);
+    const head = builder.node(item, 'lambdaParameters');
+    return [{ name, value: head === undefined ? body : buildLambda(builder, head, body), span }];
+  });
+}
+
+function buildLambda(builder: Builder, head: CstNode, body: Expression): Expression {
+  const parameters = builder.tokens(head, 'Identifier').map((token) => ({
+    text: token.image,
+    span: builder.tokenSpan(token),
+  }));
+  builder.requireCommasBetween(
+    parameters.map((parameter) => parameter.span),
+    'parameters',
+  );
+  const span = joinSpans(builder.span(head, body.span), body.span);
+  return builder.grown({ kind: 'lambda', parameters, body, span }, [body]);
 }
 
 export function buildBlock(builder: Builder, node: CstNode | undefined, near: Span): Expression {

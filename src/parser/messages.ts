@@ -104,7 +104,8 @@ export const messageProvider: IParserErrorMessageProvider = {
 
 /** Advice for mistakes that people coming from other languages make. */
 export function adviceFor(actual: IToken, previous: IToken | undefined, expected: string): string | undefined {
-  if (actual.tokenType === FatArrow) return 'functions as values come with a later version';
+  if (actual.tokenType === FatArrow)
+    return 'a function stands only in a modifier of `attend`: `score: (s, b, h, i, j) => …`';
   if (expected.startsWith('expected `..`') && previous?.tokenType === NumberLiteral && previous.image.includes('.')) {
     return `a range is written \`${previous.image.replace('.', '..')}\``;
   }

@@ -143,7 +143,7 @@ export const DotDot = punctuation('DotDot', '..');
 export const Dot = punctuation('Dot', '.');
 export const Colon = punctuation('Colon', ':');
 export const Arrow = punctuation('Arrow', '->');
-/** Not in the language yet; known so that `(a) => b` gets one clear message. */
+/** Of functions in the modifiers of `attend`; elsewhere `(a) => b` gets one clear message. */
 export const FatArrow = punctuation('FatArrow', '=>');
 export const EqualEqual = punctuation('EqualEqual', '==', [BinaryOperator]);
 export const NotEqual = punctuation('NotEqual', '!=', [BinaryOperator]);

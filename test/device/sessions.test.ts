@@ -1,7 +1,12 @@
 /**
  * Sessions on every device: how a text is cut into calls changes nothing, rows are apart, sessions are apart.
  */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openModel } from '../../src/cli/execute.ts';
+import { emitModule } from '../../src/codegen/module/index.ts';
 import type { Artifact } from '../../src/runtime/artifact.ts';
 import { createModel, type Model, type ModelSession } from '../../src/runtime/index.ts';
 import {
@@ -246,6 +251,57 @@ describe.each(devices)('sessions on %s', (_name, adapter, artifact) => {
 });
 
 const vocabularyEnd = 61;
+
+interface GeneratedSession {
+  prefill(inputs: object, options?: object): Promise<{ readonly logits: { readonly data: Float32Array } }>;
+  decode(inputs: object): Promise<{ readonly logits: { readonly data: Float32Array } }>;
+  readonly lengths: readonly number[];
+  readonly capacity: number;
+  reset(): void;
+  fork(): Promise<GeneratedSession>;
+  close(): Promise<void>;
+}
+
+interface Generated {
+  load(options: object): Promise<{
+    session(options?: object): GeneratedSession;
+    words(inputs: object): Promise<{ readonly x: { readonly shape: readonly number[] } }>;
+    close(): Promise<void>;
+  }>;
+}
+
+describe.each(['cpu' as const, ...gpuDevices.slice(0, 1)])('the generated module on %s', (adapter) => {
+  test('has sessions as a class of their own', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sorac-sessions-'));
+    const path = join(folder, 'decoder.mjs');
+    writeFileSync(path, emitModule(full.artifact, { fileName: 'decoder.sora' }).js);
+    const { load } = (await import(path)) as Generated;
+    rmSync(folder, { recursive: true });
+    const cpu = () => import('../../src/cpu.ts');
+    const model = await load({ weights: checkpoint, adapter, warn: () => undefined, cpu });
+    const session = model.session({ capacity: 4 });
+    await session.prefill(idsOf([tokens(5), tokens(2)]), { lengths: [5, 2] });
+    expect([session.lengths, session.capacity]).toEqual([[5, 2], 8]);
+    const branch = await session.fork();
+    expect(branch.constructor).toBe(session.constructor);
+    const [left, right] = [await session.decode(idsOf([[1], [2]])), await branch.decode(idsOf([[1], [2]]))];
+    expect(left.logits.data).toEqual(right.logits.data);
+    session.reset();
+    expect(session.lengths).toEqual([]);
+    expect((await model.words(idsOf([[1]]))).x.shape).toEqual([1, 24]);
+    await Promise.all([session.close(), branch.close()]);
+    await model.close();
+  });
+});
+
+test('`sorac run` gives each call a session of its own', async () => {
+  const model = await openModel(full.artifact, { weights: checkpoint, device: 'cpu' });
+  const { ids } = idsOf([tokens(4)]);
+  const inputs = { ids: { dtype: 'i32' as const, ...ids } };
+  const [first, second] = [await model.call('prefill', inputs), await model.call('prefill', inputs)];
+  expect(first.get('logits')).toEqual(second.get('logits'));
+  await model.close();
+});
 
 describe.runIf(firstGpuDevice)('the life of sessions on a device', () => {
   const adapter = firstGpuDevice ?? 'cpu';

@@ -1,5 +1,5 @@
 /**
- * A small decoder with grouped heads and rotary positions, its weights, and texts: what tests of states and sessions share.
+ * A small decoder with grouped heads, rotary and learned positions, its weights, and texts: what tests of states and sessions share.
  */
 import { type Compilation, compile } from '../../src/compile.ts';
 import type { Tensor } from '../../src/ir/op.ts';
@@ -23,16 +23,6 @@ config Tiny {
   ctx: int = ${positions}
 }
 
-/// Pairs are elements of the first and the second half of every head.
-fn rope(x: f32[B, T, D], at: i32[B, T], heads: int) -> f32[B, T, D] {
-  let h = rearrange(x, "b t (h d) -> b t h d", h: heads)
-  let half = D / heads / 2
-  let angles = f32(at)[:, :, new] * pow(10000.0, -f32(iota(half)) / half)
-  let [a, b] = split(h, 2)
-  let [c, s] = [cos(angles)[:, :, new], sin(angles)[:, :, new]]
-  rearrange(concat([a * c - b * s, b * c + a * s]), "b t h d -> b t (h d)")
-}
-
 module Block(c: Tiny) {
   norm1 = RMSNorm(c.hidden)
   q = Linear(c.hidden, c.hidden, bias: false)
@@ -44,11 +34,12 @@ module Block(c: Tiny) {
   down = Linear(2 * c.hidden, c.hidden)
   state kv = KVCache(B, c.kv_heads, c.ctx, c.hidden / c.heads)
 
-  fn (x: f32[B, T, c.hidden], at: i32[B, T]) -> f32[B, T, c.hidden] {
+  fn (x: f32[B, T, c.hidden]) -> f32[B, T, c.hidden] {
     let h = norm1(x)
-    let a = attend(rope(q(h), at, c.heads), rope(k(h), at, c.kv_heads), v(h)) {
+    let a = attend(q(h), k(h), v(h)) {
       heads: c.heads,
       kv_heads: c.kv_heads,
+      rope: rotary(theta: 10000.0),
       mask: causal,
       cache: kv,
     }
@@ -59,13 +50,14 @@ module Block(c: Tiny) {
 
 model Decoder(c: Tiny) {
   embed = Embedding(c.vocab, c.hidden)
+  place = Embedding(c.ctx, c.hidden)
   repeat layers[2] = Block(c)
   norm = RMSNorm(c.hidden)
   head = Linear(c.hidden, c.vocab, bias: false)
 
   /// Logits behind the last position of every row.
   entry prefill(ids: i32[B, T]) -> logits: f32[B, c.vocab] {
-    head(norm(last(layers(embed(ids), positions(B, T)))))
+    head(norm(last(layers(embed(ids) + place(positions(B, T))))))
   }
   entry decode = prefill with T = 1
   /// Needs no session.

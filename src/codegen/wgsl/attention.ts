@@ -9,9 +9,10 @@
  * (FlashAttention), without its backward pass.
  */
 import type { Node } from '../../ir/graph.ts';
-import { extraOf, isCausal, windowOf } from '../../ir/ops/attention-geometry.ts';
+import { extraOf } from '../../ir/ops/attention-geometry.ts';
 import { numberOf } from '../../ir/ops/shared.ts';
 import { constantDim, constantValue, type Dim, divideDim } from '../../ir/symbolic.ts';
+import { finishScore, keyBounds, masked, perHead, positionConditions, scoreMapper } from './attention-scores.ts';
 import { range } from './columns.ts';
 import { addIndices, constantIndex, type Index, scaleIndex } from './index-algebra.ts';
 import {
@@ -31,9 +32,6 @@ import { fourth, type IndexVector } from './values.ts';
 const lanes = 64;
 /** Workgroup memory that every device has (16 KiB), in f32. */
 const memory = 4096;
-/** Below every score that is not masked, and finite. */
-const masked = '-1e30f';
-
 interface Geometry {
   readonly batch: readonly Dim[];
   readonly heads: number;
@@ -183,16 +181,27 @@ function writeBody(parts: Parts): void {
   writer.line(`var greatest = ${masked};`);
   writer.line('var sum = 0.0f;');
   const i = writer.variable('i', geometry.queries, `min(${query('own')}, ${last(draft, geometry.queries)})`);
-  const visible = positionConditions(parts, i);
+  const map = scoreMapper(draft, parts.node);
+  const visible = positionConditions(draft, parts.node, parts, i);
+  const stretch = {
+    first: query('0u'),
+    last: `min(${query(`${blocks.queries - 1}u`)}, ${last(draft, geometry.queries)})`,
+  };
+  const bounds = keyBounds(draft, parts.node, parts, stretch, geometry.keys);
   const group = draft.walker.algebra.quotient(parts.head, constantDim(geometry.headsPerGroup));
 
-  writer.open(`for (var block = 0u; block < ${ceiling(draft, geometry.keys, blocks.keys)}; block++)`);
+  const isBounded = bounds.first !== '0u';
+  const from = isBounded ? `${bounds.first} / ${blocks.keys}u` : '0u';
+  const isLeft = isBounded
+    ? `block * ${blocks.keys}u < ${bounds.end}`
+    : `block < ${ceiling(draft, geometry.keys, blocks.keys)}`;
+  writer.open(`for (var block = ${from}; ${isLeft}; block++)`);
   const first = `block * ${blocks.keys}u`;
   const copyKeys = { tile: keyTile, rows: blocks.keys, first, extent: geometry.keys, heads: group };
   copyTile(parts, { ...copyKeys, operand: 1, width: geometry.width });
   writer.line('workgroupBarrier();');
   writer.open(`for (var key = share; key < ${blocks.keys}u; key += ${blocks.lanesPerQuery}u)`);
-  writeScore(parts, { queryTile, keyTile, scores, width4, i, first, visible });
+  writeScore(parts, { queryTile, keyTile, scores, width4, i, first, visible, map });
   writer.close();
   writer.line('workgroupBarrier();');
 
@@ -223,7 +232,13 @@ function writeBody(parts: Parts): void {
   writer.line('workgroupBarrier();');
   writer.close();
 
-  writer.line('let normalizer = select(0.0f, 1.0f / sum, sum > 0.0f);');
+  const sink = perHead(draft, parts.node, 'sinks', parts.head);
+  if (sink === undefined) writer.line('let normalizer = select(0.0f, 1.0f / sum, sum > 0.0f);');
+  else {
+    writer.line(`let top = max(greatest, ${sink});`);
+    writer.line(`let seen = exp(greatest - top);`);
+    writer.line(`let normalizer = select(0.0f, seen / (sum * seen + exp(${sink} - top)), sum > 0.0f);`);
+  }
   writer.open(`if (${query('own')} < ${writer.dim(geometry.queries)})`);
   for (const at of mixed) writeResult(parts, at, value4, i);
   writer.close();
@@ -273,29 +288,14 @@ interface ScoreNames {
   readonly width4: number;
   readonly i: Index;
   readonly first: string;
-  /** What causality and window ask of `wanted_key`. */
+  /** What causality, window and reach ask of `wanted_key`. */
   readonly visible: readonly string[];
-}
-
-/** Conditions of causality and window on `wanted_key`; the position of the lane's query is put before the loop. */
-function positionConditions({ draft, node, batch }: Parts, i: Index): readonly string[] {
-  const window = windowOf(node.attributes);
-  const causal = isCausal(node.attributes);
-  if (!causal && window === 0) return [];
-  const { writer, walker } = draft;
-  const offsets = extraOf(node.inputs, node.attributes, 'offsets');
-  const start = offsets ? `${walker.at(offsets, batch).text} + ` : '';
-  const position = writer.let('position', `${start}i32(${writer.index(i)})`);
-  const behind = `${position} - i32(wanted_key)`;
-  return [
-    ...(causal ? [`i32(wanted_key) <= ${position}`] : []),
-    ...(window === 0 ? [] : [`${causal ? behind : `abs(${behind})`} < ${window}i`]),
-  ];
+  readonly map: ReturnType<typeof scoreMapper>;
 }
 
 /** The score of the lane's query and key `key` of the block; masked keys and keys past the end get the least score. */
 function writeScore({ draft, node, geometry, blocks, batch, head }: Parts, names: ScoreNames): void {
-  const { writer, walker } = draft;
+  const { writer } = draft;
   writer.line('var products = vec4f(0);');
   writer.open(`for (var d = 0u; d < ${names.width4}u; d++)`);
   const left = `${names.queryTile}[own * ${names.width4}u + d]`;
@@ -304,17 +304,12 @@ function writeScore({ draft, node, geometry, blocks, batch, head }: Parts, names
   const scale = numberOf(node.attributes, 'scale');
   writer.line(`var score = (products.x + products.y + products.z + products.w) * f32(${scale});`);
   writer.line(`let wanted_key = ${names.first} + key;`);
-  const mask = extraOf(node.inputs, node.attributes, 'mask');
+  const isPlain = node.region === undefined && extraOf(node.inputs, node.attributes, 'mask') === undefined;
+  const j = isPlain
+    ? constantIndex(0)
+    : writer.variable('j', geometry.keys, `min(wanted_key, ${last(draft, geometry.keys)})`);
   const conditions = [`wanted_key < ${writer.dim(geometry.keys)}`, ...names.visible];
-  if (mask) {
-    const j = writer.variable('j', geometry.keys, `min(wanted_key, ${last(draft, geometry.keys)})`);
-    const full: IndexVector = [...batch, head, names.i, j];
-    const index = mask.type.shape.map((dim, axis) =>
-      constantValue(dim) === 1 ? constantIndex(0) : (full[axis] ?? constantIndex(0)),
-    );
-    conditions.push(writer.let('visible', walker.at(mask, index).text));
-  }
-  writer.line(`score = select(${masked}, score, ${conditions.join(' && ')});`);
+  finishScore(draft, node, [...batch, head, names.i, j], names.map, conditions);
   writer.line(`${names.scores}[own * ${blocks.keys}u + key] = score;`);
 }
 

@@ -83,6 +83,8 @@ export function elements(shape: readonly Dim[]): Dim {
 
 export function countUses(region: Graph): ReadonlyMap<Value, number> {
   const uses = new Map<Value, number>();
+  for (const node of region.nodes)
+    if (node.region) for (const [value, count] of countUses(node.region)) uses.set(value, count);
   for (const value of [
     ...region.nodes.flatMap((node) => node.inputs),
     ...region.results.map((result) => result.value),

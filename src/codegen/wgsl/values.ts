@@ -108,6 +108,7 @@ export class ValueWalker {
   readonly algebra: IndexAlgebra;
   readonly context: ValueContext;
   #overrides: readonly Overrides[] = [];
+  readonly #identities = new Map<Node, number>();
 
   constructor(context: ValueContext) {
     this.context = context;
@@ -126,7 +127,7 @@ export class ValueWalker {
       return 'expression' in found ? found.expression : this.at(found.value, found.index);
     }
     const { writer } = this.context;
-    const key = `value ${value.node.id}.${value.output} at ${index.map((part) => part.key).join(', ')}`;
+    const key = `value ${this.#identity(value.node)}.${value.output} at ${index.map((part) => part.key).join(', ')}`;
     const known = writer.known(key);
     if (known !== undefined) return { ...known, dtype: value.type.dtype };
     const expression = this.#compute(value, index);
@@ -137,6 +138,13 @@ export class ValueWalker {
     const text = writer.let(`${hint.replace(/\W/g, '_')}_value`, expression.text);
     writer.remember(key, { text, lanes: expression.lanes });
     return { ...expression, text };
+  }
+
+  /** Nodes of a region inside of the region have ids of their own, so ids do not tell nodes apart. */
+  #identity(node: Node): number {
+    const known = this.#identities.get(node) ?? this.#identities.size;
+    this.#identities.set(node, known);
+    return known;
   }
 
   /** The value as exactly so many lanes. */

@@ -10,7 +10,9 @@ import { closest } from '../../support/suggest.ts';
 import type { Attributes, Value } from '../graph.ts';
 import type { Attend, Building } from './attend/building.ts';
 import { hideUnheld } from './attend/cache.ts';
-import { laterModifiers, modifierNames, modifiersBefore } from './attend/modifiers.ts';
+import { chosenField } from './attend/choice.ts';
+import { laterModifiers, modifierNames, modifiersAfter, modifiersBefore, sizeModifiers } from './attend/modifiers.ts';
+import { finishScores } from './attend/scores.ts';
 import { headCount, headWidth, scaleOf } from './attend/sizes.ts';
 import { type Binding, poison, tensorBinding } from './binding.ts';
 import { type Context, report } from './context.ts';
@@ -21,7 +23,7 @@ import type { Scope } from './scope.ts';
 import { asTensor, type Operand } from './tensors.ts';
 
 /** Modifiers by name; unknown, repeated and future ones are reported. */
-function readModifiers(context: Context, attend: Attend): ReadonlyMap<string, RecordField> | undefined {
+function readModifiers(context: Context, attend: Attend, scope: Scope): ReadonlyMap<string, RecordField> | undefined {
   const found = new Map<string, RecordField>();
   let failed = false;
   for (const modifier of attend.modifiers) {
@@ -48,13 +50,15 @@ function readModifiers(context: Context, attend: Attend): ReadonlyMap<string, Re
       });
       failed = true;
     }
-    found.set(text, modifier);
+    const chosen = sizeModifiers.includes(text) || failed ? modifier : chosenField(context, modifier, scope);
+    if (chosen === undefined) failed = true;
+    else if (chosen !== 'none') found.set(text, chosen);
   }
   return failed ? undefined : found;
 }
 
 export function attendExpression(context: Context, attend: Attend, scope: Scope): Binding {
-  const modifiers = readModifiers(context, attend);
+  const modifiers = readModifiers(context, attend, scope);
   const operands: Operand[] = [attend.query, attend.key, attend.value].map((expression) => ({
     binding: evaluate(context, expression, scope),
     span: expression.span,
@@ -114,8 +118,11 @@ export function attendExpression(context: Context, attend: Attend, scope: Scope)
     key,
     value,
     offsets: undefined,
+    state: undefined,
     causal: false,
     window: 0,
+    normalize: 'softmax',
+    scores: undefined,
     extras: [],
   };
   for (const modifier of modifiersBefore) {
@@ -123,19 +130,31 @@ export function attendExpression(context: Context, attend: Attend, scope: Scope)
     if (field && !modifier.apply(building, field)) return poison;
   }
   if (!hideUnheld(building)) return poison;
-  const result = attentionNode(
+  let result = attentionNode(
     building,
     scale,
     operands.map((operand) => operand.span),
   );
+  for (const modifier of modifiersAfter) {
+    const field = modifiers.get(modifier.name);
+    if (field && result) result = modifier.apply(building, field, result);
+  }
   return result === undefined ? poison : tensorBinding(result);
 }
 
 /** The node, with everything that the modifiers left. */
 function attentionNode(building: Building, scale: number, spans: readonly Span[]): Value | undefined {
   const { context, attend, heads, kvHeads, query, key, value, offsets } = building;
+  const mapped = building.scores && finishScores(building, building.scores);
+  if (building.scores && !mapped) return undefined;
+  const captured = (mapped?.captured ?? []).map((each) => ({
+    role: 'captured' as const,
+    value: each,
+    span: each.node.span ?? attend.span,
+  }));
   const extras = [
     ...building.extras,
+    ...captured,
     ...(offsets === undefined ? [] : [{ role: 'offsets' as const, value: offsets, span: attend.span }]),
   ];
   const attributes: Attributes = {
@@ -145,6 +164,7 @@ function attentionNode(building: Building, scale: number, spans: readonly Span[]
     ...(extras.length === 0 ? {} : { extras: extras.map((extra) => extra.role) }),
     ...(building.causal ? { causal: true } : {}),
     ...(building.window === 0 ? {} : { window: building.window }),
+    ...(building.normalize === 'softmax' ? {} : { normalize: building.normalize }),
   };
   return emitNode(
     context,
@@ -153,5 +173,6 @@ function attentionNode(building: Building, scale: number, spans: readonly Span[]
     attributes,
     attend.span,
     [...spans, ...extras.map((extra) => extra.span)],
+    mapped?.region,
   );
 }

@@ -32,27 +32,38 @@ type Call = Extract<Expression, { kind: 'call' }>;
 export function callExpression(context: Context, call: Call, scope: Scope): Binding {
   const callee = evaluate(context, call.callee, scope);
   const given = evaluateArguments(context, call.arguments, scope);
+  return applyBinding(context, callee, given, call.span, call.callee.span);
+}
+
+/** Calls whatever can be called. */
+export function applyBinding(
+  context: Context,
+  callee: Binding,
+  given: readonly EvaluatedArgument[],
+  span: Span,
+  calleeSpan: Span,
+): Binding {
   switch (callee.kind) {
     case 'poison':
       return poison;
     case 'function':
-      return applyFunction(context, callee, given, call.span, callee.declaration.name?.text ?? 'fn');
+      return applyFunction(context, callee, given, span, callee.declaration.name?.text ?? 'fn');
     case 'module':
-      return applyInstance(context, callee.instance, given, call.span);
+      return applyInstance(context, callee.instance, given, span);
     case 'repeat':
-      return applyRepeat(context, callee, given, call.span);
+      return applyRepeat(context, callee, given, span);
     case 'intrinsic':
-      return applyIntrinsic(context, callee.name, given, call.span);
+      return applyIntrinsic(context, callee.name, given, span);
     case 'module-type': {
       const name = callee.declaration.name.text;
-      report(context, 'SORA2006', `module \`${name}\` has weights: make it a field, then call the field`, call.span, {
+      report(context, 'SORA2006', `module \`${name}\` has weights: make it a field, then call the field`, span, {
         labels: [{ span: callee.declaration.name.span, text: 'declared here' }],
         help: `in the module: \`name = ${name}(…)\``,
       });
       return poison;
     }
     default:
-      report(context, 'SORA2006', `${describe(callee)} cannot be called`, call.callee.span);
+      report(context, 'SORA2006', `${describe(callee)} cannot be called`, calleeSpan);
       return poison;
   }
 }

@@ -41,7 +41,13 @@ export function copyGraph(builder: GraphBuilder, graph: Graph, sizes: Sizes): re
     );
     const types = node.outputs.map((output) => substituteType(output.type, sizes));
     const { span, label } = node;
-    const copy = builder.add(node.op, node.inputs.map(moved), types, { attributes, span, label });
+    const region = node.region && substituteGraph(node.region, node.region.name, sizes);
+    const copy = builder.add(node.op, node.inputs.map(moved), types, {
+      attributes,
+      span,
+      label,
+      ...(region ? { region } : {}),
+    });
     node.outputs.forEach((output, at) => {
       const made = copy.outputs[at];
       if (made) values.set(output, made);

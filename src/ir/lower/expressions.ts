@@ -67,6 +67,12 @@ function evaluateKind(context: Context, expression: Expression, scope: Scope): B
       return evaluate(context, expression.result, enterBlock(context, expression.lets, scope));
     case 'attend':
       return attendExpression(context, expression, scope);
+    case 'lambda':
+      report(context, 'SORA2114', 'a function cannot stand here', expression.span, {
+        help: '`score` and `bias` of `attend` take functions',
+      });
+      touchNames(context, expression, scope);
+      return poison;
     case 'missing':
       return poison;
   }

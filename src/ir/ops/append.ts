@@ -60,6 +60,7 @@ export const append: OpDefinition = {
     context.keep(state, next);
     return [next];
   },
+  flops: () => 0,
   elementsRead: ([_state, rows = [], offsets = []]) => [0, count(rows), count(offsets)],
   elementsWritten: ([_state, rows = []]) => count(rows),
 };

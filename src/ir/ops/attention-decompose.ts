@@ -119,10 +119,23 @@ function mapScores(
   return grouped(emitter, inlineRegion(emitter, region, [byHead, ...captured]), geometry);
 }
 
+/** Scores far below all others where nothing is allowed. */
+function visibleOf(emitter: Emitter, scores: Value, allowed: Value | undefined): Value {
+  return allowed ? emitter.emit('select', [allowed, scores, fillLike(emitter, maskedScore, scores)]) : scores;
+}
+
+/** Entmax over the last axis of what is allowed; rows without anything are zero. */
+function entmaxOf(emitter: Emitter, scores: Value, allowed: Value | undefined, alpha: Value | undefined): Value {
+  const rows = alpha && broadcastTo(emitter, alpha, [...scores.type.shape.slice(0, -1), constantDim(1)]);
+  const visible = visibleOf(emitter, scores, allowed);
+  const weights = emitter.emit('entmax', rows ? [visible, rows] : [visible]);
+  return allowed ? emitter.emit('select', [allowed, weights, fillLike(emitter, 0, weights)]) : weights;
+}
+
 /** Softmax over the last axis of what is allowed; rows without anything are zero. */
 function softmaxOf(emitter: Emitter, scores: Value, allowed: Value | undefined, sinks: Value | undefined): Value {
   const axis = scores.type.shape.length - 1;
-  const visible = allowed ? emitter.emit('select', [allowed, scores, fillLike(emitter, maskedScore, scores)]) : scores;
+  const visible = visibleOf(emitter, scores, allowed);
   const greatest = reduceKeeping(emitter, 'max', visible, axis);
   const top = sinks ? together(emitter, 'max', greatest, sinks) : greatest;
   const powers = emitter.emit('exp', [combine(emitter, 'sub', visible, top)]);
@@ -144,7 +157,6 @@ export function decomposeAttention(
   const types = inputs.map((input) => input.type);
   const geometry = attentionGeometry(types, attributes);
   if ('failure' in geometry) throw new RangeError(geometry.failure);
-  if (normalizerOf(attributes) !== 'softmax') throw new RangeError('only softmax is written');
   const { batch, queries, keys, keyWidth, valueWidth } = geometry;
   const groups = constantDim(geometry.groups);
   const perGroup = constantDim(geometry.headsPerGroup);
@@ -176,8 +188,14 @@ export function decomposeAttention(
     undefined,
   );
   const allowed = both && broadcastTo(emitter, both, scores.type.shape);
-  const sinks = extraOf(inputs, attributes, 'sinks');
-  const weights = softmaxOf(emitter, scores, allowed, sinks && perHead(emitter, sinks, geometry));
+  const ofHead = (role: 'sinks' | 'alpha') => {
+    const value = extraOf(inputs, attributes, role);
+    return value && perHead(emitter, value, geometry);
+  };
+  const weights =
+    normalizerOf(attributes) === 'softmax'
+      ? softmaxOf(emitter, scores, allowed, ofHead('sinks'))
+      : entmaxOf(emitter, scores, allowed, ofHead('alpha'));
 
   const mixed = emitter.emit('dot_general', [weights, v], {
     lhs_batch: at(0),

@@ -14,10 +14,20 @@
  * Source: Vaswani et al. 2017; grouped heads: Ainslie et al. 2023 (GQA); why one op: docs/decisions/0005.
  */
 import type { OpDefinition, RegionTypes } from '../op.ts';
-import { constantDim, multiplyDims } from '../symbolic.ts';
+import { constantDim, constantValue, multiplyDims } from '../symbolic.ts';
 import type { TensorType } from '../types.ts';
 import { decomposeAttention } from './attention-decompose.ts';
-import { attentionGeometry, capturedOf, checkExtras, plainOperands, scoreShape } from './attention-geometry.ts';
+import {
+  attentionGeometry,
+  capturedOf,
+  checkExtras,
+  normalizerOf,
+  plainOperands,
+  scoreShape,
+} from './attention-geometry.ts';
+
+/** Width of the widest head whose queries and keys fit into the workgroup memory of every device. */
+const widest = 480;
 
 export const attention: OpDefinition = {
   name: 'attention',
@@ -45,6 +55,15 @@ export const attention: OpDefinition = {
   traits: [],
   skeleton: 'attention',
   tileOperands: plainOperands,
+  /**
+   * On CPU drivers a streaming kernel loses against matrix products with the scores in memory (measured on lavapipe); on GPUs
+   * it wins. Entmax needs all scores of a row at once.
+   */
+  staysWhole(profile, inputs, attributes) {
+    const geometry = attentionGeometry(inputs, attributes);
+    if ('failure' in geometry || profile !== 'gpu' || normalizerOf(attributes) !== 'softmax') return false;
+    return [geometry.keyWidth, geometry.valueWidth].every((width) => (constantValue(width) ?? widest + 1) <= widest);
+  },
   regionTypes(inputs, attributes) {
     const geometry = attentionGeometry(inputs, attributes);
     if ('failure' in geometry) return geometry;

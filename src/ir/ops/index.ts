@@ -13,6 +13,7 @@ import { cast } from './cast.ts';
 import { compareOps } from './compare.ts';
 import { conv, convTranspose } from './conv.ts';
 import { dotGeneral } from './dot-general.ts';
+import { entmax, entmaxThreshold } from './entmax.ts';
 import { fused } from './fused.ts';
 import { gather } from './gather.ts';
 import { layerNorm } from './layer-norm.ts';
@@ -56,6 +57,8 @@ const definitions: readonly OpDefinition[] = [
   layerNorm,
   rmsNorm,
   softmax,
+  entmax,
+  entmaxThreshold,
   mean,
   argmax,
   attention,

@@ -114,6 +114,25 @@ const cases: Readonly<Record<string, Case>> = {
   'softmax over a middle axis': {
     write: (s) => ({ y: s.emit('softmax', [s.argument('x', 'f32', [B, T, 5])], { axis: 1 }) }),
   },
+  'entmax with alpha 1.5': {
+    write: (s) => {
+      const x = s.argument('x', 'f32', [B, T, T]);
+      const near = s.emit('entmax', [s.emit('mul', [x, s.fill(3, x)])]);
+      return {
+        near,
+        far: s.emit('entmax', [s.emit('select', [s.emit('less', [x, s.fill(0, x)]), s.fill(-1e30, x), x])]),
+      };
+    },
+    dims: [{ B: 1, T: 260 }],
+  },
+  'entmax with an alpha per row': {
+    write: (s) => {
+      const x = s.argument('x', 'f32', [B, T, 12]);
+      const a = s.argument('a', 'f32', [B, T, 1]);
+      const alpha = s.emit('add', [s.emit('mul', [a, s.fill(0.45, a)]), s.fill(1.52, a)]);
+      return { y: s.emit('entmax', [s.emit('mul', [x, s.fill(4, x)]), alpha]) };
+    },
+  },
   'layer norm': {
     write: (s) => {
       const x = s.argument('x', 'f32', [B, T, 24]);

@@ -166,6 +166,16 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[f32(0, 3)], { axis: 1 }],
     [[typed('f16', [3, 5])], { axis: 1 }],
   ],
+  entmax: [
+    [[f32(2, 3, 5)], {}],
+    [[f32(2, 3, 5), f32(2, 3, 1)], {}],
+    [[f32(0, 3)], {}],
+    [[typed('f16', [3, 5])], {}],
+  ],
+  entmax_threshold: [
+    [[f32(2, 3, 5)], { axes: [2] }],
+    [[f32(4), f32(1)], { axes: [0] }],
+  ],
   mean: [
     [[f32(2, 3, 5)], { axes: [1, -1], keep: false }],
     [[f32(2, 3)], { axes: [0], keep: true }],

@@ -50,7 +50,6 @@ const cases: readonly (readonly [name: string, code: Code, line: number, label: 
     ['mask-of-another-length', 'SORA2110', 5, 4],
     ['missing-import', 'SORA2001', 9, 1, 'gelu'],
     ['model-without-entry', 'SORA2011', 5, undefined, 'entry name(x: f32[B, T]) -> y: f32[B, T] { … }'],
-    ['modifier-of-a-later-version', 'SORA5001', 5, undefined],
     ['module-called-as-a-function', 'SORA2006', 6, undefined, 'name = Linear(…)'],
     ['module-contains-itself', 'SORA2008', 7, 5],
     ['names-for-a-list', 'SORA2007', 9, 9],

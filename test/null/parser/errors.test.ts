@@ -45,7 +45,7 @@ describe('one mistake gives one diagnostic, near it', () => {
     ['member without name', inBody('let a = c.\nlet b = 3\nb'), { line: 2, message: 'expected a name' }],
     ['attend of two', inBody('attend(a, b)'), { line: 2, at: 'attend', message: 'found 2 arguments' }],
     ['attend with named argument', inBody('attend(a, b, c, heads: 2)'), { line: 2, at: 'heads', help: '{ heads' }],
-    ['function value', inBody('f((s) => s)'), { line: 2, at: '=>', help: 'later version' }],
+    ['function value', inBody('f((s) => s)'), { line: 2, at: '=>', help: 'modifier of `attend`' }],
     ['new outside an index', inBody('x + new'), { line: 2, at: 'new', help: 'x[:, new]' }],
     ['parameter without type', 'fn f(x, y: f32) = y', { line: 1, at: ',', message: 'expected `:` and a type' }],
     ['function without body', 'fn f(x: f32)\ndim B in 1..2', { line: 1, column: 13, message: 'expected `{` or `=`' }],

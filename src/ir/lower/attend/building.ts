@@ -7,7 +7,8 @@ import type { Value } from '../../graph.ts';
 import type { ExtraRole } from '../../ops/attention-geometry.ts';
 import { constantDim, type Dim } from '../../symbolic.ts';
 import type { Shape } from '../../types.ts';
-import type { Context } from '../context.ts';
+import type { StateBinding } from '../binding.ts';
+import type { Context, GraphSite } from '../context.ts';
 import type { Scope } from '../scope.ts';
 
 export type Attend = Extract<Expression, { kind: 'attend' }>;
@@ -36,17 +37,36 @@ export interface Building {
   value: Value;
   /** How many positions each row held before this call, i32[batch…]; undefined: none. */
   offsets: Value | undefined;
+  /** The cache that keys and values go to. */
+  state: StateBinding | undefined;
   causal: boolean;
   /** Keys that a query sees per direction, itself included; 0: all. */
   window: number;
+  normalize: 'softmax' | 'entmax15' | 'entmax';
+  /** What is done to the scores; undefined: nothing. */
+  scores: ScoreMap | undefined;
   /** Operands after the value. */
   readonly extras: Extra[];
+}
+
+/** The score map under construction: expressions are evaluated in a graph of their own (scores.ts). */
+export interface ScoreMap {
+  readonly site: GraphSite;
+  readonly input: Value;
+  /** The score as mapped so far. */
+  score: Value;
 }
 
 /** How one modifier is read; false when something was reported. */
 export interface Modifier {
   readonly name: string;
   apply(building: Building, field: RecordField): boolean;
+}
+
+/** How a modifier changes what attention gives; undefined when something was reported. */
+export interface ResultModifier {
+  readonly name: string;
+  apply(building: Building, field: RecordField, result: Value): Value | undefined;
 }
 
 export interface ScoreGeometry {

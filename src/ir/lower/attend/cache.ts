@@ -98,7 +98,8 @@ function mayAppend(context: Context, state: StateBinding, steps: Dim, span: Span
   return true;
 }
 
-export function applyCache(building: Building, field: RecordField): boolean {
+/** Before rotary positions, which count from where the rows are. */
+export function openCache(building: Building, field: RecordField): boolean {
   const { context } = building;
   const { span } = field.value;
   const state = fittingState(building, evaluate(context, field.value, building.scope), span);
@@ -106,14 +107,22 @@ export function applyCache(building: Building, field: RecordField): boolean {
   if (state === undefined || site === undefined) return false;
   // Code that no entry calls has no entry to ask.
   site.session ??= makeEntrySession([]);
+  if (!mayAppend(context, state, building.key.type.shape[1] as Dim, span)) return false;
+  building.state = state;
+  building.offsets = hiddenInput(context, 'past', state.batch);
+  return building.offsets !== undefined;
+}
+
+/** After them. */
+export function appendToCache(building: Building, field: RecordField): boolean {
+  const { context, state, offsets } = building;
+  if (state === undefined || offsets === undefined) return false;
+  const { span } = field.value;
   const steps = building.key.type.shape[1] as Dim;
-  if (!mayAppend(context, state, steps, span)) return false;
   const dims = sessionDims(context);
   const held = addDims(symbolDim(dims.past), steps);
-  const offsets = hiddenInput(context, 'past', state.batch);
-  const [keys, values] = tensorsOf(state);
-  if (offsets === undefined || !keys || !values) return false;
-  const grown = (part: State, rows: Value): Value | undefined => {
+  const grown = (part: State | undefined, rows: Value): Value | undefined => {
+    if (part === undefined) return undefined;
     const type = tensorType(part.dtype, [state.batch, roomOf(dims, steps), part.width]);
     const leaf = emitLeaf(context, 'state', type, { path: part.path }, span, part.path);
     const stored = convert(context, rows, part.dtype, span);
@@ -121,10 +130,12 @@ export function applyCache(building: Building, field: RecordField): boolean {
     const seen = whole && emitNode(context, 'slice', [whole], { axis: 1, start: constantDim(0), size: held }, span);
     return seen && convert(context, seen, rows.type.dtype, span);
   };
+  const [keys, values] = tensorsOf(state);
   const key = grown(keys, building.key);
   const value = key && grown(values, building.value);
-  if (value === undefined) return false;
-  Object.assign(building, { key, value, offsets });
+  if (key === undefined || value === undefined) return false;
+  building.key = key;
+  building.value = value;
   return true;
 }
 
