@@ -37,7 +37,7 @@ async function runtimeText(entry) {
     logLevel: 'warning',
   });
   const [output] = result.outputFiles;
-  if (!/export \{\n {2}SoraError,\n {2}(?:createModelWith as )?createModel\n\};\n$/.test(output?.text ?? '')) {
+  if (!/export \{\n {2}SoraError,\n {2}(?:create\w+ as )?createModel\n\};\n$/.test(output?.text ?? '')) {
     throw new Error(`${entry} must export SoraError and createModel only`);
   }
   const text = output.text.replace(/^\/\/ src\/runtime\/.*\n/gm, '');
@@ -68,7 +68,7 @@ const head = '// Made by scripts/build.mjs. Do not edit.\n';
 export async function generateSources() {
   writeIfChanged(
     join(root, 'src/codegen/module/runtime-text.generated.ts'),
-    `${head}${await textConstant('runtimeText', 'embedded.ts')}${await textConstant('sessionRuntimeText', 'embedded-sessions.ts')}`,
+    `${head}${await textConstant('runtimeText', 'embedded.ts')}${await textConstant('sessionRuntimeText', 'embedded-sessions.ts')}${await textConstant('generationRuntimeText', 'embedded-generation.ts')}`,
   );
   const entries = library().map(([name, text]) => `  [${JSON.stringify(name)}, ${JSON.stringify(text)}],\n`);
   writeIfChanged(

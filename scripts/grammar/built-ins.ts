@@ -34,10 +34,22 @@ const meaning: Readonly<Record<string, readonly [string, string]>> = {
   mean: ['[…] → […]', 'mean over axes, as `sum`'],
   amax: ['[…] → […]', 'greatest value over axes, as `sum`'],
   amin: ['[…] → […]', 'least value over axes, as `sum`'],
+  argmax: [
+    '[…] → i32 […]',
+    'index of the greatest value along an axis, the last one when left out; the lowest of equals, and NaN is the greatest',
+  ],
+  top_k: [
+    '[…, N] → list of […, k], i32 […, k]',
+    'the `k` greatest values of the last axis in descending order, and their indices: `let [values, ids] = top_k(x, 5)`; equals and NaN as `argmax`; `k` is at most 256',
+  ],
   softmax: ['[…] → […]', 'exp(x) divided by its sum over the axis; the last one when left out'],
   linear: ['[…, I], [O, I], [O] → […, O]', '`x` times the transposed weight, plus the bias'],
   matmul: ['[…, M, K], […, K, N] → […, M, N]', 'product of matrices; leading axes broadcast'],
   gather: ['[N, …w], i32 […i] → […i, …w]', 'rows of a table by index; a wrong index is an error of the call'],
+  take_along: [
+    '[…N…], i32 […k…] → […k…]',
+    'elements by index along an axis, the last one when left out; all other axes are equal',
+  ],
   conv: [
     '[B, I, …s], [O, I / groups, …k], [O] → [B, O, …]',
     'convolution over the axes after the second, as PyTorch has it; stride, padding and dilation are a number or a list',

@@ -50,10 +50,11 @@ export function modelFailure(context: Context, diagnostics: readonly Diagnostic[
 
 /** The entry that was asked for, or the only one. */
 export function chooseEntry(artifact: Artifact, name: string | undefined): EntrySpec {
-  const names = artifact.entries.map((entry) => entry.name);
+  const entries = artifact.entries.filter((entry) => entry.internal !== true);
+  const names = entries.map((entry) => entry.name);
   const list = names.map((known) => `\`${known}\``).join(', ');
   if (name !== undefined) {
-    const found = artifact.entries.find((entry) => entry.name === name);
+    const found = entries.find((entry) => entry.name === name);
     if (found !== undefined) return found;
     const near = closest(name, names);
     throw usageError(
@@ -61,9 +62,9 @@ export function chooseEntry(artifact: Artifact, name: string | undefined): Entry
       near === undefined ? `its entries: ${list}` : `did you mean \`${near}\`?`,
     );
   }
-  const only = artifact.entries[0];
+  const only = entries[0];
   if (only === undefined) throw usageError(`model \`${artifact.name}\` has no entry to run`);
-  if (artifact.entries.length > 1) {
+  if (entries.length > 1) {
     throw usageError(`model \`${artifact.name}\` has ${names.length} entries`, `choose one with --entry: ${list}`);
   }
   return only;

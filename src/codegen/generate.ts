@@ -6,7 +6,7 @@
  * Not here: the text of the generated module (module/).
  */
 import type { Entry, Node, Program, State } from '../ir/graph.ts';
-import { hasTrait } from '../ir/ops/index.ts';
+import { hasTrait, opNamed } from '../ir/ops/index.ts';
 import { printGraph, printProgram } from '../ir/print.ts';
 import { constantValue } from '../ir/symbolic.ts';
 import { type ProfileName, profileNames } from '../ir/target.ts';
@@ -99,12 +99,15 @@ function tensorSpec(name: string, type: TensorType, rest: Partial<TensorSpec>): 
 function indexRange(entry: Entry, name: string): readonly [number, number] | undefined {
   let most = Number.POSITIVE_INFINITY;
   for (const node of entry.graph.nodes) {
-    if (node.op !== 'gather') continue;
+    const rows = opNamed(node.op).indexedExtent?.(
+      node.inputs.map((input) => input.type),
+      node.attributes,
+    );
+    if (rows === undefined) continue;
     let source = node.inputs[1];
     while (source && hasTrait(source.node, 'view')) source = source.node.inputs[0];
     if (source?.node.op !== 'input' || source.node.attributes.name !== name) continue;
-    const rows = node.inputs[0]?.type.shape[0];
-    const size = rows && constantValue(rows);
+    const size = constantValue(rows);
     if (size !== undefined) most = Math.min(most, size - 1);
   }
   return Number.isFinite(most) ? [0, most] : undefined;
@@ -128,7 +131,7 @@ function entrySpec(entry: Entry, plans: Readonly<Record<ProfileName, EntryPlan>>
   const hidden = entry.parameters.flatMap(({ name, type, role }): HiddenSpec[] =>
     role === undefined ? [] : [{ ...tensorSpec(name, type, {}), role }],
   );
-  const results = entry.results.map((result) => tensorSpec(result.name, result.type, {}));
+  const results = entry.results.map(({ name, type, isLazy }) => tensorSpec(name, type, isLazy ? { lazy: true } : {}));
   return {
     name: entry.name,
     ...(entry.doc === undefined ? {} : { doc: entry.doc }),
@@ -136,6 +139,7 @@ function entrySpec(entry: Entry, plans: Readonly<Record<ProfileName, EntryPlan>>
     ...(hidden.length === 0 ? {} : { hidden }),
     results,
     ...(entry.steps === undefined ? {} : { steps: sizeOf(entry.steps) }),
+    ...(entry.isHidden ? { internal: true } : {}),
     plans,
   };
 }
@@ -213,6 +217,7 @@ export function generate(input: GenerateInput): Stage<Artifact> {
     entries: planned.value.entries.map(({ entry, planned: plans }) =>
       entrySpec(entry, { software: plans.software.plan, gpu: plans.gpu.plan }),
     ),
+    ...(program.generation ? { generation: program.generation } : {}),
     program: printProgram(program),
   };
   return { value: artifact, diagnostics: [...sizeProblems(program), ...planned.diagnostics] };

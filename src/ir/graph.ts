@@ -104,6 +104,8 @@ export interface EntryParameter {
 export interface EntryResult {
   readonly name: string;
   readonly type: TensorType;
+  /** It stays on the device until somebody asks for it. */
+  readonly isLazy?: boolean;
 }
 
 export interface Entry {
@@ -115,6 +117,26 @@ export interface Entry {
   readonly span: Span | undefined;
   /** Positions that a call appends to every row of the states; undefined: it uses no state. */
   readonly steps?: Dim;
+  /** Made by the compiler for the runtime: no caller sees it. */
+  readonly isHidden?: boolean;
+}
+
+/** How a session generates text: the entries that give the most probable tokens, and what ends a text. */
+export interface Generation {
+  /** The entry that the model's author wrote. */
+  readonly entry: string;
+  /** Names of hidden entries: for any number of tokens, and for one. */
+  readonly prefill: string;
+  readonly step: string;
+  /** Parameter of the tokens. */
+  readonly tokens: string;
+  /** The dim that counts tokens of a call. */
+  readonly length: string;
+  readonly vocabulary: number;
+  /** How many tokens each call tells. */
+  readonly top: number;
+  /** Tokens that end a text. */
+  readonly stop: readonly number[];
 }
 
 /** A model with its config bound: what lowering makes and passes transform. */
@@ -129,6 +151,8 @@ export interface Program {
   /** Undefined when there are no states. */
   readonly session?: SessionDims;
   readonly entries: readonly Entry[];
+  /** Undefined when no `generate` block asks for it. */
+  readonly generation?: Generation;
 }
 
 export interface NodeOptions {

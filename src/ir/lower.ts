@@ -166,7 +166,12 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
   const dims = usedDims(context, entries);
   const config = boundConfig(context);
   const reached = new Set(context.used);
-  checkUses(context, root, declaration && model && { declaration, instance: model, entries }, areFieldsRight);
+  const generating = checkUses(
+    context,
+    root,
+    declaration && model && { declaration, instance: model, entries },
+    areFieldsRight,
+  );
   checkUncalled(context);
   // What a library declares is there for others.
   if (isLibrary) for (const each of root.declarations) for (const set of [reached, context.used]) set.add(each);
@@ -182,7 +187,8 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
     weights,
     states,
     ...(session ? { session } : {}),
-    entries,
+    entries: [...entries, ...(generating?.entries ?? [])],
+    ...(generating ? { generation: generating.generation } : {}),
   };
   return { value: program, diagnostics };
 }

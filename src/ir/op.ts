@@ -5,7 +5,7 @@
  * pass needs to know something about an op that is not here, the right move is a new trait.
  */
 import type { Attributes, Graph, Value } from './graph.ts';
-import type { DimRange } from './symbolic.ts';
+import type { Dim, DimRange } from './symbolic.ts';
 import type { ProfileName } from './target.ts';
 import type { DType, TensorType } from './types.ts';
 
@@ -50,7 +50,7 @@ export type Trait =
   | 'region';
 
 /** The kernel family an op likes best; `view` needs no kernel when its reader can read strided. */
-export type Skeleton = 'map' | 'row' | 'contraction' | 'attention' | 'indexed' | 'view' | 'none';
+export type Skeleton = 'map' | 'row' | 'contraction' | 'attention' | 'selection' | 'indexed' | 'view' | 'none';
 
 /** A problem with the inputs of an op. Lowering turns it into a diagnostic at the call's span. */
 export interface InferFailure {
@@ -157,6 +157,8 @@ export interface OpDefinition {
   readonly wgslHelpers?: readonly string[];
   /** Reductions that no single walk over a row can compute. */
   readonly iterated?: IteratedReduction;
+  /** Lookups: what the values of operand 1 must be below. */
+  indexedExtent?(inputs: readonly TensorType[], attributes: Attributes): Dim | undefined;
   /**
    * Arithmetic operations for the cost model, where one per output element (elementwise) or input element (reduction) is
    * wrong. Shapes are concrete.

@@ -96,16 +96,26 @@ function sessionLines(program: Program): string[] {
   return [`  session ${past} slack ${slack} positions ${printNumber(positions)}`];
 }
 
+function generationLines({ generation }: Program): string[] {
+  if (!generation) return [];
+  const { entry, prefill, step, tokens, length, vocabulary, top, stop } = generation;
+  const numbers = [vocabulary, top, ...stop].map(printNumber).join(', ');
+  const names = [entry, prefill, step, tokens].map(quote).join(', ');
+  return [`  generate ${names}, ${length}, ${numbers}`];
+}
+
 function entryLines(entry: Entry): string[] {
   const steps = entry.steps === undefined ? '' : ` steps [${entry.steps.key}]`;
   return [
-    `  entry ${quote(entry.name)}${docOf(entry.doc)}${steps} {`,
+    `  entry ${quote(entry.name)}${docOf(entry.doc)}${steps}${entry.isHidden ? ' hidden' : ''} {`,
     ...entry.parameters.map((parameter) => {
       const initial = parameter.initial === undefined ? '' : ` = ${printNumber(parameter.initial)}`;
       const role = parameter.role === undefined ? '' : ` role ${quote(parameter.role)}`;
       return `    parameter ${quote(parameter.name)} : ${printType(parameter.type)}${initial}${docOf(parameter.doc)}${role}`;
     }),
-    ...entry.results.map((result) => `    result ${quote(result.name)} : ${printType(result.type)}`),
+    ...entry.results.map(
+      (result) => `    result ${quote(result.name)} : ${printType(result.type)}${result.isLazy ? ' lazy' : ''}`,
+    ),
     ...graphLines(entry.graph, '    '),
     '  }',
   ];
@@ -127,6 +137,7 @@ export function printProgram(program: Program): string {
     ...program.states.map(stateLine),
     ...sessionLines(program),
     ...program.entries.flatMap(entryLines),
+    ...generationLines(program),
     '}',
   ];
   return `${lines.join('\n')}\n`;

@@ -9,6 +9,7 @@ import {
   type Entry,
   type EntryParameter,
   type EntryResult,
+  type Generation,
   type Graph,
   GraphBuilder,
   type Node,
@@ -253,6 +254,7 @@ function readEntry(cursor: Cursor): Entry {
   const name = readString(cursor);
   const doc = readDoc(cursor);
   const steps = accept(cursor, 'steps') ? { steps: readOneDim(cursor) } : {};
+  const hidden = accept(cursor, 'hidden') ? { isHidden: true } : {};
   expect(cursor, '{');
   const parameters: EntryParameter[] = [];
   while (accept(cursor, 'parameter')) parameters.push(readParameter(cursor));
@@ -260,11 +262,11 @@ function readEntry(cursor: Cursor): Entry {
   while (accept(cursor, 'result')) {
     const result = readString(cursor);
     expect(cursor, ':');
-    results.push({ name: result, type: readType(cursor) });
+    results.push({ name: result, type: readType(cursor), ...(accept(cursor, 'lazy') ? { isLazy: true } : {}) });
   }
   const graph = readGraphAt(cursor, 0);
   expect(cursor, '}');
-  return { name, doc, parameters, results, graph, span: undefined, ...steps };
+  return { name, doc, parameters, results, graph, span: undefined, ...steps, ...hidden };
 }
 
 function readConfig(cursor: Cursor): readonly [string, number | boolean | string] {
@@ -305,6 +307,20 @@ function readState(cursor: Cursor): State {
   return { path, dtype, batch, positions: most, width: wide, span: undefined };
 }
 
+function readGeneration(cursor: Cursor): Generation {
+  const names = Array.from({ length: 4 }, () => {
+    const name = readString(cursor);
+    expect(cursor, ',');
+    return name;
+  });
+  const length = take(cursor, 'word').text;
+  const numbers: number[] = [];
+  while (accept(cursor, ',')) numbers.push(readNumber(cursor));
+  const [entry = '', prefill = '', step = '', tokens = ''] = names;
+  const [vocabulary = 0, top = 0, ...stop] = numbers;
+  return { entry, prefill, step, tokens, length, vocabulary, top, stop };
+}
+
 function readSession(cursor: Cursor): SessionDims {
   const past = take(cursor, 'word').text;
   expect(cursor, 'slack');
@@ -341,7 +357,8 @@ export function readProgram(text: string): Program {
     const session = accept(cursor, 'session') ? { session: readSession(cursor) } : {};
     const entries: Entry[] = [];
     while (accept(cursor, 'entry')) entries.push(readEntry(cursor));
+    const generation = accept(cursor, 'generate') ? { generation: readGeneration(cursor) } : {};
     expect(cursor, '}');
-    return { name, doc, config: Object.fromEntries(config), dims, weights, states, ...session, entries };
+    return { name, doc, config: Object.fromEntries(config), dims, weights, states, ...session, entries, ...generation };
   });
 }

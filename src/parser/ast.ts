@@ -146,7 +146,7 @@ export interface DerivedEntry {
   readonly span: Span;
 }
 
-export type UseWord = 'train' | 'quantize' | 'prune' | 'adapter' | 'golden';
+export type UseWord = 'train' | 'quantize' | 'prune' | 'adapter' | 'generate' | 'golden';
 
 /** `quantize Llama { … }`, `train Model.entry { … }`: how a model is used, apart from what it is. */
 export interface UseBlock {

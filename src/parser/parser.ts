@@ -744,7 +744,7 @@ class SoraParser extends CstParser {
 
 const declarationTypes: ReadonlySet<TokenType> = new Set([
   ...[t.Import, t.Dim, t.Config, t.Module, t.Model],
-  ...[t.Train, t.Quantize, t.Prune, t.Adapter, t.Golden],
+  ...[t.Train, t.Quantize, t.Prune, t.Adapter, t.Generate, t.Golden],
 ]);
 
 function isBracket(token: IToken): boolean {

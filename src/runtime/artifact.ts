@@ -21,6 +21,8 @@ export interface TensorSpec {
   readonly initial?: number;
   /** Inputs that index a table: least and greatest value allowed, checked on the host before anything runs. */
   readonly range?: readonly [number, number];
+  /** Results that stay on the device until somebody asks for them. */
+  readonly lazy?: boolean;
 }
 
 /**
@@ -109,6 +111,8 @@ export interface EntrySpec {
   readonly results: readonly TensorSpec[];
   /** Positions that a call appends to every row of the states; absent: it needs no session. */
   readonly steps?: SizeExpression;
+  /** For the runtime only: no method of the model, not in its signature. */
+  readonly internal?: boolean;
   readonly plans: Readonly<Record<ProfileName, EntryPlan>>;
 }
 
@@ -128,6 +132,23 @@ export interface SessionSpec {
   readonly slack: string;
   /** The most that a row may hold. */
   readonly positions: number;
+}
+
+/** How a session generates text: see src/ir/lower/use-generate.ts. */
+export interface GenerationSpec {
+  readonly entry: string;
+  /** Hidden entries for any number of tokens, and for one. Their results are `ids`, `values`, `totals`, lazily `logits`. */
+  readonly prefill: string;
+  readonly step: string;
+  /** Input of the tokens. */
+  readonly tokens: string;
+  /** The dim that counts tokens of a call. */
+  readonly length: string;
+  readonly vocabulary: number;
+  /** How many ids and values a call gives. */
+  readonly top: number;
+  /** Tokens that end a text. */
+  readonly stop: readonly number[];
 }
 
 export interface DimSpec {
@@ -150,6 +171,8 @@ export interface Artifact {
   readonly session?: SessionSpec;
   readonly kernels: Readonly<Record<string, KernelSpec>>;
   readonly entries: readonly EntrySpec[];
+  /** Present when the model generates text. */
+  readonly generation?: GenerationSpec;
   /** Text form of the unoptimized program: what the CPU interpreter runs when there is no adapter. */
   readonly program: string;
 }

@@ -9,7 +9,17 @@ import type { Artifact, EntrySpec, SessionSpec } from './artifact.ts';
 import type { HostTensor } from './cpu.ts';
 import { type Ending, firstOf } from './ending.ts';
 import { SoraError } from './error.ts';
+import type {
+  GeneratedToken,
+  GeneratedTokens,
+  GenerateOptions,
+  GenerateParts,
+  GenerationEnd,
+  GenerationEnds,
+  TokenIds,
+} from './generate.ts';
 import { type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
+import type { Lazies } from './lazies.ts';
 import { evaluateSize } from './size.ts';
 
 /** Room that a session starts with where no other is asked for. */
@@ -28,6 +38,8 @@ export interface SessionCallOptions {
    * mean nothing. Default: all.
    */
   readonly lengths?: readonly number[] | Int32Array;
+  /** Keeps the results that stay on the device. */
+  readonly lazies?: Lazies;
 }
 
 /** A result. f16 comes as f32, bool as 0 and 1. */
@@ -42,6 +54,12 @@ export interface ModelSession {
   readonly capacity: number;
   /** Forgets all positions, when calls under way are done; the next call may have another batch. */
   reset(): void;
+  /** Text that follows these tokens: see generate.ts. Several rows of tokens are a batch. */
+  generate(ids: TokenIds, options?: GenerateOptions): AsyncGenerator<GeneratedToken, GenerationEnd, undefined>;
+  generate(
+    ids: readonly TokenIds[],
+    options?: GenerateOptions,
+  ): AsyncGenerator<GeneratedTokens, GenerationEnds, undefined>;
   /** A session that starts with what this one holds after the calls made so far. Both go on by themselves. */
   fork(): Promise<ModelSession>;
   /** Frees the states. Calls under way and later ones reject with SORA6002. */
@@ -60,6 +78,13 @@ export interface StateRunner {
   free(): void;
 }
 
+/** `generate` of generate.ts, which modules of models that generate nothing do not carry. */
+export type Generate = (
+  parts: GenerateParts,
+  ids: TokenIds | readonly TokenIds[],
+  options?: GenerateOptions,
+) => AsyncGenerator<GeneratedToken | GeneratedTokens, GenerationEnd | GenerationEnds, undefined>;
+
 /** What a session has of its model. */
 export interface SessionContext {
   readonly artifact: Artifact;
@@ -68,6 +93,7 @@ export interface SessionContext {
   /** Counts a call. */
   begin(): void;
   /** An entry that needs no session. */
+  readonly generate?: Generate;
   callModel(entry: string, inputs: Inputs, options: { readonly signal?: AbortSignal }): Promise<Results>;
 }
 
@@ -157,13 +183,14 @@ export function makeModelSession(
     reject(new SoraError('SORA6002', `a session of \`${artifact.name}\` was used after \`close\``));
     states.free();
   };
-  return {
+  const session: ModelSession = {
     async call(name, inputs, own = {}) {
       throwIfEnded();
       own.signal?.throwIfAborted();
       const entry = entries.get(name);
       if (entry?.steps === undefined) return context.callModel(name, inputs, own);
-      const bound = bindInputs(artifact, entry, inputs);
+      const checked = bindInputs(artifact, entry, inputs);
+      const bound = own.lazies ? { ...checked, lazies: own.lazies } : checked;
       // The caller may fill the same array anew while this call waits for another, or for room.
       const data = bound.data.map((given): InputData | undefined => given?.slice());
       return firstOf(
@@ -172,6 +199,11 @@ export function makeModelSession(
         own.signal,
       );
     },
+    generate: ((ids: TokenIds | readonly TokenIds[], own?: GenerateOptions) => {
+      throwIfEnded();
+      if (context.generate) return context.generate({ session, artifact, spec }, ids, own);
+      throw new SoraError('SORA6022', `\`${artifact.name}\` does not generate text`);
+    }) as ModelSession['generate'],
     get lengths() {
       return [...holding.lengths];
     },
@@ -200,6 +232,7 @@ export function makeModelSession(
     close,
     [Symbol.asyncDispose]: close,
   };
+  return session;
 }
 
 function rowsOf(entry: EntrySpec, bound: BoundInputs): number {
@@ -216,7 +249,7 @@ function withHidden(
   const values = { past, lengths };
   const hidden = (entry.hidden ?? []).map(({ role }) => Int32Array.from(values[role]));
   return {
-    dims: bound.dims,
+    ...bound,
     data: [...bound.data, ...hidden],
     shapes: [...bound.shapes, ...hidden.map((data) => [data.length])],
   };
@@ -228,7 +261,7 @@ function wrongBatch(held: number, given: number): SoraError {
   });
 }
 
-function full(spec: SessionSpec, past: number, steps: number): SoraError {
+export function full(spec: SessionSpec, past: number, steps: number): SoraError {
   const message = `the session holds ${past} of ${spec.positions} positions; ${steps} more do not fit`;
   return new SoraError('SORA6016', message, { help: `at most ${spec.positions - past} fit; \`reset\` makes room` });
 }

@@ -12,7 +12,7 @@ import { type Ending, firstOf, makeEnding } from './ending.ts';
 import { messageOf, SoraError } from './error.ts';
 import type { HostStateParts } from './host-states.ts';
 import { allInputs, type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
-import type { ModelSession, Results, SessionContext, SessionOptions, StateRunner } from './model-session.ts';
+import type { Generate, ModelSession, Results, SessionContext, SessionOptions, StateRunner } from './model-session.ts';
 import { createPipelines, hasImmediates, kernelsOf, type Pipelines, warmUp } from './pipelines.ts';
 import { type DeviceStates, makeSession, type Session } from './session.ts';
 import { evaluateSize } from './size.ts';
@@ -76,6 +76,7 @@ export interface SessionSupport {
   makeModelSession(context: SessionContext, states: StateRunner, options?: SessionOptions): ModelSession;
   makeDeviceStates(parts: DeviceStateParts): StateRunner;
   makeHostStates(parts: HostStateParts): StateRunner;
+  readonly generate?: Generate;
 }
 
 /** What the two kinds of device do differently. */
@@ -170,7 +171,14 @@ function makeModel(
       const begin = (): void => {
         calls++;
       };
-      const context: SessionContext = { artifact, spec, ending, begin, callModel: model.call };
+      const context: SessionContext = {
+        artifact,
+        spec,
+        ending,
+        begin,
+        callModel: model.call,
+        ...(support.generate ? { generate: support.generate } : {}),
+      };
       return support.makeModelSession(context, executor.states(support), options);
     },
     stats: () => ({ ...executor.stats(), calls }),

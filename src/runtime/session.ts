@@ -5,13 +5,23 @@
  * without awaiting. The queue runs calls in that order, so overlapping calls may share every other buffer and still give what
  * serial calls give.
  */
-import type { Artifact, BufferSpec, EntryPlan, EntrySpec, ProfileName, SizeExpression, Step } from './artifact.ts';
+import type {
+  Artifact,
+  BufferSpec,
+  EntryPlan,
+  EntrySpec,
+  ProfileName,
+  SizeExpression,
+  Step,
+  TensorSpec,
+} from './artifact.ts';
 import { type BufferPool, usage } from './buffers.ts';
 import { elementBytes, newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { halfValues, singleToHalf } from './half.ts';
 import { allInputs, type BoundInputs, deviceInput } from './inputs.ts';
+import type { Lazies } from './lazies.ts';
 import { napWhile } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
 import { type Dims, evaluateSize, makeSizeTable, type SizeTable } from './size.ts';
@@ -52,7 +62,9 @@ interface ShapedPlan {
   readonly key: string;
   readonly bytes: readonly number[];
   readonly steps: readonly ShapedStep[];
+  /** Those that every call reads. */
   readonly results: readonly ShapedResult[];
+  readonly lazy: readonly ShapedResult[];
   readonly stagingBytes: number;
 }
 
@@ -210,6 +222,42 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
     const [idle] = at < 0 ? [] : idleStaging.splice(at, 1);
     return idle ?? pool.create(`readback of \`${entry.name}\``, bytes, usage.mapRead | usage.copyTarget);
   };
+  /** What is in the staging buffer when the device has filled it; the buffer goes back. */
+  const readStaging = async <Value>(staging: GPUBuffer, read: (mapped: ArrayBuffer) => Value): Promise<Value> => {
+    try {
+      const mapping = staging.mapAsync(1);
+      await (parts.profile === 'software' ? napWhile(mapping) : mapping);
+    } catch (error) {
+      pool.destroy(staging);
+      throw error;
+    }
+    const value = read(staging.getMappedRange());
+    staging.unmap();
+    giveBack(staging);
+    return value;
+  };
+  /** Copies a result to a buffer of the keeper's, from where it can be fetched later. */
+  const keep = (encoder: GPUCommandEncoder, result: ShapedResult, lazies: Lazies): void => {
+    const { name, bytes } = result;
+    const known = lazies.get(name)?.buffer;
+    if (known && known.size < bytes) pool.destroy(known);
+    const buffer =
+      known && known.size >= bytes
+        ? known
+        : pool.create(`kept \`${name}\` of \`${entry.name}\``, bytes, usage.copySource | usage.copyTarget);
+    encoder.copyBufferToBuffer(slotBuffer(result.buffer), 0, buffer, 0, bytes);
+    lazies.set(name, {
+      buffer,
+      fetch() {
+        const staging = takeStaging(bytes);
+        const copying = device.createCommandEncoder({ label: entry.name });
+        copying.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
+        device.queue.submit([copying.finish()]);
+        return readStaging(staging, (mapped) => readResult({ ...result, stagingOffset: 0 }, mapped));
+      },
+      free: () => pool.destroy(buffer),
+    });
+  };
   const giveBack = (staging: GPUBuffer): void => {
     if (idleStaging.length < MAXIMUM_IDLE_STAGING) idleStaging.push(staging);
     else pool.destroy(staging);
@@ -246,23 +294,12 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
       for (const { buffer, bytes, stagingOffset } of shaped.results) {
         if (bytes > 0) encoder.copyBufferToBuffer(slotBuffer(buffer), 0, staging, stagingOffset, bytes);
       }
+      const { lazies } = inputs;
+      if (lazies) for (const result of shaped.lazy) keep(encoder, result, lazies);
       device.queue.submit([encoder.finish()]);
-      return {
-        async read() {
-          try {
-            const mapping = staging.mapAsync(1);
-            await (parts.profile === 'software' ? napWhile(mapping) : mapping);
-          } catch (error) {
-            pool.destroy(staging);
-            throw error;
-          }
-          const mapped = staging.getMappedRange();
-          const results = new Map(shaped.results.map((result) => [result.name, readResult(result, mapped)] as const));
-          staging.unmap();
-          giveBack(staging);
-          return results;
-        },
-      };
+      const read = (mapped: ArrayBuffer) =>
+        new Map(shaped.results.map((result) => [result.name, readResult(result, mapped)] as const));
+      return { read: () => readStaging(staging, read) };
     },
   };
 }
@@ -302,7 +339,7 @@ function shapePlan(entry: EntrySpec, plan: EntryPlan, sizes: PlanSizes, dims: Di
     return [{ step, params, grid: foldGrid(groups), uniformOffset: at * UNIFORM_STRIDE }];
   });
   let stagingBytes = 0;
-  const results = entry.results.map(({ name, dtype, shape }): ShapedResult => {
+  const shapeResult = ({ name, dtype, shape, lazy }: TensorSpec): ShapedResult => {
     const buffer = plan.buffers.findIndex((spec) => spec.kind === 'result' && spec.name === name);
     if (buffer < 0)
       throw new SoraError('SORA6006', `plan of \`${entry.name}\` has no buffer for the result \`${name}\``);
@@ -310,10 +347,12 @@ function shapePlan(entry: EntrySpec, plan: EntryPlan, sizes: PlanSizes, dims: Di
     const elements = product(concrete);
     const size = Math.ceil((elements * elementBytes(dtype)) / 4) * 4;
     const result = { name, dtype, shape: concrete, elements, buffer, bytes: size, stagingOffset: stagingBytes };
-    stagingBytes += Math.ceil(size / 16) * 16;
+    if (lazy !== true) stagingBytes += Math.ceil(size / 16) * 16;
     return result;
-  });
-  return { key, bytes, steps, results, stagingBytes };
+  };
+  const results = entry.results.filter((spec) => spec.lazy !== true).map(shapeResult);
+  const lazy = entry.results.filter((spec) => spec.lazy === true).map(shapeResult);
+  return { key, bytes, steps, results, lazy, stagingBytes };
 }
 
 function product(shape: readonly number[]): number {

@@ -75,6 +75,10 @@ export const codes = {
   SORA2303: error('unknown method in a use block'),
   SORA2304: error('value that does not fit a use block'),
   SORA2305: error('incomplete use block'),
+  SORA2306: error('entry that cannot generate'),
+  SORA2307: error('no logits to generate from'),
+  SORA2308: error('tokens that do not come one by one'),
+  SORA2309: error('generation without a state'),
 
   // 3xxx: lints
   SORA3001: warning('unused declaration'),
@@ -102,6 +106,9 @@ export const codes = {
   SORA6017: error('batch of another size'),
   SORA6018: error('wrong option of a session'),
   SORA6019: error('no states'),
+  SORA6020: error('wrong option of `generate`'),
+  SORA6021: error('tokens that cannot start a text'),
+  SORA6022: error('nothing generates'),
   SORA6101: error('device lost'),
   SORA6102: error('call failed on the device'),
 

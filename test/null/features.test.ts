@@ -24,6 +24,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`attend\`: \`cache\` with positions counted per row of a batch (\`positions\`, \`last\`) | works |
 | \`attend\`: rope, window, bias, softcap, sinks, span, entmax, gate | not yet: a diagnostic says so |
 | \`state\`: caches per session that grow, fork, reset; stored as f32 or f16 | works |
+| \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort | works |
 | \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); \`quantize\` takes effect on states, the others not yet |
 | \`dropout\` | the identity, as entries need it; \`rng\` is refused |
 

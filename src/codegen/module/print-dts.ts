@@ -6,6 +6,7 @@
 import type { Artifact } from '../../runtime/artifact.ts';
 import { propertyKey, stringLiteral } from '../../support/names.ts';
 import type { EntryDescription, ModuleDescription, TensorDescription } from './describe.ts';
+import { generationMethod, generationTypes } from './generation-types.ts';
 import type { Data } from './literals.ts';
 import { signatureData } from './signature.ts';
 
@@ -221,6 +222,7 @@ export function printDeclarations(artifact: Artifact, module: ModuleDescription)
     '',
     shared.replace('@optional', artifact.weights.length === 0 ? '?' : ''),
     ...(sessionName === undefined ? [] : [sessionTypes]),
+    ...(module.generates ? [generationTypes] : []),
     ...module.entries.map(printEntryTypes),
     printMap('Inputs', 'Inputs by entry.', module.entries, (entry) => entry.inputsType),
     printMap('Outputs', 'Outputs by entry.', module.entries, (entry) => entry.outputsType),
@@ -238,7 +240,12 @@ export function printDeclarations(artifact: Artifact, module: ModuleDescription)
     '  [Symbol.asyncDispose](): Promise<void>;',
     '}',
     '',
-    ...(sessionName === undefined ? [] : sessionLines(sessionName, methods(true, 'SessionCallOptions'))),
+    ...(sessionName === undefined
+      ? []
+      : sessionLines(sessionName, [
+          ...methods(true, 'SessionCallOptions'),
+          ...(module.generates ? generationMethod : []),
+        ])),
     '/** Finds a device, loads the weights and makes the pipelines. */',
     `export declare function load(options${artifact.weights.length === 0 ? '?' : ''}: LoadOptions): Promise<${module.className}>;`,
     'export default load;',

@@ -1,5 +1,6 @@
 /**
- * The JavaScript of a generated module: a class with one method per entry, another for sessions where there are states, kernels and plan as data, the runtime.
+ * The JavaScript of a generated module: a class with one method per entry, another for sessions where there are states,
+ * kernels and plan as data, the runtime.
  * It has no import statement and touches nothing when it is imported.
  *
  * What a person reads first, the class and `load`, is printed by ts-morph from one bulk structure; adding statements one at a
@@ -75,6 +76,16 @@ function sessionClass(module: ModuleDescription, name: string): StatementStructu
     ],
     methods: [
       ...entryMethods(module, true, '#session'),
+      ...(module.generates
+        ? [
+            {
+              name: 'generate',
+              parameters: [{ name: 'ids' }, { name: 'options' }],
+              statements: ['return this.#session.generate(ids, options);'],
+              docs: ['Text that follows these tokens, token by token.'],
+            },
+          ]
+        : []),
       { name: 'reset', statements: ['this.#session.reset();'] },
       { name: 'fork', isAsync: true, statements: [`return new ${name}(await this.#session.fork());`] },
       { name: 'close', statements: ['return this.#session.close();'] },

@@ -22,7 +22,9 @@ export function signatureData(artifact: Artifact): Data {
     config: artifact.config,
     dims: Object.fromEntries(shownDims(artifact).map(([name, dim]) => [name, { ...dim }])),
     entries: Object.fromEntries(
-      artifact.entries.map((entry) => [entry.name, { inputs: byName(entry.inputs), outputs: byName(entry.results) }]),
+      artifact.entries
+        .filter((entry) => entry.internal !== true)
+        .map((entry) => [entry.name, { inputs: byName(entry.inputs), outputs: byName(entry.results) }]),
     ),
   };
 }

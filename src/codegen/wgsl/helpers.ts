@@ -46,15 +46,24 @@ function turn(name: string, shift: string): string {
 }`;
 }
 
+/** A u32 in the order of the floats: all NaN the greatest, -0 equal to +0. See src/ir/ops/order.ts. */
+const orderKey = `fn sora_order_key(x: f32) -> u32 {
+  let word = bitcast<u32>(x);
+  let size = word & u32(2147483647);
+  let number = select(size | u32(2147483648), ~word, (word > u32(2147483648)));
+  return select(number, u32(4294967295), size > u32(2139095040));
+}`;
+
 const sources: Readonly<Record<string, string>> = {
   sora_erf: erf,
   sora_sin: turn('sora_sin', ''),
   sora_cos: turn('sora_cos', ' + 1.0'),
+  sora_order_key: orderKey,
 };
 
-/** The same text for four lanes at once. */
+/** The same text for four lanes at once; constants are written as calls, `u32(7)`. */
 function vectorized(name: string, source: string): string {
-  return source.replaceAll('f32', 'vec4f').replace(`fn ${name}(`, `fn ${name}4(`);
+  return source.replaceAll('f32', 'vec4f').replaceAll('u32', 'vec4u').replace(`fn ${name}(`, `fn ${name}4(`);
 }
 
 export function isHelper(name: string): boolean {

@@ -7,6 +7,7 @@ import { contractionKernels } from './contraction.ts';
 import type { Kernel, KernelRequest } from './kernel.ts';
 import { mapKernels } from './map.ts';
 import { rowKernels } from './row.ts';
+import { selectionKernels } from './selection.ts';
 
 export function kernelsFor(request: KernelRequest): readonly Kernel[] {
   switch (request.node.attributes.skeleton) {
@@ -18,6 +19,8 @@ export function kernelsFor(request: KernelRequest): readonly Kernel[] {
       return contractionKernels(request);
     case 'attention':
       return attentionKernels(request);
+    case 'selection':
+      return selectionKernels(request);
     default:
       return mapKernels(request);
   }

@@ -5,6 +5,7 @@
  * with that buffer bound as scalars.
  */
 import type { Graph, Node, Value } from '../../ir/graph.ts';
+import { opNamed } from '../../ir/ops/index.ts';
 import { constantDim, constantValue, type Dim, type DimRange, productOfDims } from '../../ir/symbolic.ts';
 import type { ProfileName } from '../../ir/target.ts';
 import { printType } from '../../ir/types.ts';
@@ -233,7 +234,7 @@ function roleOf(region: Graph): string {
   if (ops.has('dot_general')) return 'matmul';
   if (ops.has('attention')) return 'attention';
   if (ops.has('reduce')) return ops.has('exp') ? 'softmax' : ops.has('rsqrt') ? 'norm' : 'reduce';
-  if (ops.has('gather')) return 'lookup';
+  if ([...ops].some((op) => opNamed(op).indexedExtent)) return 'lookup';
   const moved = new Set(['input', 'constant', 'reshape', 'transpose', 'broadcast', 'slice']);
   return region.nodes.findLast((node) => !moved.has(node.op))?.op ?? 'copy';
 }

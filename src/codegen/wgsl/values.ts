@@ -257,6 +257,8 @@ export class ValueWalker {
         return this.#concat(value, index);
       case 'gather':
         return this.#gather(value, index);
+      case 'take_along':
+        return this.#takeAlong(value, index);
       case 'pad':
         return this.#pad(value, index);
       case 'reduce':
@@ -360,18 +362,39 @@ export class ValueWalker {
     const { node } = value;
     const [table, indices] = node.inputs;
     if (!table || !indices) return unreachable('a gather without operands');
-    const { writer } = this.context;
     const rank = indices.type.shape.length;
     // Neighbours in a row of the table share the row; neighbours among the indices do not.
     if (index.slice(0, rank).some((part) => mentions(part, FOURTH))) {
       return this.#perLane(value, index, (at) => this.#gather(value, at));
     }
     const wanted = this.at(indices, index.slice(0, rank));
-    const [size = constantDim(1)] = table.type.shape;
+    return this.#looked(table, wanted, table.type.shape[0], (place) => [place, ...index.slice(rank)]);
+  }
+
+  /** `table[i…, indices[i…, j, k…], k…]`; an index outside of the axis gives 0. */
+  #takeAlong(value: Value, index: IndexVector): Expression {
+    const { node } = value;
+    const [table, indices] = node.inputs;
+    if (!table || !indices) return unreachable('a lookup without operands');
+    if (index.some((part) => mentions(part, FOURTH))) {
+      return this.#perLane(value, index, (at) => this.#takeAlong(value, at));
+    }
+    const given = numberOf(node.attributes, 'axis');
+    const axis = given < 0 ? given + index.length : given;
+    const wanted = this.at(indices, index);
+    return this.#looked(table, wanted, table.type.shape[axis], (place) =>
+      index.map((part, at) => (at === axis ? place : part)),
+    );
+  }
+
+  /** The table's element at a wanted place of an axis of so many, or 0 outside of it. */
+  #looked(table: Value, wanted: Expression, size: Dim | undefined, at: (place: Index) => IndexVector): Expression {
+    const { writer } = this.context;
+    const extent = size ?? constantDim(1);
     const raw = writer.let('wanted', `u32(${wanted.text})`);
-    const inside = writer.let('inside', `${raw} < ${writer.dim(size)}`);
-    const place = writer.variable('place', size, `min(${raw}, ${writer.dim(subtractDims(size, constantDim(1)))})`);
-    const found = this.at(table, [place, ...index.slice(rank)]);
+    const inside = writer.let('inside', `${raw} < ${writer.dim(extent)}`);
+    const place = writer.variable('place', extent, `min(${raw}, ${writer.dim(subtractDims(extent, constantDim(1)))})`);
+    const found = this.at(table, at(place));
     const { dtype } = table.type;
     const nothing = this.as({ text: literal(dtype, 0), lanes: 1, dtype }, found.lanes);
     return { text: `select(${nothing.text}, ${found.text}, ${inside})`, lanes: found.lanes, dtype };

@@ -10,6 +10,7 @@ import { matchTensors, tensorBinary } from './arithmetic.ts';
 import { type Binding, describe, intBinding, numberOf, poison } from './binding.ts';
 import { type Context, report } from './context.ts';
 import { argument, axesOf, axisOf, flag, float, type Intrinsic, wrap } from './intrinsic-call.ts';
+import { argmax, takeAlong, topK } from './intrinsic-choice.ts';
 import { dropout, full, rng, tensor } from './intrinsic-constants.ts';
 import { einsum, rearrange } from './intrinsic-patterns.ts';
 import { gather, linear, matmul } from './intrinsic-products.ts';
@@ -208,10 +209,13 @@ const table: Readonly<Record<string, Intrinsic>> = {
   mean: reduction('mean'),
   amax: reduction('max'),
   amin: reduction('min'),
+  argmax,
+  top_k: topK,
   softmax,
   linear,
   matmul,
   gather,
+  take_along: takeAlong,
   conv,
   conv_transpose: convTranspose,
   pad,

@@ -15,6 +15,7 @@ export const gather: OpDefinition = {
   attributes: {},
   traits: [],
   skeleton: 'indexed',
+  indexedExtent: ([table]) => table?.shape[0],
   infer([table, indices]) {
     if (!table || !indices) return fail('`gather` takes a table and indices');
     if (table.shape.length === 0) return fail(`the table must have at least one axis, not ${quoteType(table)}`, 0);

@@ -6,6 +6,7 @@ import type { Attributes, Node } from '../graph.ts';
 import type { AttributeKind, InferContext, InferResult, OpDefinition, Trait } from '../op.ts';
 import type { TensorType } from '../types.ts';
 import { append } from './append.ts';
+import { argmax } from './argmax.ts';
 import { attention } from './attention.ts';
 import { binaryOps } from './binary.ts';
 import { cast } from './cast.ts';
@@ -20,6 +21,7 @@ import { leafOps } from './leaf.ts';
 import { linear } from './linear.ts';
 import { mean } from './mean.ts';
 import { movementOps } from './movement.ts';
+import { orderKey } from './order.ts';
 import { pad } from './pad.ts';
 import { reduce } from './reduce.ts';
 import { reverse } from './reverse.ts';
@@ -27,6 +29,8 @@ import { rmsNorm } from './rms-norm.ts';
 import { select } from './select.ts';
 import { fail, isDim } from './shared.ts';
 import { softmax } from './softmax.ts';
+import { takeAlong } from './take-along.ts';
+import { topK } from './top-k.ts';
 import { unaryOps } from './unary.ts';
 import { window } from './window.ts';
 
@@ -35,6 +39,7 @@ const definitions: readonly OpDefinition[] = [
   ...unaryOps,
   ...binaryOps,
   ...compareOps,
+  orderKey,
   select,
   cast,
   ...movementOps,
@@ -44,6 +49,8 @@ const definitions: readonly OpDefinition[] = [
   reduce,
   dotGeneral,
   gather,
+  takeAlong,
+  topK,
   linear,
   conv,
   convTranspose,
@@ -53,6 +60,7 @@ const definitions: readonly OpDefinition[] = [
   entmax,
   entmaxThreshold,
   mean,
+  argmax,
   attention,
   append,
   fused,

@@ -3,10 +3,26 @@
  */
 import { type Node, onlyOutput, type Value } from '../../ir/graph.ts';
 import { productOfDims, sameDim } from '../../ir/symbolic.ts';
+import { unreachable } from '../../support/error.ts';
 import { definitionOf, isScalarConstant } from '../pass.ts';
 
 /** Kernel families that a fused node may have. */
-export type KernelSkeleton = 'map' | 'row' | 'contraction' | 'attention' | 'append';
+export type KernelSkeleton = 'map' | 'row' | 'append' | AnchorSkeleton;
+
+/** Families that are built around one node of their own. */
+export type AnchorSkeleton = 'contraction' | 'attention' | 'selection';
+
+const anchorSkeletons: readonly string[] = ['contraction', 'attention', 'selection'] satisfies AnchorSkeleton[];
+
+function isAnchorSkeleton(skeleton: string): skeleton is AnchorSkeleton {
+  return anchorSkeletons.includes(skeleton);
+}
+
+/** The family of an anchor. */
+export function anchorSkeleton(anchor: Node): AnchorSkeleton {
+  const { skeleton } = definitionOf(anchor);
+  return isAnchorSkeleton(skeleton) ? skeleton : unreachable(`\`${anchor.op}\` is no anchor`);
+}
 
 /**
  * - `stored`: lies in a buffer already (graph inputs, weights, states, constant tensors).
@@ -51,7 +67,7 @@ function findRole(node: Node): Role {
   if (traits.includes('view')) return 'view';
   if (traits.includes('elementwise')) return 'elementwise';
   if (traits.includes('reduction') && definition.level === 'tensor') return 'reduction';
-  if (definition.skeleton === 'contraction' || definition.skeleton === 'attention') return 'anchor';
+  if (isAnchorSkeleton(definition.skeleton)) return 'anchor';
   if (traits.includes('movement') || definition.skeleton === 'indexed') return 'lookup';
   return 'foreign';
 }

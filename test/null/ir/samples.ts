@@ -121,6 +121,26 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[f32(3), f32(5)], { lhs_batch: [], rhs_batch: [], lhs_contract: [], rhs_contract: [] }],
   ],
   gather: [[[f32(11, 3), i32(2, 5)]], [[f32(11), i32()]], [[f32(0, 3), i32(2)]], [[i32(3, 2, 2), typed('u32', [0])]]],
+  take_along: [
+    [[f32(2, 3, 5), i32(2, 7, 5)], { axis: 1 }],
+    [[f32(4), typed('u32', [0])], { axis: -1 }],
+    [[i32(3, 1), i32(3, 2)], { axis: 1 }],
+    [[f32(0, 3), i32(0, 2)], { axis: 1 }],
+  ],
+  top_k: [
+    [[f32(2, 3, 5)], { k: 3 }],
+    [[f32(7)], { k: 7 }],
+    [[i32(3, 1)], { k: 1 }],
+    [[typed('u32', [0, 4])], { k: 2 }],
+    [[typed('f16', [2, 5])], { k: 2 }],
+  ],
+  argmax: [
+    [[f32(2, 3, 5)], { axis: 1, keep: false }],
+    [[f32(7)], { axis: -1, keep: true }],
+    [[i32(3, 1)], { axis: 1, keep: false }],
+    [[typed('u32', [4, 0])], { axis: 0, keep: false }],
+    [[typed('f16', [3, 5])], { axis: 1, keep: false }],
+  ],
   linear: [
     [[f32(2, 3, 5), f32(7, 5), f32(7)]],
     [[f32(5), f32(1, 5)]],

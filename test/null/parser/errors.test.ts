@@ -195,19 +195,22 @@ dim B 1..2
 });
 
 describe('use blocks and clauses', () => {
-  test.each(['train', 'quantize', 'prune', 'adapter', 'golden'])('a `%s` block is one shape for all', (word) => {
-    const text = `${word} Model.entry {\n  target y: i32[B]\n  "a.**", "b": int4(group: 32), freeze: "c", "d"\n  heads "e": keep 0.5 by l2\n}\ndim B in 1..2`;
-    const tree = expectOk(text);
-    expect(tree.declarations).toHaveLength(1);
-    const [block] = tree.uses;
-    expect([block?.use, block?.model.text, block?.entry?.text]).toEqual([word, 'Model', 'entry']);
-    const items = block?.items.map((item) => {
-      if (item.kind === 'target') return item.name.text;
-      if (item.kind === 'setting') return `${item.name.text} ${item.values.length}`;
-      return `${item.about?.text ?? ''} ${item.globs.map(({ text: glob }) => glob)} ${item.value.by?.text ?? ''}`;
-    });
-    expect(items).toEqual(['y', ' a.**,b ', 'freeze 2', 'heads e l2']);
-  });
+  test.each(['train', 'quantize', 'prune', 'adapter', 'generate', 'golden'])(
+    'a `%s` block is one shape for all',
+    (word) => {
+      const text = `${word} Model.entry {\n  target y: i32[B]\n  "a.**", "b": int4(group: 32), freeze: "c", "d"\n  heads "e": keep 0.5 by l2\n}\ndim B in 1..2`;
+      const tree = expectOk(text);
+      expect(tree.declarations).toHaveLength(1);
+      const [block] = tree.uses;
+      expect([block?.use, block?.model.text, block?.entry?.text]).toEqual([word, 'Model', 'entry']);
+      const items = block?.items.map((item) => {
+        if (item.kind === 'target') return item.name.text;
+        if (item.kind === 'setting') return `${item.name.text} ${item.values.length}`;
+        return `${item.about?.text ?? ''} ${item.globs.map(({ text: glob }) => glob)} ${item.value.by?.text ?? ''}`;
+      });
+      expect(items).toEqual(['y', ' a.**,b ', 'freeze 2', 'heads e l2']);
+    },
+  );
 
   test('these words are names elsewhere', () => {
     const names = 'train golden tied missing with state target keep by'.split(' ');
