@@ -15,6 +15,7 @@ import { evaluateSize } from './size.ts';
 import {
   type Checkpoint,
   checkCheckpoint,
+  contentKey,
   fillWeight,
   hostWeight,
   openCheckpoint,
@@ -327,6 +328,7 @@ async function loadWeights(
   options: LoadOptions,
 ): Promise<ReadonlyMap<number, GPUBuffer>> {
   const buffers = new Map<number, GPUBuffer>();
+  const loadedContents = new Map<string, GPUBuffer>();
   const specs = [...used]
     .sort((a, b) => a - b)
     .flatMap((index) => {
@@ -338,6 +340,14 @@ async function loadWeights(
   for (const { index, spec, bytes } of specs) {
     options.signal?.throwIfAborted();
     if (!checkpoint) throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\``);
+    const content = contentKey(checkpoint, spec);
+    const known = loadedContents.get(content);
+    if (known) {
+      buffers.set(index, known);
+      loaded += bytes;
+      options.onProgress?.({ loaded, total });
+      continue;
+    }
     const what = `weight ${spec.sources.map((source) => `\`${source.path}\``).join(' + ')}`;
     const { value: buffer, checked } = guard(device, 'SORA6005', what, () =>
       pool.create(what, bytes, usage.storage | usage.copyTarget, true),
@@ -346,6 +356,7 @@ async function loadWeights(
     await fillWeight(checkpoint, spec, buffer.getMappedRange());
     buffer.unmap();
     buffers.set(index, buffer);
+    loadedContents.set(content, buffer);
     loaded += bytes;
     options.onProgress?.({ loaded, total });
   }

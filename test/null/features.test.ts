@@ -35,7 +35,7 @@ What works, what works in part, what does not. The op table is generated from th
 | GPUs through Dawn, browsers through \`navigator.gpu\` | same code and a plan of their own (\`gpu\` profile), whose kernels are tested on the software drivers; not measured on hardware |
 | devices without \`var<immediate>\` | works, through a uniform buffer |
 | f16 arithmetic and storage on the device | not yet: f16 and bf16 checkpoints are read and held as f32 |
-| one weight over 128 MiB | not yet: refused when compiling |
+| one weight over 128 MiB | split by rows over several buffers where it is a table of lookups or a factor of products; else refused when compiling |
 
 ## Models
 
