@@ -91,13 +91,14 @@ export async function createModel(artifact: Artifact, options: LoadOptions = {})
   }
   const opened = await openDevice(options);
   let checkpoint: Checkpoint | undefined;
+  let ending: Ending | undefined;
   try {
     if (options.weights !== undefined) checkpoint = await openCheckpoint(options.weights, options.signal);
     if (opened.kind === 'cpu') {
       const executor = await cpuExecutor(artifact, opened.module, checkpoint);
       return makeModel(artifact, opened.info, executor, makeEnding(undefined));
     }
-    const ending = makeEnding(opened.device.lost);
+    ending = makeEnding(opened.device);
     const loading = deviceExecutor(
       artifact,
       opened.device,
@@ -111,6 +112,7 @@ export async function createModel(artifact: Artifact, options: LoadOptions = {})
     await checkpoint?.close();
     return makeModel(artifact, opened.info, executor, ending);
   } catch (error) {
+    ending?.end(new SoraError('SORA6002', `\`${artifact.name}\` was not loaded`));
     await checkpoint?.close();
     opened.close();
     options.signal?.throwIfAborted();
@@ -118,7 +120,7 @@ export async function createModel(artifact: Artifact, options: LoadOptions = {})
   }
 }
 
-function makeEnding(deviceLost: Promise<GPUDeviceLostInfo> | undefined): Ending {
+function makeEnding(device: GPUDevice | undefined): Ending {
   let tellLost: (error: SoraError) => void = () => {};
   let reject: (error: SoraError) => void = () => {};
   const lost = new Promise<SoraError>((resolve) => {
@@ -128,6 +130,13 @@ function makeEnding(deviceLost: Promise<GPUDeviceLostInfo> | undefined): Ending 
     reject = fail;
   });
   ended.catch(() => undefined);
+  const onLost = (info: GPUDeviceLostInfo): void => {
+    if (ending.error) return;
+    const why = info.message || info.reason;
+    const error = new SoraError('SORA6101', `the device was lost: ${why}`, { help: 'load the model again' });
+    ending.end(error);
+    tellLost(error);
+  };
   const ending: Ending = {
     lost,
     ended,
@@ -135,16 +144,27 @@ function makeEnding(deviceLost: Promise<GPUDeviceLostInfo> | undefined): Ending 
     end(error) {
       ending.error ??= error;
       reject(ending.error);
+      if (device) lossListeners.get(device)?.delete(onLost);
     },
   };
-  deviceLost?.then((info) => {
-    if (ending.error) return;
-    const why = info.message || info.reason;
-    const error = new SoraError('SORA6101', `the device was lost: ${why}`, { help: 'load the model again' });
-    ending.end(error);
-    tellLost(error);
-  });
+  if (device) listenForLoss(device, onLost);
   return ending;
+}
+
+/** A device may outlive many models, and what waits for its `lost` is kept as long as it: so only one thing waits. */
+const lossListeners = new WeakMap<GPUDevice, Set<(info: GPUDeviceLostInfo) => void>>();
+
+function listenForLoss(device: GPUDevice, listener: (info: GPUDeviceLostInfo) => void): void {
+  const known = lossListeners.get(device);
+  if (known) {
+    known.add(listener);
+    return;
+  }
+  const listeners = new Set([listener]);
+  lossListeners.set(device, listeners);
+  void device.lost.then((info) => {
+    for (const each of [...listeners]) each(info);
+  });
 }
 
 function makeModel(artifact: Artifact, device: DeviceInfo, executor: Executor, ending: Ending): Model {
