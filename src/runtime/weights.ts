@@ -3,7 +3,7 @@
  * element type and layout that its kernel reads. Peak host memory is about one tensor.
  */
 import type { WeightSpec } from './artifact.ts';
-import { convertElements, newElements, type Placement } from './convert.ts';
+import { convertElements, newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from './safetensors.ts';
@@ -154,12 +154,12 @@ export async function fillWeight(checkpoint: Checkpoint, spec: WeightSpec, buffe
     if (!found) throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no tensor \`${path}\``);
     const sourceRows = shape.length === 0 ? 1 : (shape[0] ?? 0);
     const base = firstRow * columns;
-    const place = spec.layout.kind === 'panels' ? panelPlacement(base, columns, spec.layout.width) : undefined;
+    const panels = spec.layout.kind === 'panels' ? { base, columns, width: spec.layout.width } : undefined;
     const start = Math.max(0, -firstRow);
     const end = Math.min(sourceRows, rows - firstRow);
     if (start < end) {
       const write = (bytes: Uint8Array, first: number): void =>
-        convertElements(found.info, bytes, target, spec.dtype, place ? first : base + first, place);
+        convertElements(found.info, bytes, target, spec.dtype, panels ? first : base + first, panels);
       await found.file.readChunks(found.info, write, start * columns, end * columns);
     }
     firstRow += sourceRows;
@@ -167,17 +167,6 @@ export async function fillWeight(checkpoint: Checkpoint, spec: WeightSpec, buffe
   if (firstRow < rows) {
     throw new SoraError('SORA7202', `the sources of a weight have ${firstRow + begin} rows, expected ${rows + begin}`);
   }
-}
-
-/** Element n*K + k of [N, K] lies at [floor(n / width)][k][n % width]. */
-function panelPlacement(base: number, columns: number, width: number): Placement {
-  return (element) => {
-    const index = base + element;
-    const row = Math.floor(index / columns);
-    const column = index - row * columns;
-    const lane = row % width;
-    return (row - lane) * columns + column * width + lane;
-  };
 }
 
 /** Equal for specs whose buffers hold the same: a tied weight whose own tensor is missing is the one that it is tied to. */
