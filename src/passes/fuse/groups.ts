@@ -6,10 +6,11 @@
  * Source of the idea: FuseOps of TVM.
  */
 import type { Node } from '../../ir/graph.ts';
+import { splatOf } from '../pass.ts';
 import { isCheap } from './cheap.ts';
 import { type Cone, coneOf, skeletonOf } from './cone.ts';
 import type { Flow } from './flow.ts';
-import { isBijectiveView, isCast, isHeavy, isTileOperand, roleOf } from './roles.ts';
+import { isBijectiveView, isCast, isHeavy, isTileOperand, outputOf, roleOf } from './roles.ts';
 import { domainOf, sameDomain } from './row-domain.ts';
 
 /** How many nodes in a row may fail to close a group before the search for a bigger one stops: a softmax needs four. */
@@ -116,8 +117,9 @@ function withoutMixing(group: Cone, seed: Node, ground: Ground): Cone {
   return givesUp ? groupEndingAt(input.node, seed, (node) => group.nodes.has(node), ground) : group;
 }
 
-/** Whether something that depends on `root` reads `node` too. */
+/** Whether something that depends on `root` reads `node` too. A number costs nothing anywhere, and layers may share it. */
 function isNeededAgain(node: Node, root: Node, flow: Flow): boolean {
+  if (splatOf(outputOf(node)) !== undefined) return false;
   return flow.readers(node).some((reader) => reader !== root && flow.dependsOn(reader, root));
 }
 

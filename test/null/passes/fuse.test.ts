@@ -210,6 +210,24 @@ describe('contraction kernels', () => {
     ]);
   });
 
+  test('keep their scale, though the next layer has the same number', () => {
+    const result = kernels((s) => {
+      const dot = { lhs_batch: [0], rhs_batch: [0], lhs_contract: [2], rhs_contract: [2] };
+      const layer = (x: Value) => {
+        const scores = s.emit('dot_general', [x, x], dot);
+        const weights = s.emit('softmax', [s.emit('mul', [scores, s.fill(0.25, scores)])], { axis: 2 });
+        return s.emit('dot_general', [weights, x], { ...dot, rhs_contract: [1] });
+      };
+      return { y: layer(layer(activations(s))) };
+    });
+    const kernelsOfLayer = [
+      'contraction: dot_general mul',
+      'row: reduce sub exp reduce div',
+      'contraction: dot_general',
+    ];
+    expect(result).toEqual([...kernelsOfLayer, ...kernelsOfLayer]);
+  });
+
   test('make no cycle with a reduction of their own result', () => {
     const result = kernels((s) => {
       const y = linear(s, activations(s), 'w', 6);
