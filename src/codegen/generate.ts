@@ -7,10 +7,12 @@
  */
 import type { Entry, Node, Program, State } from '../ir/graph.ts';
 import { hasTrait, opNamed } from '../ir/ops/index.ts';
+import { stringsOf } from '../ir/ops/shared.ts';
 import { printGraph, printProgram } from '../ir/print.ts';
-import { constantValue } from '../ir/symbolic.ts';
+import { constantValue, dimBounds } from '../ir/symbolic.ts';
 import { type ProfileName, profileNames } from '../ir/target.ts';
 import { printType, type TensorType } from '../ir/types.ts';
+import { bytesOfType, maxBindingBytes } from '../passes/index.ts';
 import type {
   Artifact,
   EntryPlan,
@@ -24,7 +26,7 @@ import { type Diagnostic, diagnose, type Stage } from '../support/diagnostic.ts'
 import { InternalError } from '../support/error.ts';
 import type { Span } from '../support/source.ts';
 import { type Planned, planEntry } from './plan/entry.ts';
-import { bytesOf, greatest, sizeOf } from './plan/sizes.ts';
+import { bytesOf, sizeOf } from './plan/sizes.ts';
 import { type WeightTable, weightTable } from './plan/weights.ts';
 import { kernelsFor } from './wgsl/index.ts';
 import type { InputLayout, Kernel } from './wgsl/kernel.ts';
@@ -37,10 +39,12 @@ export interface GenerateInput {
   readonly compiler: string;
   /** Hash of source and config. */
   readonly source: string;
+  /** What a binding holds; that of every device when left out. */
+  readonly bindingBytes?: number;
 }
 
 /** Limits that every WebGPU device has (the default limits of the specification). */
-const limits = { storageBuffers: 8, immediates: 16, bindingBytes: 128 * 1024 * 1024 };
+const limits = { storageBuffers: 8, immediates: 16 };
 
 const nowhere: Span = { file: { path: '', text: '' }, start: 0, end: 0 };
 
@@ -80,15 +84,39 @@ function kernelProblems(node: Node, kernel: Kernel, span: Span): readonly Diagno
   return over.map((message) => diagnose('SORA5002', message, node.span ?? span));
 }
 
-/** Weights and results whose buffer would be larger than a binding may be. */
-function sizeProblems(program: Program): readonly Diagnostic[] {
-  return program.weights.flatMap((weight) => {
-    const bytes = greatest(bytesOf(weight.type), program.dims);
-    if (bytes <= limits.bindingBytes) return [];
-    const size = `${Math.ceil(bytes / 1024 / 1024)} MiB`;
-    const message = `weight \`${weight.path}\` is ${printType(weight.type)}, ${size}; a buffer holds at most 128 MiB`;
-    return [diagnose('SORA5002', message, weight.span ?? nowhere)];
+/** Weights larger than a binding that their readers cannot take in parts, inputs and results that never fit one. */
+function sizeProblems({ program, perProfile, bindingBytes = maxBindingBytes }: GenerateInput): readonly Diagnostic[] {
+  const whole = new Set(
+    profileNames.flatMap((profile) =>
+      perProfile[profile].entries.flatMap(({ graph }) =>
+        graph.nodes
+          .filter((node) => node.op === 'weight' && node.outputs.some(({ type }) => bytesOfType(type) > bindingBytes))
+          .flatMap((node) => stringsOf(node.attributes, 'paths')),
+      ),
+    ),
+  );
+  const mebibytes = (bytes: number) => `${Math.ceil(bytes / 1024 / 1024)} MiB`;
+  const weights = program.weights.flatMap((weight) => {
+    if (!whole.has(weight.path)) return [];
+    const size = `${printType(weight.type)}, ${mebibytes(bytesOfType(weight.type))}`;
+    const message = `weight \`${weight.path}\` is ${size}; a binding holds at most ${mebibytes(bindingBytes)}`;
+    return [
+      diagnose('SORA5002', message, weight.span ?? nowhere, {
+        notes: ['it is split by rows where it is read only as the table of lookups or as a factor of products'],
+      }),
+    ];
   });
+  // Larger sizes of the dims may fit no device either; the runtime says so before it runs anything.
+  const tensors = program.entries.flatMap((entry) =>
+    [...entry.parameters, ...entry.results].flatMap(({ name, type }) => {
+      const least = dimBounds(bytesOf(type), program.dims).minimum;
+      if (least <= bindingBytes) return [];
+      const size = `${printType(type)}, at least ${mebibytes(least)}`;
+      const message = `\`${name}\` of \`${entry.name}\` is ${size}; a binding holds at most ${mebibytes(bindingBytes)}`;
+      return [diagnose('SORA5002', message, entry.span ?? nowhere)];
+    }),
+  );
+  return [...weights, ...tensors];
 }
 
 function tensorSpec(name: string, type: TensorType, rest: Partial<TensorSpec>): TensorSpec {
@@ -220,5 +248,5 @@ export function generate(input: GenerateInput): Stage<Artifact> {
     ...(program.generation ? { generation: program.generation } : {}),
     program: printProgram(program),
   };
-  return { value: artifact, diagnostics: [...sizeProblems(program), ...planned.diagnostics] };
+  return { value: artifact, diagnostics: [...sizeProblems(input), ...planned.diagnostics] };
 }

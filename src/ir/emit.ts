@@ -22,8 +22,11 @@ export interface GraphEmitter extends Emitter {
   /** Writes to the same graph with another place and name. */
   at(span: Span | undefined, label?: string): GraphEmitter;
   input(name: string, type: TensorType): Value;
-  /** A tensor of the checkpoint; several paths are concatenated along axis 0 and `type` is that of the whole. */
-  weight(paths: readonly string[], type: TensorType): Value;
+  /**
+   * A tensor of the checkpoint; several paths are concatenated along axis 0 and `type` is that of the whole, or of the rows
+   * from `first` on that are meant.
+   */
+  weight(paths: readonly string[], type: TensorType, first?: number): Value;
   /** A constant; a scalar when `shape` is left out. */
   constant(values: number | readonly number[], dtype: DType, shape?: readonly Dim[]): Value;
   /** A node with a region; its types are those of the region's results. */
@@ -49,7 +52,10 @@ export function createEmitter(builder: GraphBuilder, context: InferContext, defa
     },
     at: (otherSpan, otherLabel) => createEmitter(builder, context, { span: otherSpan, label: otherLabel ?? label }),
     input: (name, type) => builder.input(name, type, span),
-    weight: (paths, type) => onlyOutput(builder.add('weight', [], [type], { attributes: { paths }, ...place })),
+    weight(paths, type, first) {
+      const attributes = first === undefined ? { paths } : { paths, first };
+      return onlyOutput(builder.add('weight', [], [type], { attributes, ...place }));
+    },
     constant: (values, dtype, shape = []) =>
       emitter.emit('constant', [], { values: typeof values === 'number' ? [values] : values, dtype, shape }),
     fused: (skeleton, inputs, region) =>

@@ -145,6 +145,17 @@ export interface OpDefinition {
   interpret?(inputs: readonly Tensor[], attributes: Attributes, context: InterpretContext): readonly Tensor[];
   /** The same function in lower ops. Every model-level op has one. */
   decompose?(emitter: Emitter, inputs: readonly Value[], attributes: Attributes, region?: Graph): Value;
+  /**
+   * The same value when operand `at` comes as parts of whole rows (axis 0), in order; undefined when the op cannot do with
+   * parts. Weights larger than a binding are split by this.
+   */
+  byParts?(
+    emitter: Emitter,
+    inputs: readonly Value[],
+    attributes: Attributes,
+    at: number,
+    parts: readonly Value[],
+  ): Value | undefined;
   /** Elementwise ops: the function on numbers (booleans are 0 and 1), in f64. */
   scalar?(operands: readonly number[], attributes: Attributes, dtypes: readonly DType[]): number;
   /**

@@ -49,10 +49,15 @@ export interface WeightSource {
   readonly tied?: string;
 }
 
-/** One device buffer of weights, made of one or more tensors of the checkpoint concatenated along axis 0. */
+/**
+ * One device buffer of weights, made of one or more tensors of the checkpoint concatenated along axis 0, or of some rows of
+ * that: a weight larger than a binding has several buffers.
+ */
 export interface WeightSpec {
   readonly sources: readonly WeightSource[];
   readonly shape: readonly number[];
+  /** The row of the sources that the buffer begins with; 0 when left out. */
+  readonly first?: number;
   readonly dtype: ElementType;
   readonly layout: WeightLayout;
 }

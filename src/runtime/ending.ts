@@ -1,5 +1,7 @@
 /**
- * How a model ends, and waiting for a result or that end, whichever is first.
+ * How a model or a session ends, and waiting for a result or that end, whichever is first.
+ *
+ * Nothing waits by a promise that lives long: it would keep every call that ever raced against it. Listeners are taken out again.
  */
 import { SoraError } from './error.ts';
 
@@ -7,51 +9,69 @@ import { SoraError } from './error.ts';
 export interface Ending {
   readonly lost: Promise<SoraError>;
   error: SoraError | undefined;
-  readonly ended: Promise<never>;
   end(error: SoraError): void;
+  /** Tells of the end, at once where it is past; the function that comes back stops listening. */
+  listen(listener: (error: SoraError) => void): () => void;
 }
 
-export function makeEnding(deviceLost: Promise<GPUDeviceLostInfo> | undefined): Ending {
+export function makeEnding(device: GPUDevice | undefined): Ending {
+  const listeners = new Set<(error: SoraError) => void>();
   let tellLost: (error: SoraError) => void = () => {};
-  let reject: (error: SoraError) => void = () => {};
   const lost = new Promise<SoraError>((resolve) => {
     tellLost = resolve;
   });
-  const ended = new Promise<never>((_, fail) => {
-    reject = fail;
-  });
-  ended.catch(() => undefined);
-  const ending: Ending = {
-    lost,
-    ended,
-    error: undefined,
-    end(error) {
-      ending.error ??= error;
-      reject(ending.error);
-    },
-  };
-  deviceLost?.then((info) => {
+  const onLost = (info: GPUDeviceLostInfo): void => {
     if (ending.error) return;
     const why = info.message || info.reason;
     const error = new SoraError('SORA6101', `the device was lost: ${why}`, { help: 'load the model again' });
     ending.end(error);
     tellLost(error);
-  });
+  };
+  const ending: Ending = {
+    lost,
+    error: undefined,
+    end(error) {
+      ending.error ??= error;
+      for (const listener of listeners) listener(ending.error);
+      listeners.clear();
+      if (device) lossListeners.get(device)?.delete(onLost);
+    },
+    listen(listener) {
+      if (ending.error) listener(ending.error);
+      else listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+  if (device) listenForLoss(device, onLost);
   return ending;
 }
 
-/** The result, or the end of the model, or the caller's abort, whichever is first. */
-export function firstOf<Value>(
-  running: Promise<Value>,
-  ended: Promise<never>,
-  signal: AbortSignal | undefined,
-): Promise<Value> {
-  if (!signal) return Promise.race([running, ended]);
+/** A device may outlive many models, and what waits for its `lost` is kept as long as it: so only one thing waits. */
+const lossListeners = new WeakMap<GPUDevice, Set<(info: GPUDeviceLostInfo) => void>>();
+
+function listenForLoss(device: GPUDevice, listener: (info: GPUDeviceLostInfo) => void): void {
+  const known = lossListeners.get(device);
+  if (known) {
+    known.add(listener);
+    return;
+  }
+  const listeners = new Set([listener]);
+  lossListeners.set(device, listeners);
+  void device.lost.then((info) => {
+    for (const each of [...listeners]) each(info);
+  });
+}
+
+/** The result, or the end, or the caller's abort, whichever is first. */
+export function firstOf<Value>(running: Promise<Value>, ending: Ending, signal?: AbortSignal): Promise<Value> {
   return new Promise<Value>((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-    Promise.race([running, ended])
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', abort));
+    const abort = (): void => reject(signal?.reason);
+    const stop = ending.listen(reject);
+    signal?.addEventListener('abort', abort, { once: true });
+    const forget = (): void => {
+      stop();
+      signal?.removeEventListener('abort', abort);
+    };
+    running.finally(forget).then(resolve, reject);
   });
 }

@@ -7,7 +7,7 @@
  */
 import type { Artifact, EntrySpec, SessionSpec } from './artifact.ts';
 import type { HostTensor } from './cpu.ts';
-import { type Ending, firstOf } from './ending.ts';
+import { type Ending, firstOf, makeEnding } from './ending.ts';
 import { SoraError } from './error.ts';
 import type {
   GeneratedToken,
@@ -121,17 +121,12 @@ export function makeModelSession(
   let pending = 0;
   let tail: Promise<unknown> = Promise.resolve();
   let isClosed = false;
-  let reject: (error: SoraError) => void = () => {};
-  const closed = new Promise<never>((_, fail) => {
-    reject = fail;
-  });
-  closed.catch(() => undefined);
-  const ended = Promise.race([ending.ended, closed]);
-  ended.catch(() => undefined);
+  /** The session ends with its model, or by itself. */
+  const own = makeEnding(undefined);
+  const leave = ending.listen((error) => own.end(error));
 
   const throwIfEnded = (): void => {
-    if (ending.error) throw ending.error;
-    if (isClosed) throw new SoraError('SORA6002', `a session of \`${artifact.name}\` was used after \`close\``);
+    if (own.error) throw own.error;
   };
   /** Runs `work` when everything before it is done: at once when nothing is. */
   const inOrder = <Value>(work: () => Promise<Value>): Promise<Value> => {
@@ -153,15 +148,15 @@ export function makeModelSession(
     await states.reserve(rows, room, holding.lengths);
     holding = { ...holding, rows, room };
   };
-  const run = async (entry: EntrySpec, bound: BoundInputs, own: SessionCallOptions): Promise<Results> => {
-    const { signal } = own;
+  const run = async (entry: EntrySpec, bound: BoundInputs, options: SessionCallOptions): Promise<Results> => {
+    const { signal, lengths } = options;
     throwIfEnded();
     signal?.throwIfAborted();
     const steps = evaluateSize(entry.steps ?? 0, bound.dims);
     const rows = rowsOf(entry, bound);
     const held = holding.lengths.length === 0 ? Array.from({ length: rows }, () => 0) : holding.lengths;
     if (held.length !== rows) throw wrongBatch(held.length, rows);
-    const real = realLengths(own.lengths, rows, steps);
+    const real = realLengths(lengths, rows, steps);
     const past = Math.max(0, ...held);
     if (past + steps > spec.positions) throw full(spec, past, steps);
     await makeRoom(rows, past + steps);
@@ -171,33 +166,31 @@ export function makeModelSession(
     const slack = holding.room - past - steps;
     const dims = new Map([...bound.dims, [spec.past, past] as const, [spec.slack, slack] as const]);
     const running = states.run(entry, withHidden(entry, { ...bound, dims }, held, real)).catch((error: unknown) => {
-      throw ending.error ?? error;
+      throw own.error ?? error;
     });
-    const results = await firstOf(running, ended, signal);
+    const results = await firstOf(running, own, signal);
     holding = { ...holding, lengths: held.map((length, row) => length + (real[row] ?? 0)) };
     return Object.fromEntries(entry.results.map((result) => [result.name, results.get(result.name) as HostTensor]));
   };
   const close = async (): Promise<void> => {
     if (isClosed) return;
     isClosed = true;
-    reject(new SoraError('SORA6002', `a session of \`${artifact.name}\` was used after \`close\``));
+    leave();
+    own.end(new SoraError('SORA6002', `a session of \`${artifact.name}\` was used after \`close\``));
     states.free();
   };
   const session: ModelSession = {
-    async call(name, inputs, own = {}) {
+    async call(name, inputs, callOptions = {}) {
       throwIfEnded();
-      own.signal?.throwIfAborted();
+      callOptions.signal?.throwIfAborted();
       const entry = entries.get(name);
-      if (entry?.steps === undefined) return context.callModel(name, inputs, own);
+      if (entry?.steps === undefined) return context.callModel(name, inputs, callOptions);
       const checked = bindInputs(artifact, entry, inputs);
-      const bound = own.lazies ? { ...checked, lazies: own.lazies } : checked;
+      const bound = callOptions.lazies ? { ...checked, lazies: callOptions.lazies } : checked;
       // The caller may fill the same array anew while this call waits for another, or for room.
       const data = bound.data.map((given): InputData | undefined => given?.slice());
-      return firstOf(
-        inOrder(() => run(entry, { ...bound, data }, own)),
-        ended,
-        own.signal,
-      );
+      const running = inOrder(() => run(entry, { ...bound, data }, callOptions));
+      return firstOf(running, own, callOptions.signal);
     },
     generate: ((ids: TokenIds | readonly TokenIds[], own?: GenerateOptions) => {
       throwIfEnded();
@@ -213,13 +206,13 @@ export function makeModelSession(
     reset() {
       throwIfEnded();
       const forget = (): void => {
-        if (isClosed) return;
+        if (own.error) return;
         holding = { ...holding, lengths: [] };
         states.clear();
       };
       // Nothing under way: the next line of the caller sees it.
       if (pending === 0) forget();
-      else void inOrder(async () => forget());
+      else inOrder(async () => forget()).catch(() => undefined);
     },
     fork: async () => {
       throwIfEnded();

@@ -19,6 +19,7 @@ import { evaluateSize } from './size.ts';
 import {
   type Checkpoint,
   checkCheckpoint,
+  contentKey,
   fillWeight,
   hostWeight,
   openCheckpoint,
@@ -99,13 +100,14 @@ export async function createModelWith(
   }
   const opened = await openDevice(options);
   let checkpoint: Checkpoint | undefined;
+  let ending: Ending | undefined;
   try {
     if (options.weights !== undefined) checkpoint = await openCheckpoint(options.weights, options.signal);
     if (opened.kind === 'cpu') {
       const executor = await cpuExecutor(artifact, opened.module, checkpoint);
       return makeModel(artifact, opened.info, executor, makeEnding(undefined), support);
     }
-    const ending = makeEnding(opened.device.lost);
+    ending = makeEnding(opened.device);
     const loading = deviceExecutor(
       artifact,
       opened.device,
@@ -115,10 +117,11 @@ export async function createModelWith(
       opened.close,
     );
     // A device lost meanwhile must not leave loading hanging.
-    const executor = await Promise.race([loading, ending.ended]);
+    const executor = await firstOf(loading, ending);
     await checkpoint?.close();
     return makeModel(artifact, opened.info, executor, ending, support);
   } catch (error) {
+    ending?.end(new SoraError('SORA6002', `\`${artifact.name}\` was not loaded`));
     await checkpoint?.close();
     opened.close();
     options.signal?.throwIfAborted();
@@ -160,7 +163,7 @@ function makeModel(
       const running = executor.run(entry, bound).catch((error: unknown) => {
         throw ending.error ?? error;
       });
-      const results = await firstOf(running, ending.ended, signal);
+      const results = await firstOf(running, ending, signal);
       return Object.fromEntries(entry.results.map((spec) => [spec.name, results.get(spec.name) as HostTensor]));
     },
     session(options) {
@@ -336,6 +339,7 @@ async function loadWeights(
   options: LoadOptions,
 ): Promise<ReadonlyMap<number, GPUBuffer>> {
   const buffers = new Map<number, GPUBuffer>();
+  const loadedContents = new Map<string, GPUBuffer>();
   const specs = [...used]
     .sort((a, b) => a - b)
     .flatMap((index) => {
@@ -347,6 +351,14 @@ async function loadWeights(
   for (const { index, spec, bytes } of specs) {
     options.signal?.throwIfAborted();
     if (!checkpoint) throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\``);
+    const content = contentKey(checkpoint, spec);
+    const known = loadedContents.get(content);
+    if (known) {
+      buffers.set(index, known);
+      loaded += bytes;
+      options.onProgress?.({ loaded, total });
+      continue;
+    }
     const what = `weight ${spec.sources.map((source) => `\`${source.path}\``).join(' + ')}`;
     const { value: buffer, checked } = guard(device, 'SORA6005', what, () =>
       pool.create(what, bytes, usage.storage | usage.copyTarget, true),
@@ -355,6 +367,7 @@ async function loadWeights(
     await fillWeight(checkpoint, spec, buffer.getMappedRange());
     buffer.unmap();
     buffers.set(index, buffer);
+    loadedContents.set(content, buffer);
     loaded += bytes;
     options.onProgress?.({ loaded, total });
   }

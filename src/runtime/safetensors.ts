@@ -36,8 +36,16 @@ export interface SafetensorsFile {
   readonly metadata: ReadonlyMap<string, string>;
   /** A whole tensor in another element type; SORA7203 and SORA7204 when the values do not fit it. */
   readTensor<Type extends ElementType>(name: string, dtype: Type): Promise<ElementArray<Type>>;
-  /** Calls `write` with runs of raw bytes of a tensor, in order; each run is whole elements, at most 4 MiB. */
-  readChunks(info: TensorInfo, write: (bytes: Uint8Array, firstElement: number) => void): Promise<void>;
+  /**
+   * Calls `write` with runs of raw bytes of a tensor, or of the elements of it from `start` to before `end`, in order; each
+   * run is whole elements, at most 4 MiB.
+   */
+  readChunks(
+    info: TensorInfo,
+    write: (bytes: Uint8Array, firstElement: number) => void,
+    start?: number,
+    end?: number,
+  ): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -61,12 +69,12 @@ interface Header {
 }
 
 function safetensorsFile(source: ByteSource, header: Header, signal: AbortSignal | undefined): SafetensorsFile {
-  const readChunks: SafetensorsFile['readChunks'] = async (info, write) => {
+  const readChunks: SafetensorsFile['readChunks'] = async (info, write, start = 0, end = info.elements) => {
     const elementBytes = fileTypeBytes(info.dtype);
     const step = Math.floor(CHUNK_BYTES / elementBytes);
-    for (let first = 0; first < info.elements; first += step) {
+    for (let first = start; first < end; first += step) {
       signal?.throwIfAborted();
-      const count = Math.min(step, info.elements - first);
+      const count = Math.min(step, end - first);
       write(await source.read(info.offset + first * elementBytes, count * elementBytes), first);
     }
   };

@@ -38,7 +38,7 @@ What works, what works in part, what does not. The op table is generated from th
 | devices without \`var<immediate>\` | works, through a uniform buffer |
 | f16 storage on the device | states, packed two to a word, on every device; weights of f16 and bf16 checkpoints are held as f32 |
 | f16 arithmetic on the device | not yet |
-| one weight over 128 MiB | not yet: refused when compiling |
+| one weight over 128 MiB | split by rows over several buffers where it is a table of lookups or a factor of products; else refused when compiling |
 
 ## Models
 

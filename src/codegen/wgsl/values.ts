@@ -295,7 +295,7 @@ export class ValueWalker {
     return { text: `${wgslType(dtype, 4)}(${parts.join(', ')})`, lanes: 4, dtype };
   }
 
-  /** A chain of conditions: only the piece that holds the element is evaluated. */
+  /** A condition per piece: only the one that holds the element is evaluated. */
   #concat(value: Value, index: IndexVector): Expression {
     const { node } = value;
     const axis = numberOf(node.attributes, 'axis');
@@ -320,8 +320,13 @@ export class ValueWalker {
       const end = addDims(start, extent);
       const first = at === 0;
       const last = at === node.inputs.length - 1;
-      const condition = `if (${writer.index(part)} < ${writer.dim(end)})`;
-      writer.open(first && last ? '' : first ? condition : last ? 'else' : `else ${condition}`);
+      // No `else`: what the pieces share is bound between the blocks.
+      const place = writer.operand(part);
+      const bounds = [
+        ...(first ? [] : [`${place} >= ${writer.dim(start)}`]),
+        ...(last ? [] : [`${place} < ${writer.dim(end)}`]),
+      ];
+      writer.open(bounds.length === 0 ? '' : `if (${bounds.join(' && ')})`);
       const shifted = addIndices(part, constantIndex(negateDim(start)));
       const inPiece = writer.variable(writer.fresh('piece'), extent, undefined);
       const bound = this.#bindVariable(inPiece, shifted);

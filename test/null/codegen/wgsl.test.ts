@@ -119,12 +119,29 @@ describe('kernels of an encoder', () => {
   });
 });
 
-test('a weight beyond 128 MiB is named', () => {
+test('a weight beyond 128 MiB that cannot be split is named', () => {
   const { diagnostics } = compiled(
-    program((s) => s.emit('gather', [s.parameter('vocabulary', [150000, 1024]), s.argument('ids', 'i32', [B])])),
+    program((s) => {
+      const table = s.parameter('vocabulary', [150000, 1024]);
+      return s.emit('reduce', [s.emit('exp', [table])], { kind: 'sum', axes: [0], keep: false });
+    }),
   );
   expect(diagnostics.map((diagnostic) => diagnostic.code)).toEqual(['SORA5002']);
   expect(diagnostics[0]?.message).toContain('`vocabulary`');
+});
+
+test('a table beyond 128 MiB is several buffers', () => {
+  const { diagnostics, value } = compiled(
+    program((s) => s.emit('gather', [s.parameter('vocabulary', [150000, 1024]), s.argument('ids', 'i32', [B])])),
+  );
+  expect(diagnostics).toEqual([]);
+  expect(value.weights.map(({ first = 0, shape }) => [first, ...shape])).toEqual([
+    [0, 30016, 1024],
+    [30016, 30016, 1024],
+    [60032, 30016, 1024],
+    [90048, 30016, 1024],
+    [120064, 29936, 1024],
+  ]);
 });
 
 test('heads too wide for workgroup memory are written as products', () => {

