@@ -19,13 +19,14 @@ function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The value at a dotted key; the whole key is tried first. Only own properties count. */
+/** The value at a dotted key; the whole key is tried first. A number goes into a list. Only own properties count. */
 function valueAt(json: Json, key: string): unknown {
   if (Object.hasOwn(json, key)) return json[key];
   let at: unknown = json;
   for (const part of key.split('.')) {
-    if (!isObject(at) || !Object.hasOwn(at, part)) return undefined;
-    at = at[part];
+    if (Array.isArray(at)) at = /^\d+$/.test(part) ? at[Number(part)] : undefined;
+    else if (isObject(at) && Object.hasOwn(at, part)) at = at[part];
+    else return undefined;
   }
   return at;
 }
