@@ -81,7 +81,7 @@ describe.each(gpuDevices)('small tables in parts on %s', (device) => {
     [257, 12, 64 * 12 * 4, true],
     [257, 12, 128 * 12 * 4, false],
     [130, 5, 64 * 5 * 4, true],
-    [1000, 4, 64 * 4 * 4 + 8, false],
+    [1000, 8, 128 * 8 * 4 + 8, false],
   ])('[%d, %d], %d bytes a binding, tied %s', async (rows, width, limit, isTied) => {
     const artifact = compiled(tableText(rows, width, isTied), limit);
     expect(artifact.weights.length).toBeGreaterThan(1);
