@@ -215,7 +215,10 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
         } catch (error) {
           if (!(error instanceof UnsupportedOp)) throw error;
           const span = error.node.span ?? node.span ?? entry.span ?? nowhere;
-          diagnostics.push(diagnose('SORA5001', `not supported on devices: ${error.message}`, span));
+          const message = `not supported on devices: ${error.message}`;
+          // Both profiles may meet it.
+          if (!diagnostics.some((known) => known.message === message && known.span === span))
+            diagnostics.push(diagnose('SORA5001', message, span));
           return [];
         }
       },

@@ -54,11 +54,30 @@ const orderKey = `fn sora_order_key(x: f32) -> u32 {
   return select(number, u32(4294967295), size > u32(2139095040));
 }`;
 
+/** Philox2x32-10; see src/ir/ops/random.ts. WGSL has no wide product, so its upper half comes from halves of 16 bits. */
+const random = `fn sora_random(counter: u32, seed: u32) -> f32 {
+  var a = counter;
+  var b = u32(0);
+  var key = seed;
+  for (var turn = 0; turn < 10; turn++) {
+    let lower = (a & u32(65535)) * u32(53651);
+    let middle = (a >> u32(16)) * u32(53651) + (lower >> u32(16));
+    let other = (a & u32(65535)) * u32(53846) + (middle & u32(65535));
+    let upper = (a >> u32(16)) * u32(53846) + (middle >> u32(16)) + (other >> u32(16));
+    let next = upper ^ key ^ b;
+    b = a * u32(3528905107);
+    a = next;
+    key = key + u32(2654435769);
+  }
+  return f32(a >> u32(8)) * f32(5.9604644775390625e-8);
+}`;
+
 const sources: Readonly<Record<string, string>> = {
   sora_erf: erf,
   sora_sin: turn('sora_sin', ''),
   sora_cos: turn('sora_cos', ' + 1.0'),
   sora_order_key: orderKey,
+  sora_random: random,
 };
 
 /** The same text for four lanes at once; constants are written as calls, `u32(7)`. */

@@ -23,6 +23,7 @@ import { mean } from './mean.ts';
 import { movementOps } from './movement.ts';
 import { orderKey } from './order.ts';
 import { pad } from './pad.ts';
+import { random } from './random.ts';
 import { reduce } from './reduce.ts';
 import { reverse } from './reverse.ts';
 import { rmsNorm } from './rms-norm.ts';
@@ -42,6 +43,7 @@ const definitions: readonly OpDefinition[] = [
   orderKey,
   select,
   cast,
+  random,
   ...movementOps,
   pad,
   window,

@@ -381,4 +381,26 @@ describe.each(gpuDevices)('on %s', (kind) => {
     for (let i = 0; i < 4001; i++) worst = Math.max(worst, Math.abs(Number(got?.[i]) - Number(want?.data[i])));
     expect(worst).toBeLessThanOrEqual(bound);
   });
+
+  test('random numbers are those of the interpreter, bit for bit', async () => {
+    const { device } = await testDevice(kind);
+    const s = sketch();
+    const seed = s.emit('cast', [s.argument('seed', 'i32', [])], { dtype: 'u32' });
+    const counter = s.emit('iota', [], { length: T, dtype: 'u32' });
+    const program = programOf(
+      s.finish({ y: s.emit('random', [counter, s.emit('broadcast', [seed], { shape: [T] })]) }),
+    );
+    const { value: artifact } = compiled(program);
+    const dims = { T: 1003 };
+    for (const number of [0, 1, -5, 2147483647]) {
+      const inputs = new Map([['seed', { dtype: 'i32' as const, shape: [], data: Int32Array.of(number) }]]);
+      const weight = (): Tensor => expect.fail('no weights');
+      const known = new Map(Object.entries(dims));
+      const want = runProgram(program, 'run', { inputs, weight, precision: 'f64', dims: known }).get('y');
+      for (const profile of profileNames) {
+        const got = (await runPlan(device, artifact, { profile, dims, inputs, weight })).get('y');
+        expect(Array.from(got ?? [])).toEqual(Array.from(want?.data ?? []));
+      }
+    }
+  });
 });
