@@ -20,8 +20,10 @@ What works, what works in part, what does not. The op table is generated from th
 | \`if\` on config values, \`fail("…")\` | works |
 | several entries, several results by name, parameters with defaults, \`entry x = y with T = 1\` | works |
 | \`rearrange\` and \`einsum\` with patterns checked when compiling; reductions by axis or runtime dim | works |
-| \`attend\`: heads, grouped heads, scale, masks (padding, causal, any boolean tensor) | works |
-| \`attend\`: rope, cache, window, bias, softcap, sinks, span, entmax, gate | not yet: a diagnostic says so |
+| \`attend\`: heads, grouped heads, scale, masks (padding, causal, window, any boolean tensor), dropout | works |
+| \`attend\`: score functions, bias, softcap, temperature, sinks, gates, norms of heads, rotary positions (linear, NTK, YaRN, Llama 3) | works |
+| \`attend\`: adaptive spans, entmax (1.5, known and learned alpha) | works, forward |
+| \`attend\`: cache | not yet: a diagnostic says so |
 | \`state\` | declared and checked; nothing can use it yet |
 | \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); no effect yet |
 | \`dropout\` | the identity, as entries need it; \`rng\` is refused |
@@ -43,6 +45,7 @@ What works, what works in part, what does not. The op table is generated from th
 |---|---|
 | BERT, sequence classification | \`models/bert/sequence-classification.sora\` |
 | BERT, question answering | \`models/bert/question-answering.sora\` |
+| adaptive attention (spans, entmax, gates, temperatures) | \`models/adaptive/adaptive.sora\` |
 | MiniLM sentence embeddings | \`models/minilm/minilm.sora\` |
 | Vision transformer, image classification | \`models/vit/vit.sora\` |
 

@@ -24,7 +24,29 @@ const erf = `fn sora_erf(x: f32) -> f32 {
   return sign(x) * select(far, near, size < f32(1.0));
 }`;
 
-const sources: Readonly<Record<string, string>> = { sora_erf: erf };
+/**
+ * Sine and cosine: the builtins may be off by 2^-11 (SwiftShader's are off by 1e-4), these by 2e-7 for arguments below 1e5.
+ * Whole half turns are taken out with pi in three parts, each short enough for an exact product (Cody & Waite); what is left
+ * in [-pi/2, pi/2] goes through the minimax polynomials of DirectXMath.
+ */
+const halfTurns = `let turns = round(x * 0.3183098861837907);
+  let r = ((x - turns * 3.140625) - turns * 9.67502593994140625e-4) - turns * 1.509957990978376432e-7;
+  let s = r * r;
+  let side = 1.0 - 2.0 * (turns - 2.0 * floor(turns * 0.5));`;
+
+const sine = `fn sora_sin(x: f32) -> f32 {
+  ${halfTurns}
+  let high = ((-2.3889859e-8 * s + 2.7525562e-6) * s - 1.9840874e-4) * s + 8.3333310e-3;
+  return side * r * ((high * s - 0.16666667) * s + 1.0);
+}`;
+
+const cosine = `fn sora_cos(x: f32) -> f32 {
+  ${halfTurns}
+  let high = ((-2.6051615e-7 * s + 2.4760495e-5) * s - 1.3888378e-3) * s + 4.1666638e-2;
+  return side * ((high * s - 0.5) * s + 1.0);
+}`;
+
+const sources: Readonly<Record<string, string>> = { sora_erf: erf, sora_sin: sine, sora_cos: cosine };
 
 /** The same text for four lanes at once. */
 function vectorized(name: string, source: string): string {

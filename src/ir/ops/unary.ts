@@ -20,6 +20,8 @@ interface UnaryRow {
 }
 
 const call = (builtin: string) => (x: string) => `${builtin}(${x})`;
+/** A function of codegen's helpers, with its lanes in its name. */
+const helper = (name: string) => (x: string, _dtype: DType, lanes: Lanes) => `${name}${lanes === 1 ? '' : lanes}(${x})`;
 
 const rows: readonly UnaryRow[] = [
   {
@@ -42,8 +44,22 @@ const rows: readonly UnaryRow[] = [
     wgsl: call('inverseSqrt'),
   },
   { name: 'reciprocal', doc: '`1 / x`.', takes: 'float', apply: (x) => 1 / x, wgsl: (x) => `(1 / ${x})` },
-  { name: 'sin', doc: 'Sine of radians.', takes: 'float', apply: Math.sin, wgsl: call('sin') },
-  { name: 'cos', doc: 'Cosine of radians.', takes: 'float', apply: Math.cos, wgsl: call('cos') },
+  {
+    name: 'sin',
+    doc: 'Sine of radians.',
+    takes: 'float',
+    apply: Math.sin,
+    wgsl: helper('sora_sin'),
+    helpers: ['sora_sin'],
+  },
+  {
+    name: 'cos',
+    doc: 'Cosine of radians.',
+    takes: 'float',
+    apply: Math.cos,
+    wgsl: helper('sora_cos'),
+    helpers: ['sora_cos'],
+  },
   {
     name: 'tanh',
     doc: 'Hyperbolic tangent.',
@@ -58,7 +74,7 @@ const rows: readonly UnaryRow[] = [
     doc: 'Error function, `2/sqrt(pi) * integral(exp(-t*t), 0..x)`; on devices within 2e-7 absolute.',
     takes: 'float',
     apply: erf,
-    wgsl: (x, _dtype, lanes) => `sora_erf${lanes === 1 ? '' : lanes}(${x})`,
+    wgsl: helper('sora_erf'),
     helpers: ['sora_erf'],
   },
   { name: 'floor', doc: 'Greatest integer not above `x`.', takes: 'float', apply: Math.floor, wgsl: call('floor') },

@@ -346,6 +346,28 @@ describe.each(gpuDevices)('on %s', (kind) => {
     120_000,
   );
 
+  test('sine and cosine are within 4e-7 up to 4,000 radians', async () => {
+    const { device } = await testDevice(kind);
+    const s = sketch();
+    const angle = s.argument('x', 'f32', [T]);
+    const program = programOf(s.finish({ sine: s.emit('sin', [angle]), cosine: s.emit('cos', [angle]) }));
+    const { value: artifact } = compiled(program);
+    const data = Float32Array.from({ length: 4096 }, (_, i) => (i < 2048 ? (i - 1024) / 128 : (i - 3072) * 3.9));
+    const x: Tensor = { dtype: 'f32', shape: [4096], data };
+    const inputs = new Map([['x', x]]);
+    const weight = (): Tensor => x;
+    const want = runProgram(program, 'run', { inputs, weight, precision: 'f64' });
+    const got = await runPlan(device, artifact, { profile: 'gpu', dims: { T: 4096 }, inputs, weight });
+    for (const [name, tensor] of want) {
+      let worst = 0;
+      tensor.data.forEach((value, i) => {
+        worst = Math.max(worst, Math.abs(Number(got.get(name)?.[i]) - value));
+      });
+      // Of the polynomial 1e-7, of the three parts of pi and of a few roundings.
+      expect(worst, name).toBeLessThanOrEqual(4e-7);
+    }
+  });
+
   test('erf is within 2.5e-7 everywhere', async () => {
     const { device } = await testDevice(kind);
     const s = sketch();
