@@ -53,6 +53,13 @@ export function writeLanes(draft: Draft, node: Node, targets: readonly Target[])
   const geometry = geometryOf(node);
   const perLane = Math.max(1, Math.min(4, Math.floor((4 * mostVectors) / geometry.valueWidth)));
   const perGroup = lanes * perLane;
+  const columns = range(geometry.valueWidth / 4);
+  for (const row of range(perLane)) {
+    writer.reserve(['greatest', 'sum', 'top', 'shrink'].map((name) => `${name}_${row}`));
+    writer.reserve(columns.map((column) => `mixed_${row}_${column}`));
+    for (const name of ['products', 'score', 'weight']) writer.reserve(range(step).map((at) => `${name}_${row}_${at}`));
+  }
+  writer.reserve(['vectors']);
   const place = openWork(draft, geometry, perGroup);
   const base = writer.let('first_query', `query_block * ${perGroup}u + lane * ${perLane}u`);
   const rows = range(perLane).map((row): Row => {
@@ -66,7 +73,6 @@ export function writeLanes(draft: Draft, node: Node, targets: readonly Target[])
   const stretch = { first: `query_block * ${perGroup}u`, last: `min(${end}, ${last(draft, geometry.queries)})` };
   const bounds = keyBounds(draft, node, place, stretch, geometry.keys);
 
-  const columns = range(geometry.valueWidth / 4);
   for (const row of range(perLane)) {
     writer.line(`var greatest_${row} = ${masked};`);
     writer.line(`var sum_${row} = 0.0f;`);

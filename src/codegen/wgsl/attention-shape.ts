@@ -62,6 +62,7 @@ export interface WorkPlace {
 /** Opens the body of a workgroup that takes one head and a block of queries, `query_block`; close it afterwards. */
 export function openWork(draft: Draft, geometry: Geometry, queriesPerGroup: number): WorkPlace {
   const { writer, walker } = draft;
+  writer.reserve(['query_block', 'head_of_batch', 'score', 'wanted_key', 'key', 'normalizer', 'top', 'seen']);
   const batches = elements(geometry.batch);
   const blocks = ceiling(draft, geometry.queries, queriesPerGroup);
   writer.line(`let query_block = group % ${blocks};`);

@@ -77,6 +77,8 @@ function writeAttention(draft: Draft, node: Node, targets: readonly Target[]): W
   const { writer } = draft;
   const geometry = geometryOf(node);
   const blocks = chooseBlocks(node, geometry.width, geometry.valueWidth);
+  writer.reserve(['own', 'share', 'block', 'products', 'd', 'greatest', 'block_greatest', 'shrink', 'sum', 'weight']);
+  writer.reserve(range(Math.ceil(geometry.valueWidth / 4)).map((at) => `mixed_${at}`));
   const { batch, head } = openWork(draft, geometry, blocks.queries);
   const parts: Parts = {
     draft,
