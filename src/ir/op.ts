@@ -137,7 +137,12 @@ export interface OpDefinition {
    */
   readonly tileOperands?: number;
   /** Whether a kernel of the profile takes a node of this model-level op as it is; no kernel does when left out. */
-  staysWhole?(profile: ProfileName, inputs: readonly TensorType[], attributes: Attributes): boolean;
+  staysWhole?(
+    profile: ProfileName,
+    inputs: readonly TensorType[],
+    attributes: Attributes,
+    context: InferContext,
+  ): boolean;
   /** Ops that may carry a region as a part of what they compute: its types. */
   regionTypes?(inputs: readonly TensorType[], attributes: Attributes): RegionTypes | InferFailure;
   infer(inputs: readonly TensorType[], attributes: Attributes, context: InferContext): InferResult;

@@ -20,13 +20,15 @@ What works, what works in part, what does not. The op table is generated from th
 | \`if\` on config values, \`fail("…")\` | works |
 | several entries, several results by name, parameters with defaults, \`entry x = y with T = 1\` | works |
 | \`rearrange\` and \`einsum\` with patterns checked when compiling; reductions by axis or runtime dim | works |
-| \`attend\`: heads, grouped heads, scale, masks (padding, causal, any boolean tensor) | works |
+| \`attend\`: heads, grouped heads, scale, masks (padding, causal, window, any boolean tensor), dropout | works |
+| \`attend\`: score functions, bias, softcap, temperature, sinks, gates, norms of heads, rotary positions (linear, NTK, YaRN, Llama 3) | works |
+| \`attend\`: adaptive spans, entmax (1.5, known and learned alpha) | works, forward |
 | \`attend\`: \`cache\` with positions counted per row of a batch (\`positions\`, \`last\`) | works |
-| \`attend\`: rope, window, bias, softcap, sinks, span, entmax, gate | not yet: a diagnostic says so |
 | \`state\`: caches per session that grow, fork, reset; stored as f32 or f16 | works |
 | \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort | works |
 | \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); \`quantize\` takes effect on states, the others not yet |
-| \`dropout\` | the identity, as entries need it; \`rng\` is refused |
+| \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
+| \`dropout\` | the identity, as entries need it |
 
 ## Devices
 
@@ -48,6 +50,9 @@ What works, what works in part, what does not. The op table is generated from th
 | BERT, question answering | \`models/bert/question-answering.sora\` |
 | MiniLM sentence embeddings | \`models/minilm/minilm.sora\` |
 | Vision transformer, image classification | \`models/vit/vit.sora\` |
+| GPT-2 | \`models/gpt2/gpt2.sora\` |
+| Llama, Mistral, Qwen2, Qwen3 | \`models/llama/llama.sora\`, \`mistral.sora\`, \`qwen2.sora\`, \`qwen3.sora\` |
+| adaptive attention alone: spans, entmax, gates, temperatures | \`models/adaptive/adaptive.sora\` |
 
 ## Files
 

@@ -136,6 +136,6 @@ export function finishScore(
   const mapped = map('score', full);
   const mask = extraOf(node.inputs, node.attributes, 'mask');
   const all = [...conditions, ...(mask ? [writer.let('visible', at(draft, mask, full).text)] : [])];
-  if (all.length > 0) writer.line(`score = select(${masked}, ${mapped}, ${all.join(' && ')});`);
+  if (all.length > 0) writer.line(`score = select(${masked}, ${mapped}, ${all.map((one) => `(${one})`).join(' & ')});`);
   else if (mapped !== 'score') writer.line(`score = ${mapped};`);
 }

@@ -11,19 +11,13 @@
 import type { Node } from '../../ir/graph.ts';
 import { extraOf } from '../../ir/ops/attention-geometry.ts';
 import { numberOf } from '../../ir/ops/shared.ts';
-import { constantDim, constantValue, type Dim, divideDim } from '../../ir/symbolic.ts';
+import { constantDim, type Dim } from '../../ir/symbolic.ts';
+import { writeLanes } from './attention-lanes.ts';
 import { finishScore, keyBounds, masked, perHead, positionConditions, scoreMapper } from './attention-scores.ts';
+import { ceiling, type Geometry, geometryOf, last, openWork, workGroups } from './attention-shape.ts';
 import { range } from './columns.ts';
 import { addIndices, constantIndex, type Index, scaleIndex } from './index-algebra.ts';
-import {
-  type Draft,
-  elements,
-  type Kernel,
-  type KernelRequest,
-  regionOf,
-  type Written,
-  writeKernel,
-} from './kernel.ts';
+import { type Draft, type Kernel, type KernelRequest, regionOf, type Written, writeKernel } from './kernel.ts';
 import { operandOf, UnsupportedOp } from './regions.ts';
 import { type Finish, finisher, type Target, targetsOf } from './results.ts';
 import { fourth, type IndexVector } from './values.ts';
@@ -32,44 +26,10 @@ import { fourth, type IndexVector } from './values.ts';
 const lanes = 64;
 /** Workgroup memory that every device has (16 KiB), in f32. */
 const memory = 4096;
-interface Geometry {
-  readonly batch: readonly Dim[];
-  readonly heads: number;
-  readonly headsPerGroup: number;
-  readonly queries: Dim;
-  readonly keys: Dim;
-  /** Width of a head of query and key; of value. */
-  readonly width: number;
-  readonly valueWidth: number;
-}
-
 interface Blocks {
   readonly queries: number;
   readonly keys: number;
   readonly lanesPerQuery: number;
-}
-
-function geometryOf(node: Node): Geometry {
-  const { shape } = operandOf(node, 0).type;
-  const value = operandOf(node, 2).type.shape;
-  const heads = numberOf(node.attributes, 'heads');
-  const groups = numberOf(node.attributes, 'kv_heads');
-  const perHead = (dims: readonly Dim[], count: number) => {
-    const total = dims.at(-1);
-    const width = total && constantValue(total);
-    if (width === undefined) throw new UnsupportedOp(node, 'attention with heads of a width known only at run time');
-    return width / count;
-  };
-  const keyShape = operandOf(node, 1).type.shape;
-  return {
-    batch: shape.slice(0, -2),
-    heads,
-    headsPerGroup: heads / groups,
-    queries: shape.at(-2) ?? constantDim(1),
-    keys: keyShape.at(-2) ?? constantDim(1),
-    width: perHead(shape, heads),
-    valueWidth: perHead(value, groups),
-  };
 }
 
 /** The largest blocks whose queries, keys (or values), scores and weights fit into workgroup memory. */
@@ -98,7 +58,8 @@ export function attentionKernels(request: KernelRequest): readonly Kernel[] {
   if (!node || found.length !== 1) throw new UnsupportedOp(node ?? request.node, 'several attentions in one kernel');
   const targets = targetsOf(region, node);
   if (!targets) throw new UnsupportedOp(node, 'attention whose result is not kept whole');
-  return [writeKernel(request, (draft) => writeAttention(draft, node, targets))];
+  const write = request.profile === 'gpu' ? writeAttention : writeLanes;
+  return [writeKernel(request, (draft) => write(draft, node, targets))];
 }
 
 /** Everything the parts of the kernel share. */
@@ -113,22 +74,18 @@ interface Parts {
 }
 
 function writeAttention(draft: Draft, node: Node, targets: readonly Target[]): Written {
-  const { writer, walker } = draft;
+  const { writer } = draft;
   const geometry = geometryOf(node);
   const blocks = chooseBlocks(node, geometry.width, geometry.valueWidth);
-  const batches = elements(geometry.batch);
-  const queryBlocks = ceiling(draft, geometry.queries, blocks.queries);
-  writer.line(`let query_block = group % ${queryBlocks};`);
-  writer.line(`let head_of_batch = group / ${queryBlocks};`);
-  const head = writer.variable('head', constantDim(geometry.heads), `head_of_batch % ${geometry.heads}u`);
-  const z = writer.variable('batch', batches, `head_of_batch / ${geometry.heads}u`);
-  writer.open(`if (group < ${queryBlocks} * ${geometry.heads}u * ${writer.dim(batches)})`);
+  writer.reserve(['own', 'share', 'block', 'products', 'd', 'greatest', 'block_greatest', 'shrink', 'sum', 'weight']);
+  writer.reserve(range(Math.ceil(geometry.valueWidth / 4)).map((at) => `mixed_${at}`));
+  const { batch, head } = openWork(draft, geometry, blocks.queries);
   const parts: Parts = {
     draft,
     node,
     geometry,
     blocks,
-    batch: walker.algebra.delinearize(z, geometry.batch),
+    batch,
     head,
     finish: finisher(draft, node, targets),
   };
@@ -136,30 +93,13 @@ function writeAttention(draft: Draft, node: Node, targets: readonly Target[]): W
   writer.line(`let share = lane % ${blocks.lanesPerQuery}u;`);
   writeBody(parts);
   writer.close();
-  const size = divideDim(geometry.queries, constantDim(1)) ?? geometry.queries;
   return {
     workgroup: lanes,
-    groups: {
-      factors: [
-        { size, divisor: blocks.queries },
-        { size: constantDim(geometry.heads), divisor: 1 },
-        { size: batches, divisor: 1 },
-      ],
-    },
+    groups: workGroups(geometry, blocks.queries),
     note:
       `attention: ${blocks.queries} queries per workgroup, ${blocks.lanesPerQuery} lanes per query, ` +
       `keys in blocks of ${blocks.keys}`,
   };
-}
-
-function ceiling(draft: Draft, dim: Dim, by: number): string {
-  const value = constantValue(dim);
-  return value === undefined ? `((${draft.writer.dim(dim)} + ${by - 1}u) / ${by}u)` : `${Math.ceil(value / by)}u`;
-}
-
-function last(draft: Draft, dim: Dim): string {
-  const value = constantValue(dim);
-  return value === undefined ? `${draft.writer.dim(dim)} - 1u` : `${value - 1}u`;
 }
 
 function writeBody(parts: Parts): void {

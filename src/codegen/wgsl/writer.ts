@@ -92,6 +92,11 @@ export class KernelWriter {
     return count === 1 ? name : `${name}_${count}`;
   }
 
+  /** Keeps names that a kernel writes literally from being given to anything else, such as a buffer. */
+  reserve(names: readonly string[]): void {
+    for (const name of names) this.fresh(name);
+  }
+
   /** Binds an expression in the innermost block. */
   let(name: string, expression: string): string {
     const bound = this.fresh(name);

@@ -14,7 +14,7 @@
  * Source: Vaswani et al. 2017; grouped heads: Ainslie et al. 2023 (GQA); why one op: docs/decisions/0005.
  */
 import type { OpDefinition, RegionTypes } from '../op.ts';
-import { constantDim, constantValue, multiplyDims } from '../symbolic.ts';
+import { constantDim, constantValue, dimBounds, multiplyDims } from '../symbolic.ts';
 import type { TensorType } from '../types.ts';
 import { decomposeAttention } from './attention-decompose.ts';
 import {
@@ -23,11 +23,19 @@ import {
   checkExtras,
   normalizerOf,
   plainOperands,
+  rolesOf,
   scoreShape,
+  windowOf,
 } from './attention-geometry.ts';
 
 /** Width of the widest head whose queries and keys fit into the workgroup memory of every device. */
 const widest = 480;
+/** Width of the widest value whose mixture a lane of a CPU driver keeps in registers. */
+const widestInLanes = 128;
+/** Fewer queries than this are no work for lanes that have queries of their own. */
+const fewestQueries = 8;
+/** A window pays when there may be so many times more keys than it shows. */
+const windowsToWin = 4;
 
 export const attention: OpDefinition = {
   name: 'attention',
@@ -56,13 +64,21 @@ export const attention: OpDefinition = {
   skeleton: 'attention',
   tileOperands: plainOperands,
   /**
-   * On CPU drivers a streaming kernel loses against matrix products with the scores in memory (measured on lavapipe); on GPUs
-   * it wins. Entmax needs all scores of a row at once.
+   * A streaming kernel wins on GPUs. On CPU drivers it loses against matrix products with the scores in memory, but for
+   * windows and spans that leave most keys out (measured on lavapipe: docs/attention.md). Entmax needs all scores of a row at
+   * once.
    */
-  staysWhole(profile, inputs, attributes) {
+  staysWhole(profile, inputs, attributes, { ranges }) {
     const geometry = attentionGeometry(inputs, attributes);
-    if ('failure' in geometry || profile !== 'gpu' || normalizerOf(attributes) !== 'softmax') return false;
-    return [geometry.keyWidth, geometry.valueWidth].every((width) => (constantValue(width) ?? widest + 1) <= widest);
+    if ('failure' in geometry || normalizerOf(attributes) !== 'softmax') return false;
+    const widths = [geometry.keyWidth, geometry.valueWidth].map((width) => constantValue(width) ?? widest + 1);
+    if (profile === 'gpu') return widths.every((width) => width <= widest);
+    const isNarrow = widths.every((width) => width % 4 === 0 && width <= widestInLanes);
+    const isShort = (constantValue(geometry.queries) ?? fewestQueries) < fewestQueries;
+    if (!isNarrow || isShort) return false;
+    const window = windowOf(attributes);
+    const most = dimBounds(geometry.keys, ranges).maximum;
+    return rolesOf(attributes).includes('reach') || (window > 0 && most >= windowsToWin * window);
   },
   regionTypes(inputs, attributes) {
     const geometry = attentionGeometry(inputs, attributes);

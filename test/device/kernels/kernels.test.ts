@@ -253,6 +253,19 @@ const cases: Readonly<Record<string, Case>> = {
       return { y: s.emit('attention', [x, key, key, s.argument('offsets', 'i32', [B])], attributes) };
     },
   },
+  'attention whose inputs have the names of its locals': {
+    write: (s) => {
+      const [query, key, value] = ['score', 'products', 'normalizer'].map((name) =>
+        s.argument(name, 'f32', [B, T, 24]),
+      );
+      const [sinks, reach] = [s.argument('sum_0', 'f32', [2]), s.argument('mixed_0_0', 'f32', [2])];
+      const extras = ['sinks', 'reach'];
+      const operands = [query, key, value, sinks, reach].filter((operand) => operand !== undefined);
+      return {
+        y: s.emit('attention', operands, { heads: 2, kv_heads: 2, scale: 0.3, causal: true, window: 9, extras }),
+      };
+    },
+  },
   'attention in a window on both sides': {
     write: (s) => {
       const x = s.argument('x', 'f32', [B, T, 24]);
