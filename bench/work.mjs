@@ -1,4 +1,4 @@
-// What both sides measure: MiniLM on one sentence of 128 tokens, without padding. One JSON line per process.
+// What a side measures, and MiniLM's work: one sentence of 128 tokens, without padding. One JSON line per process.
 export const batch = 1;
 export const tokens = 128;
 
@@ -12,9 +12,9 @@ const now = () => performance.now();
 
 /**
  * Runs `call` once cold and then warm until `runs` are done; prints the line that run.mjs reads.
- * `call` resolves to the [1, 128, 384] hidden states on the host.
+ * `call` resolves to the numbers on the host ([1, 128, 384] hidden states), `summarize` to the vector that sides are compared by.
  */
-export async function measure({ peer, adapter, loadMilliseconds, call, runs }) {
+export async function measure({ peer, adapter, loadMilliseconds, call, runs, summarize = meanOfTokens }) {
   const firstStart = now();
   let hidden = await call();
   const first = now() - firstStart;
@@ -28,7 +28,7 @@ export async function measure({ peer, adapter, loadMilliseconds, call, runs }) {
     hidden = await call();
     warm.push(now() - start);
   }
-  const embedding = meanOfTokens(hidden);
+  const embedding = summarize(hidden);
   console.log(JSON.stringify({ peer, adapter, load: loadMilliseconds, first, coldStart, warm, embedding }));
 }
 

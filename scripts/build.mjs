@@ -1,6 +1,7 @@
 // Builds the package: `npm run build`. Makes the generated sources, then dist/.
 //
-//   1. src/codegen/module/runtime-text.generated.ts: the runtime as one text, for the end of every generated module
+//   1. src/codegen/module/runtime-text.generated.ts: the runtime as one text, for the end of every generated module, and
+//      the one with sessions for models with states
 //   2. src/parser/library.generated.ts: the `.sora` library (`sora:nn`), so that the compiler reads no files
 //   3. dist/ with tsc; left out with --no-emit
 //
@@ -21,10 +22,10 @@ function writeIfChanged(path, text) {
   renameSync(temporary, path);
 }
 
-async function runtimeText() {
+async function runtimeText(entry) {
   const result = await build({
     absWorkingDir: root,
-    entryPoints: ['src/runtime/embedded.ts'],
+    entryPoints: [`src/runtime/${entry}`],
     bundle: true,
     write: false,
     format: 'esm',
@@ -36,12 +37,16 @@ async function runtimeText() {
     logLevel: 'warning',
   });
   const [output] = result.outputFiles;
-  if (!output?.text.endsWith('export {\n  SoraError,\n  createModel\n};\n')) {
-    throw new Error('embedded.ts must export SoraError and createModel only');
+  if (!/export \{\n {2}SoraError,\n {2}(?:create\w+ as )?createModel\n\};\n$/.test(output?.text ?? '')) {
+    throw new Error(`${entry} must export SoraError and createModel only`);
   }
   const text = output.text.replace(/^\/\/ src\/runtime\/.*\n/gm, '');
   if (/^import\b/m.test(text)) throw new Error('the runtime has a static import');
   return text;
+}
+
+async function textConstant(name, entry) {
+  return `export const ${name}: string = ${JSON.stringify(await runtimeText(entry))};\n`;
 }
 
 /** `models/nn/nn.sora` is `sora:nn`, `models/nn/NAME.sora` is `sora:NAME`. */
@@ -63,7 +68,7 @@ const head = '// Made by scripts/build.mjs. Do not edit.\n';
 export async function generateSources() {
   writeIfChanged(
     join(root, 'src/codegen/module/runtime-text.generated.ts'),
-    `${head}export const runtimeText: string = ${JSON.stringify(await runtimeText())};\n`,
+    `${head}${await textConstant('runtimeText', 'embedded.ts')}${await textConstant('sessionRuntimeText', 'embedded-sessions.ts')}${await textConstant('generationRuntimeText', 'embedded-generation.ts')}`,
   );
   const entries = library().map(([name, text]) => `  [${JSON.stringify(name)}, ${JSON.stringify(text)}],\n`);
   writeIfChanged(

@@ -1,5 +1,6 @@
-// Fuzzing: `npm run fuzz -- --seed N [--minutes M] [--cases N] [--kind bytes|tokens|grammar|valid|text|all] [--workers W]`.
-// `--replay KIND:SEED` runs one case and prints its source. Exit 1 on a failure. Findings belong in test/fuzz/regressions.
+// Fuzzing: `npm run fuzz -- --seed N [--minutes M] [--cases N] [--kind bytes|tokens|grammar|valid|text|all] [--models N]
+// [--workers W]`. `--models` adds that many valid models to the cases. `--replay KIND:SEED` runs one case and prints its source. Exit 1 on a failure.
+// Findings belong in test/fuzz/regressions.
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -15,6 +16,7 @@ const { values: options } = parseArgs({
     minutes: { type: 'string' },
     cases: { type: 'string' },
     kind: { type: 'string', default: 'all' },
+    models: { type: 'string' },
     workers: { type: 'string', default: '1' },
     replay: { type: 'string' },
   },
@@ -132,9 +134,16 @@ try {
     const end = integer('cases', Number.MAX_SAFE_INTEGER);
     const start = Date.now();
     const until = start + minutes * 60_000;
-    const shares = Array.from({ length: workers }, (_, first) => ({ seed, kinds, first, step: workers, end, until }));
-    const failures = await Promise.all(shares.map((job) => runShare(campaign, job, figures)));
-    const failed = failures.reduce((sum, count) => sum + count, 0);
+    const parts = [
+      { kinds, end },
+      { kinds: ['valid'], end: integer('models', 0) },
+    ];
+    let failed = 0;
+    for (const part of parts) {
+      const shares = Array.from({ length: workers }, (_, first) => ({ ...part, seed, first, step: workers, until }));
+      const failures = await Promise.all(shares.map((job) => runShare(campaign, job, figures)));
+      failed += failures.reduce((sum, count) => sum + count, 0);
+    }
     const seconds = (Date.now() - start) / 1000;
     console.log(
       `seed ${seed}: ${figures.cases} cases in ${seconds.toFixed(1)} s on ${workers} thread${workers === 1 ? '' : 's'} ` +

@@ -213,7 +213,12 @@ function attention({ inputs, attributes, outputs, hasInput }) {
   return {
     op: 'attention',
     inputs: [query, key, value].map(join).concat(mask ?? []),
-    attributes: { heads, kv_heads: kvHeads, scale: attributes.scale ?? 1 / Math.sqrt(width) },
+    attributes: {
+      heads,
+      kv_heads: kvHeads,
+      scale: attributes.scale ?? 1 / Math.sqrt(width),
+      ...(mask ? { extras: ['mask'] } : {}),
+    },
     outputs: [join(outputs[0])],
   };
 }
@@ -333,6 +338,28 @@ const conversions = {
   MatMul: matmul,
   Gather: ({ inputs, attributes }) =>
     (attributes.axis ?? 0) === 0 ? { op: 'gather', inputs, attributes: {} } : undefined,
+  GatherElements: ({ inputs: [x, indices], attributes }) => {
+    const axis = normal(attributes.axis ?? 0, x.shape.length);
+    const isPlain = indices.values.every((index) => index >= 0);
+    const fits = x.shape.every((size, at) => at === axis || size === indices.shape[at]);
+    return isPlain && fits
+      ? { op: 'take_along', inputs: [x, { ...indices, dtype: 'i32' }], attributes: { axis } }
+      : undefined;
+  },
+  ArgMax: ({ inputs: [x], attributes, outputs }) =>
+    attributes.select_last_index
+      ? undefined
+      : {
+          op: 'argmax',
+          inputs: [x],
+          attributes: { axis: attributes.axis ?? 0, keep: (attributes.keepdims ?? 1) === 1 },
+          outputs: [{ ...outputs[0], dtype: 'i32' }],
+        },
+  TopK: ({ inputs: [x, k], attributes, outputs }) => {
+    const axis = normal(attributes.axis ?? -1, x.shape.length);
+    if (attributes.largest === 0 || axis !== x.shape.length - 1) return undefined;
+    return { op: 'top_k', inputs: [x], attributes: { k: k.values[0] }, outputs: [{ ...outputs[1], dtype: 'i32' }] };
+  },
   Concat: ({ inputs, attributes }) => ({
     op: 'concat',
     inputs,

@@ -32,6 +32,8 @@ export interface CompileInput {
   readonly model?: string;
   /** A parsed Hugging Face `config.json`; without it the defaults of the file's `config` hold. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** What a storage binding of the device holds; 128 MiB, which every device has, when left out. */
+  readonly bindingBytes?: number;
 }
 
 /** Every value of the pipeline, for `--emit` and for tests. */
@@ -82,12 +84,15 @@ export function compile(input: CompileInput): Stage<Compilation | undefined> {
   if (program === undefined || hasErrors(diagnostics)) return failed;
   const optimized = keep(optimize(program));
   if (hasErrors(diagnostics)) return failed;
-  const kernels = { software: keep(toKernels(optimized, 'software')), gpu: keep(toKernels(optimized, 'gpu')) };
+  const limit = input.bindingBytes === undefined ? {} : { bindingBytes: input.bindingBytes };
+  const forProfile = (profile: ProfileName) => keep(toKernels(optimized, profile, limit));
+  const kernels = { software: forProfile('software'), gpu: forProfile('gpu') };
   if (hasErrors(diagnostics)) return failed;
   const artifact = keep(
     generate({
       program,
       perProfile: kernels,
+      ...limit,
       compiler: `sorac ${version}`,
       source: sourceHash(
         trees.map((tree) => tree.file.text),

@@ -3,7 +3,7 @@
  * (src/runtime/cpu.ts says what it must give); generated modules stay free of the compiler.
  */
 
-import { entryNamed, interpretGraph } from './ir/interpret.ts';
+import { entryNamed, interpretGraph, type StateHolder } from './ir/interpret.ts';
 import type { Tensor } from './ir/op.ts';
 import { readProgram } from './ir/read.ts';
 import type { CpuExecutor, HostTensor } from './runtime/cpu.ts';
@@ -18,7 +18,7 @@ export async function createExecutor(
   for (const { path, type, tied } of program.weights)
     weights.set(path, fromHost({ ...(await weight(path, tied)), dtype: type.dtype }));
   return {
-    async run(entryName, dims, inputs) {
+    async run(entryName, dims, inputs, states) {
       const entry = entryNamed(program, entryName);
       const results = interpretGraph(entry.graph, {
         inputs: new Map([...inputs].map(([name, tensor]) => [name, fromHost(tensor)] as const)),
@@ -29,9 +29,21 @@ export async function createExecutor(
         },
         dims,
         precision: 'f32',
+        ...(states ? { states: holderOf(states) } : {}),
       });
       return new Map([...results].map(([name, tensor]) => [name, toHost(tensor)] as const));
     },
+  };
+}
+
+function holderOf(states: Map<string, HostTensor>): StateHolder {
+  return {
+    read(path) {
+      const tensor = states.get(path);
+      if (!tensor) throw new RangeError(`the session has no state \`${path}\``);
+      return { ...tensor };
+    },
+    write: (path, tensor) => void states.set(path, toHost(tensor)),
   };
 }
 

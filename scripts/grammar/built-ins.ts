@@ -34,10 +34,22 @@ const meaning: Readonly<Record<string, readonly [string, string]>> = {
   mean: ['[…] → […]', 'mean over axes, as `sum`'],
   amax: ['[…] → […]', 'greatest value over axes, as `sum`'],
   amin: ['[…] → […]', 'least value over axes, as `sum`'],
+  argmax: [
+    '[…] → i32 […]',
+    'index of the greatest value along an axis, the last one when left out; the lowest of equals, and NaN is the greatest',
+  ],
+  top_k: [
+    '[…, N] → list of […, k], i32 […, k]',
+    'the `k` greatest values of the last axis in descending order, and their indices: `let [values, ids] = top_k(x, 5)`; equals and NaN as `argmax`; `k` is at most 256',
+  ],
   softmax: ['[…] → […]', 'exp(x) divided by its sum over the axis; the last one when left out'],
   linear: ['[…, I], [O, I], [O] → […, O]', '`x` times the transposed weight, plus the bias'],
   matmul: ['[…, M, K], […, K, N] → […, M, N]', 'product of matrices; leading axes broadcast'],
   gather: ['[N, …w], i32 […i] → […i, …w]', 'rows of a table by index; a wrong index is an error of the call'],
+  take_along: [
+    '[…N…], i32 […k…] → […k…]',
+    'elements by index along an axis, the last one when left out; all other axes are equal',
+  ],
   conv: [
     '[B, I, …s], [O, I / groups, …k], [O] → [B, O, …]',
     'convolution over the axes after the second, as PyTorch has it; stride, padding and dilation are a number or a list',
@@ -57,6 +69,14 @@ const meaning: Readonly<Record<string, readonly [string, string]>> = {
     'mean 0 and variance 1 over the last axis, times gain, plus bias; `eps` is 1e-5',
   ],
   rms_norm: ['[…, D], [D] → […, D]', 'root mean square 1 over the last axis, times gain; `eps` is 1e-5'],
+  positions: [
+    '→ i32 [batch, length]',
+    'place of every position in its row; goes on where the last call of a session ended, and starts at 0 without states',
+  ],
+  last: [
+    '[B, T, …] → [B, …]',
+    'the last real position of every row: the last one of all but for padded rows of a session',
+  ],
   iota: ['→ i32 [length]', '0, 1, 2, …; the length is a dim'],
   f32: ['[…] → f32 […]', 'conversion'],
   f16: ['[…] → f16 […]', 'conversion'],
@@ -78,7 +98,10 @@ const meaning: Readonly<Record<string, readonly [string, string]>> = {
   tensor: ['→ […]', 'known numbers: `tensor([[1, 0], [0, 1]])`; `f32` when one of them is no integer, else `i32`'],
   full: ['→ [shape]', 'one number everywhere: `full([B, T], 0.0)`'],
   dropout: ['[…] → […]', '`x` as it is: entries never drop anything; what `train` blocks will do with it is not built'],
-  rng: ['', 'not supported yet: refused with a message'],
+  rng: [
+    '→ f32 [shape]',
+    'uniform numbers in [0, 1) that depend on the place and the seed alone, an `i32`: `rng([B, T], seed)`; the same on every device',
+  ],
   fail: ['', 'refuses the config with a message: for the `else` of an `if` that covers what is built'],
 };
 

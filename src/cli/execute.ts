@@ -50,10 +50,11 @@ export function modelFailure(context: Context, diagnostics: readonly Diagnostic[
 
 /** The entry that was asked for, or the only one. */
 export function chooseEntry(artifact: Artifact, name: string | undefined): EntrySpec {
-  const names = artifact.entries.map((entry) => entry.name);
+  const entries = artifact.entries.filter((entry) => entry.internal !== true);
+  const names = entries.map((entry) => entry.name);
   const list = names.map((known) => `\`${known}\``).join(', ');
   if (name !== undefined) {
-    const found = artifact.entries.find((entry) => entry.name === name);
+    const found = entries.find((entry) => entry.name === name);
     if (found !== undefined) return found;
     const near = closest(name, names);
     throw usageError(
@@ -61,12 +62,18 @@ export function chooseEntry(artifact: Artifact, name: string | undefined): Entry
       near === undefined ? `its entries: ${list}` : `did you mean \`${near}\`?`,
     );
   }
-  const only = artifact.entries[0];
+  const only = entries[0];
   if (only === undefined) throw usageError(`model \`${artifact.name}\` has no entry to run`);
-  if (artifact.entries.length > 1) {
+  if (entries.length > 1) {
     throw usageError(`model \`${artifact.name}\` has ${names.length} entries`, `choose one with --entry: ${list}`);
   }
   return only;
+}
+
+/** Calls that go on where the last one ended. */
+export interface OpenSession {
+  readonly call: OpenModel['call'];
+  readonly close: () => Promise<void>;
 }
 
 export interface OpenModel {
@@ -77,11 +84,13 @@ export interface OpenModel {
     entry: string,
     inputs: Readonly<Record<string, HostTensor>>,
   ) => Promise<ReadonlyMap<string, HostTensor>>;
+  readonly session: () => OpenSession;
   readonly close: () => Promise<void>;
 }
 
 export interface OpenOptions {
-  readonly weights: string | Uint8Array;
+  /** Undefined: the model has none. */
+  readonly weights: string | Uint8Array | undefined;
   readonly device: string;
 }
 
@@ -89,7 +98,7 @@ export async function openModel(artifact: Artifact, options: OpenOptions): Promi
   const start = performance.now();
   const choice = deviceChoice(options.device);
   const model = await createModel(artifact, {
-    weights: options.weights,
+    ...optional('weights', options.weights),
     // `auto` is left out: then the environment variable SORAC_DEVICE may choose.
     ...(choice === 'auto' ? {} : { adapter: choice }),
     cpu: () => import('../cpu.ts'),
@@ -97,7 +106,24 @@ export async function openModel(artifact: Artifact, options: OpenOptions): Promi
   return {
     adapter: `${model.device.name} (${model.device.kind})`,
     loadMilliseconds: performance.now() - start,
-    call: async (entry, inputs) => new Map(Object.entries(await model.call(entry, inputs))),
+    async call(name, inputs) {
+      const isStateful = artifact.entries.some((entry) => entry.name === name && entry.steps !== undefined);
+      if (!isStateful) return new Map(Object.entries(await model.call(name, inputs)));
+      // Every call begins anew.
+      const session = model.session();
+      try {
+        return new Map(Object.entries(await session.call(name, inputs)));
+      } finally {
+        await session.close();
+      }
+    },
+    session() {
+      const session = model.session();
+      return {
+        call: async (name, inputs) => new Map(Object.entries(await session.call(name, inputs))),
+        close: () => session.close(),
+      };
+    },
     close: () => model.close(),
   };
 }

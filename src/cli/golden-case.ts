@@ -14,20 +14,21 @@ export interface GoldenVariant {
   readonly inputs: ReadonlyMap<string, FileTensor>;
   /** Expected results by result name. */
   readonly outputs: ReadonlyMap<string, FileTensor>;
+  /** Expected gradients, which nothing computes yet. */
+  readonly gradients: readonly string[];
 }
 
 export interface GoldenCase {
   readonly name: string;
   readonly configPath: string;
-  readonly weightsPath: string;
-  /** How the case is run: see `readRunners`. Others need training or a codec. */
+  /** Undefined: the case has no weights. */
+  readonly weightsPath: string | undefined;
+  /** How the case is run; one of the table in commands/goldens.ts, or something that is not built yet. */
   readonly runner: string;
+  /** Names of models that can run it: those of the config, else the one that is called as the runner. */
   readonly architectures: readonly string[];
   readonly variants: readonly GoldenVariant[];
 }
-
-/** `plain`: one forward pass per variant. */
-export const readRunners: readonly string[] = ['plain'];
 
 const caseFiles = ['case.json', 'config.json', 'model.safetensors', 'inputs.safetensors', 'outputs.safetensors'];
 
@@ -56,21 +57,23 @@ export interface BrokenCase {
   readonly problem: string;
 }
 
-export async function readCase(folder: string): Promise<GoldenCase | BrokenCase> {
+export async function readCase(folder: string, knownRunners: readonly string[]): Promise<GoldenCase | BrokenCase> {
   try {
     const description = readObject(join(folder, 'case.json'));
     const config = readObject(join(folder, 'config.json'));
     const runner = description.runner;
     if (typeof runner !== 'string') return { problem: 'case.json has no `runner`' };
+    const named = strings(config.architectures);
+    const weightsPath = join(folder, 'model.safetensors');
     const base = {
       name: caseName(folder),
       configPath: join(folder, 'config.json'),
-      weightsPath: join(folder, 'model.safetensors'),
+      weightsPath: runner === 'plain' || existsSync(weightsPath) ? weightsPath : undefined,
       runner,
-      architectures: strings(config.architectures),
+      architectures: named.length === 0 && runner !== 'plain' ? [modelNamedAs(runner)] : named,
     };
-    // Other runners have other files and keys; only these are read further.
-    if (!readRunners.includes(runner)) return { ...base, variants: [] };
+    // Runners that nobody here knows may have other files and keys.
+    if (!knownRunners.includes(runner)) return { ...base, variants: [] };
     if (base.architectures.length === 0) return { problem: 'config.json has no `architectures`' };
     const variants = await readVariants(folder, strings(description.fields));
     return 'problem' in variants ? variants : { ...base, variants };
@@ -90,15 +93,21 @@ async function readVariants(folder: string, fields: readonly string[]): Promise<
     const wanted = withoutPrefix(outputs, `${name}.`);
     // `act.*` are outputs of inner modules: no result of an entry has such a name.
     const expected = [...wanted].filter(([key]) =>
-      fields.length > 0 ? fields.includes(key) : !key.startsWith('act.'),
+      fields.length > 0 ? fields.includes(key) : !/^(act|grad)\./.test(key),
     );
+    const gradients = [...wanted.keys()].filter((key) => key.startsWith('grad.'));
     for (const field of fields) {
       if (!wanted.has(field)) return { problem: `outputs.safetensors has no \`${name}.${field}\`` };
     }
     if (expected.length === 0) return { problem: `outputs.safetensors has nothing for variant \`${name}\`` };
-    variants.push({ name, inputs: withoutPrefix(inputs, `${name}.`), outputs: new Map(expected) });
+    variants.push({ name, inputs: withoutPrefix(inputs, `${name}.`), outputs: new Map(expected), gradients });
   }
   return variants;
+}
+
+/** `adaptive` to `Adaptive`. */
+function modelNamedAs(runner: string): string {
+  return runner.replace(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 function variantOf(key: string): string {

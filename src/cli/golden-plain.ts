@@ -35,3 +35,17 @@ export async function runForward(
     return want === undefined ? [] : [comparedRow(place, name, results.get(name), want, mask)];
   });
 }
+
+/** Runner `adaptive`: a forward pass, and gradients, which nothing computes yet. */
+export async function runAdaptive(
+  place: Place,
+  variant: GoldenVariant,
+  entries: readonly EntrySpec[],
+  model: OpenModel,
+): Promise<readonly Row[]> {
+  const rows = await runForward(place, variant, [...variant.outputs.keys()], entries, model);
+  const later = variant.gradients.map(
+    (result): Row => ({ ...place, result, outcome: 'not supported yet', detail: 'gradients' }),
+  );
+  return [...rows, ...later];
+}

@@ -14,6 +14,7 @@ import { registerGolden } from './commands/golden.ts';
 import { registerGoldens } from './commands/goldens.ts';
 import { registerGpu } from './commands/gpu.ts';
 import { registerRun } from './commands/run.ts';
+import { registerWeights } from './commands/weights.ts';
 import { type Context, createContext, finish, type GlobalOptions, type Output } from './context.ts';
 import { type ErrorSummary, exitCodeHelp, exitCodes, summarizeError } from './exit-codes.ts';
 import { writeReport } from './report.ts';
@@ -25,6 +26,7 @@ const commands: readonly Register[] = [
   registerFormat,
   registerExplain,
   registerGolden,
+  registerWeights,
   registerDoctor,
   registerGpu,
   registerGoldens,

@@ -5,18 +5,28 @@
  *
  * Not here: the text of the generated module (module/).
  */
-import type { Entry, Node, Program } from '../ir/graph.ts';
-import { hasTrait } from '../ir/ops/index.ts';
+import type { Entry, Node, Program, State } from '../ir/graph.ts';
+import { hasTrait, opNamed } from '../ir/ops/index.ts';
+import { stringsOf } from '../ir/ops/shared.ts';
 import { printGraph, printProgram } from '../ir/print.ts';
-import { constantValue } from '../ir/symbolic.ts';
+import { constantValue, dimBounds } from '../ir/symbolic.ts';
 import { type ProfileName, profileNames } from '../ir/target.ts';
 import { printType, type TensorType } from '../ir/types.ts';
-import type { Artifact, EntryPlan, EntrySpec, KernelSpec, TensorSpec } from '../runtime/artifact.ts';
+import { bytesOfType, maxBindingBytes } from '../passes/index.ts';
+import type {
+  Artifact,
+  EntryPlan,
+  EntrySpec,
+  HiddenSpec,
+  KernelSpec,
+  StateSpec,
+  TensorSpec,
+} from '../runtime/artifact.ts';
 import { type Diagnostic, diagnose, type Stage } from '../support/diagnostic.ts';
 import { InternalError } from '../support/error.ts';
 import type { Span } from '../support/source.ts';
 import { type Planned, planEntry } from './plan/entry.ts';
-import { bytesOf, greatest, sizeOf } from './plan/sizes.ts';
+import { bytesOf, sizeOf } from './plan/sizes.ts';
 import { type WeightTable, weightTable } from './plan/weights.ts';
 import { kernelsFor } from './wgsl/index.ts';
 import type { InputLayout, Kernel } from './wgsl/kernel.ts';
@@ -29,10 +39,12 @@ export interface GenerateInput {
   readonly compiler: string;
   /** Hash of source and config. */
   readonly source: string;
+  /** What a binding holds; that of every device when left out. */
+  readonly bindingBytes?: number;
 }
 
 /** Limits that every WebGPU device has (the default limits of the specification). */
-const limits = { storageBuffers: 8, immediates: 16, bindingBytes: 128 * 1024 * 1024 };
+const limits = { storageBuffers: 8, immediates: 16 };
 
 const nowhere: Span = { file: { path: '', text: '' }, start: 0, end: 0 };
 
@@ -72,24 +84,39 @@ function kernelProblems(node: Node, kernel: Kernel, span: Span): readonly Diagno
   return over.map((message) => diagnose('SORA5002', message, node.span ?? span));
 }
 
-function f16Problems(program: Program): readonly Diagnostic[] {
-  const isHalf = (type: TensorType) => type.dtype === 'f16';
-  return program.entries.flatMap((entry) => {
-    const node = entry.graph.nodes.find((other) => other.outputs.some((output) => isHalf(output.type)));
-    const message = '`f16` values on a device';
-    return node ? [diagnose('SORA5001', message, node.span ?? entry.span ?? nowhere)] : [];
+/** Weights larger than a binding that their readers cannot take in parts, inputs and results that never fit one. */
+function sizeProblems({ program, perProfile, bindingBytes = maxBindingBytes }: GenerateInput): readonly Diagnostic[] {
+  const whole = new Set(
+    profileNames.flatMap((profile) =>
+      perProfile[profile].entries.flatMap(({ graph }) =>
+        graph.nodes
+          .filter((node) => node.op === 'weight' && node.outputs.some(({ type }) => bytesOfType(type) > bindingBytes))
+          .flatMap((node) => stringsOf(node.attributes, 'paths')),
+      ),
+    ),
+  );
+  const mebibytes = (bytes: number) => `${Math.ceil(bytes / 1024 / 1024)} MiB`;
+  const weights = program.weights.flatMap((weight) => {
+    if (!whole.has(weight.path)) return [];
+    const size = `${printType(weight.type)}, ${mebibytes(bytesOfType(weight.type))}`;
+    const message = `weight \`${weight.path}\` is ${size}; a binding holds at most ${mebibytes(bindingBytes)}`;
+    return [
+      diagnose('SORA5002', message, weight.span ?? nowhere, {
+        notes: ['it is split by rows where it is read only as the table of lookups or as a factor of products'],
+      }),
+    ];
   });
-}
-
-/** Weights and results whose buffer would be larger than a binding may be. */
-function sizeProblems(program: Program): readonly Diagnostic[] {
-  return program.weights.flatMap((weight) => {
-    const bytes = greatest(bytesOf(weight.type), program.dims);
-    if (bytes <= limits.bindingBytes) return [];
-    const size = `${Math.ceil(bytes / 1024 / 1024)} MiB`;
-    const message = `weight \`${weight.path}\` is ${printType(weight.type)}, ${size}; a buffer holds at most 128 MiB`;
-    return [diagnose('SORA5002', message, weight.span ?? nowhere)];
-  });
+  // Larger sizes of the dims may fit no device either; the runtime says so before it runs anything.
+  const tensors = program.entries.flatMap((entry) =>
+    [...entry.parameters, ...entry.results].flatMap(({ name, type }) => {
+      const least = dimBounds(bytesOf(type), program.dims).minimum;
+      if (least <= bindingBytes) return [];
+      const size = `${printType(type)}, at least ${mebibytes(least)}`;
+      const message = `\`${name}\` of \`${entry.name}\` is ${size}; a binding holds at most ${mebibytes(bindingBytes)}`;
+      return [diagnose('SORA5002', message, entry.span ?? nowhere)];
+    }),
+  );
+  return [...weights, ...tensors];
 }
 
 function tensorSpec(name: string, type: TensorType, rest: Partial<TensorSpec>): TensorSpec {
@@ -100,28 +127,49 @@ function tensorSpec(name: string, type: TensorType, rest: Partial<TensorSpec>): 
 function indexRange(entry: Entry, name: string): readonly [number, number] | undefined {
   let most = Number.POSITIVE_INFINITY;
   for (const node of entry.graph.nodes) {
-    if (node.op !== 'gather') continue;
+    const rows = opNamed(node.op).indexedExtent?.(
+      node.inputs.map((input) => input.type),
+      node.attributes,
+    );
+    if (rows === undefined) continue;
     let source = node.inputs[1];
     while (source && hasTrait(source.node, 'view')) source = source.node.inputs[0];
     if (source?.node.op !== 'input' || source.node.attributes.name !== name) continue;
-    const rows = node.inputs[0]?.type.shape[0];
-    const size = rows && constantValue(rows);
+    const size = constantValue(rows);
     if (size !== undefined) most = Math.min(most, size - 1);
   }
   return Number.isFinite(most) ? [0, most] : undefined;
 }
 
+function stateSpec({ path, dtype, width }: State): StateSpec {
+  return { path, dtype, width };
+}
+
 function entrySpec(entry: Entry, plans: Readonly<Record<ProfileName, EntryPlan>>): EntrySpec {
-  const inputs = entry.parameters.map((parameter) => {
+  const inputs = entry.parameters.flatMap((parameter): TensorSpec[] => {
+    if (parameter.role !== undefined) return [];
     const range = indexRange(entry, parameter.name);
-    return tensorSpec(parameter.name, parameter.type, {
+    const rest = {
       ...(parameter.doc === undefined ? {} : { doc: parameter.doc }),
       ...(parameter.initial === undefined ? {} : { initial: parameter.initial }),
       ...(range === undefined ? {} : { range }),
-    });
+    };
+    return [tensorSpec(parameter.name, parameter.type, rest)];
   });
-  const results = entry.results.map((result) => tensorSpec(result.name, result.type, {}));
-  return { name: entry.name, ...(entry.doc === undefined ? {} : { doc: entry.doc }), inputs, results, plans };
+  const hidden = entry.parameters.flatMap(({ name, type, role }): HiddenSpec[] =>
+    role === undefined ? [] : [{ ...tensorSpec(name, type, {}), role }],
+  );
+  const results = entry.results.map(({ name, type, isLazy }) => tensorSpec(name, type, isLazy ? { lazy: true } : {}));
+  return {
+    name: entry.name,
+    ...(entry.doc === undefined ? {} : { doc: entry.doc }),
+    inputs,
+    ...(hidden.length === 0 ? {} : { hidden }),
+    results,
+    ...(entry.steps === undefined ? {} : { steps: sizeOf(entry.steps) }),
+    ...(entry.isHidden ? { internal: true } : {}),
+    plans,
+  };
 }
 
 /** Plans of all entries, with what the plan checker needs; `generate` without the artifact around it. */
@@ -158,6 +206,7 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
     return planEntry(own, {
       ranges: program.dims,
       weights,
+      states: program.states.map((state) => state.path),
       kernelsOf(node: Node, layouts: readonly InputLayout[]) {
         try {
           const kernels = kernelsOnce(node, profile, layouts);
@@ -166,7 +215,10 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
         } catch (error) {
           if (!(error instanceof UnsupportedOp)) throw error;
           const span = error.node.span ?? node.span ?? entry.span ?? nowhere;
-          diagnostics.push(diagnose('SORA5001', `not supported on devices: ${error.message}`, span));
+          const message = `not supported on devices: ${error.message}`;
+          // Both profiles may meet it.
+          if (!diagnostics.some((known) => known.message === message && known.span === span))
+            diagnostics.push(diagnose('SORA5001', message, span));
           return [];
         }
       },
@@ -191,11 +243,13 @@ export function generate(input: GenerateInput): Stage<Artifact> {
     config: program.config,
     dims: Object.fromEntries(program.dims),
     weights: planned.value.weights.specs,
+    ...(program.session ? { states: program.states.map(stateSpec), session: program.session } : {}),
     kernels: Object.fromEntries(planned.value.kernels),
     entries: planned.value.entries.map(({ entry, planned: plans }) =>
       entrySpec(entry, { software: plans.software.plan, gpu: plans.gpu.plan }),
     ),
+    ...(program.generation ? { generation: program.generation } : {}),
     program: printProgram(program),
   };
-  return { value: artifact, diagnostics: [...f16Problems(program), ...sizeProblems(program), ...planned.diagnostics] };
+  return { value: artifact, diagnostics: [...sizeProblems(input), ...planned.diagnostics] };
 }

@@ -56,7 +56,7 @@ function bytesRead(node: Node, dims: Dims): number {
 
 function flopsOf(node: Node, dims: Dims): number {
   const definition = opNamed(node.op);
-  if (node.region) return graphFlops(node.region, dims);
+  if (node.region && hasTrait(node, 'region')) return graphFlops(node.region, dims);
   const inputs = node.inputs.map((value) => shapeOf(value, dims));
   const outputs = node.outputs.map((value) => shapeOf(value, dims));
   if (definition.flops) return definition.flops(inputs, outputs, node.attributes);
@@ -72,13 +72,21 @@ function graphFlops(graph: Graph, dims: Dims): number {
   return graph.nodes.reduce((sum, node) => sum + flopsOf(node, dims), 0);
 }
 
+/** A node that writes into the buffer of an operand writes part of its result. */
+function bytesWritten(node: Node, dims: Dims): number {
+  const writer = node.region?.results[0]?.value.node ?? node;
+  const written = opNamed(writer.op).elementsWritten?.(writer.inputs.map((value) => shapeOf(value, dims)));
+  const [output] = node.outputs;
+  return written === undefined || !output ? bytesOf(node.outputs, dims) : written * bytesPerElement[output.type.dtype];
+}
+
 /** Inputs, weights and constants lie in memory already: reading them is counted where they are used. */
 export function costOfNode(node: Node, dims: Dims): Cost {
   const isStored = hasTrait(node, 'stated') && hasTrait(node, 'leaf');
   return {
     flops: flopsOf(node, dims),
     bytesRead: bytesRead(node, dims),
-    bytesWritten: isStored || node.op === 'constant' ? 0 : bytesOf(node.outputs, dims),
+    bytesWritten: isStored || node.op === 'constant' ? 0 : bytesWritten(node, dims),
   };
 }
 

@@ -9,7 +9,7 @@
  */
 import type { Span } from '../support/source.ts';
 import type { Dim, DimRange } from './symbolic.ts';
-import type { TensorType } from './types.ts';
+import type { DType, TensorType } from './types.ts';
 
 /** What an attribute may hold; the op's definition says which kind each attribute has. */
 export type AttributeValue = number | boolean | string | Dim | readonly AttributeValue[];
@@ -30,7 +30,10 @@ export interface Node {
   readonly inputs: readonly Value[];
   readonly attributes: Attributes;
   readonly outputs: readonly Value[];
-  /** The body of a `fused` node: its graph inputs stand for `inputs`, its results for `outputs`, in order. */
+  /**
+   * The body of a `fused` node: its graph inputs stand for `inputs`, its results for `outputs`, in order. Of other nodes a
+   * part of what they compute, as their op says (`regionTypes`).
+   */
   readonly region: Graph | undefined;
   /** The place in the model that asked for it. */
   readonly span: Span | undefined;
@@ -61,17 +64,48 @@ export interface Weight {
   readonly tied?: string;
 }
 
+/** A buffer that a session keeps between calls: [batch, room, width]. */
+export interface State {
+  /** `layers.0.kv.key` */
+  readonly path: string;
+  readonly dtype: DType;
+  readonly batch: Dim;
+  /** The most positions that it may be asked to hold. */
+  readonly positions: number;
+  readonly width: number;
+  readonly span: Span | undefined;
+}
+
+/** What the states of a program have in common. The dims are hidden: their names clash with no dim of the model. */
+export interface SessionDims {
+  /** Dim: positions that the fullest row held before the call. */
+  readonly past: string;
+  /** Dim: room behind the positions of the call; a state is [batch, past + steps + slack, width]. */
+  readonly slack: string;
+  /** The most positions that every state can hold. */
+  readonly positions: number;
+}
+
+/**
+ * A parameter that the session fills and callers never see, i32[batch]: `past` are the positions that each row held before
+ * the call, `lengths` how many of the positions of this call are real.
+ */
+export type ParameterRole = 'past' | 'lengths';
+
 export interface EntryParameter {
   readonly name: string;
   readonly type: TensorType;
   readonly doc: string | undefined;
   /** The value that fills the whole tensor when the caller leaves it out; undefined: required. */
   readonly initial: number | undefined;
+  readonly role?: ParameterRole;
 }
 
 export interface EntryResult {
   readonly name: string;
   readonly type: TensorType;
+  /** It stays on the device until somebody asks for it. */
+  readonly isLazy?: boolean;
 }
 
 export interface Entry {
@@ -81,6 +115,28 @@ export interface Entry {
   readonly results: readonly EntryResult[];
   readonly graph: Graph;
   readonly span: Span | undefined;
+  /** Positions that a call appends to every row of the states; undefined: it uses no state. */
+  readonly steps?: Dim;
+  /** Made by the compiler for the runtime: no caller sees it. */
+  readonly isHidden?: boolean;
+}
+
+/** How a session generates text: the entries that give the most probable tokens, and what ends a text. */
+export interface Generation {
+  /** The entry that the model's author wrote. */
+  readonly entry: string;
+  /** Names of hidden entries: for any number of tokens, and for one. */
+  readonly prefill: string;
+  readonly step: string;
+  /** Parameter of the tokens. */
+  readonly tokens: string;
+  /** The dim that counts tokens of a call. */
+  readonly length: string;
+  readonly vocabulary: number;
+  /** How many tokens each call tells. */
+  readonly top: number;
+  /** Tokens that end a text. */
+  readonly stop: readonly number[];
 }
 
 /** A model with its config bound: what lowering makes and passes transform. */
@@ -91,7 +147,12 @@ export interface Program {
   readonly config: Readonly<Record<string, number | boolean | string>>;
   readonly dims: ReadonlyMap<string, DimRange>;
   readonly weights: readonly Weight[];
+  readonly states: readonly State[];
+  /** Undefined when there are no states. */
+  readonly session?: SessionDims;
   readonly entries: readonly Entry[];
+  /** Undefined when no `generate` block asks for it. */
+  readonly generation?: Generation;
 }
 
 export interface NodeOptions {

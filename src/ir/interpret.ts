@@ -2,7 +2,7 @@
  * The reference interpreter: what a graph computes, in plain TypeScript, in f64 (the oracle) or in f32.
  *
  * Ops say themselves what they compute (`interpret` in ops/). Model-level ops without it run their decomposition; nodes
- * with a region run the region. Intermediate tensors are dropped after their last use.
+ * that are nothing but a region run the region. Intermediate tensors are dropped after their last use.
  * In f32 every op rounds its result to its element type; sums inside an op are in f64.
  */
 import { InternalError, SoraError } from '../support/error.ts';
@@ -22,9 +22,17 @@ export interface InterpretOptions {
   /** Values of the runtime dims. */
   readonly dims: ReadonlyMap<string, number>;
   readonly precision: Precision;
+  /** Where entries with states read and keep them. */
+  readonly states?: StateHolder;
 }
 
-type Scope = Pick<InterpretContext, 'precision' | 'dims' | 'weight'>;
+/** States by path, as a session holds them: [batch, room, width]. */
+export interface StateHolder {
+  read(path: string): Tensor;
+  write(path: string, tensor: Tensor): void;
+}
+
+type Scope = Pick<InterpretContext, 'precision' | 'dims' | 'weight' | 'state' | 'keep'>;
 
 const decompositions = new WeakMap<Node, Graph>();
 
@@ -43,8 +51,8 @@ export function concreteShape(type: TensorType, dims: ReadonlyMap<string, number
 }
 
 function runNode(node: Node, operands: readonly Tensor[], scope: Scope): readonly Tensor[] {
-  if (node.region) return runGraph(node.region, operands, scope);
   const definition = opNamed(node.op);
+  if (node.region && definition.traits.includes('region')) return runGraph(node.region, operands, scope);
   const outputShapes = node.outputs.map((output) => concreteShape(output.type, scope.dims));
   if (!definition.interpret) {
     const lower =
@@ -114,6 +122,27 @@ function checkedInput(node: Node, options: InterpretOptions): Tensor {
   return toPrecision(tensor, options.precision);
 }
 
+/** Which state a tensor belongs to is known by the tensor itself: nodes of equal layers have no name to tell them apart. */
+function stateScope(options: InterpretOptions): Pick<InterpretContext, 'state' | 'keep'> {
+  const holder = options.states;
+  const paths = new WeakMap<Tensor, string>();
+  return {
+    state(path) {
+      if (!holder) throw new SoraError('SORA7102', `the state \`${path}\` is missing`);
+      const tensor = toPrecision(holder.read(path), options.precision);
+      paths.set(tensor, path);
+      return tensor;
+    },
+    keep(previous, next) {
+      // In a graph by itself the state may be an input: then nobody keeps it.
+      const path = paths.get(previous);
+      if (path === undefined) return;
+      paths.set(next, path);
+      holder?.write(path, next);
+    },
+  };
+}
+
 /** Runs a whole graph; the results by name. */
 export function interpretGraph(graph: Graph, options: InterpretOptions): Map<string, Tensor> {
   const converted = new Map<string, Tensor>();
@@ -125,6 +154,7 @@ export function interpretGraph(graph: Graph, options: InterpretOptions): Map<str
       converted.set(path, tensor);
       return tensor;
     },
+    ...stateScope(options),
   };
   const inputs = graph.inputs.map((node) => checkedInput(node, options));
   const results = runGraph(graph, inputs, scope);

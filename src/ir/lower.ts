@@ -14,12 +14,14 @@ import { type Context, createContext, isLibraryFile, report } from './lower/cont
 import { deriveEntry } from './lower/derived-entries.ts';
 import { checkDuplicates } from './lower/duplicates.ts';
 import { lowerEntry, symbolsOfGraph } from './lower/entries.ts';
+import { programStates } from './lower/entry-session.ts';
 import { declareFiles } from './lower/files.ts';
 import { makeInstance } from './lower/modules.ts';
 import { resolveName } from './lower/names.ts';
 import type { Scope } from './lower/scope.ts';
 import { checkUncalled, configArguments } from './lower/uncalled.ts';
 import { checkUnused } from './lower/unused.ts';
+import { chooseStateFormats } from './lower/use-states.ts';
 import { checkUses } from './lower/uses.ts';
 import { constantValue, type DimRange } from './symbolic.ts';
 
@@ -130,6 +132,7 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
   const declaration = isLibrary ? undefined : chooseModel(context, root, input.model);
   const fileScope = context.fileScopes.get(root.file);
   const model = declaration && fileScope ? instantiate(context, declaration, fileScope) : undefined;
+  if (declaration) chooseStateFormats(context, root, declaration);
   const areFieldsRight = !hasErrors(context.diagnostics);
   const weights = [...context.weights.values()].map((record) => record.weight);
   const entries: Entry[] = [];
@@ -159,10 +162,16 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
       );
     }
   }
+  const { states, session } = programStates(context);
   const dims = usedDims(context, entries);
   const config = boundConfig(context);
   const reached = new Set(context.used);
-  checkUses(context, root, declaration && model && { declaration, instance: model, entries }, areFieldsRight);
+  const generating = checkUses(
+    context,
+    root,
+    declaration && model && { declaration, instance: model, entries },
+    areFieldsRight,
+  );
   checkUncalled(context);
   // What a library declares is there for others.
   if (isLibrary) for (const each of root.declarations) for (const set of [reached, context.used]) set.add(each);
@@ -176,7 +185,10 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
     config,
     dims,
     weights,
-    entries,
+    states,
+    ...(session ? { session } : {}),
+    entries: [...entries, ...(generating?.entries ?? [])],
+    ...(generating ? { generation: generating.generation } : {}),
   };
   return { value: program, diagnostics };
 }

@@ -4,8 +4,9 @@
  * Shared code never branches on op names: it asks for traits, for the decomposition, for the scalar expression. When a
  * pass needs to know something about an op that is not here, the right move is a new trait.
  */
-import type { Attributes, Value } from './graph.ts';
-import type { DimRange } from './symbolic.ts';
+import type { Attributes, Graph, Value } from './graph.ts';
+import type { Dim, DimRange } from './symbolic.ts';
+import type { ProfileName } from './target.ts';
 import type { DType, TensorType } from './types.ts';
 
 /** Kinds of attributes, for the verifier and the text form. `dims` is a list of symbolic dims, `value` a scalar constant. */
@@ -30,10 +31,10 @@ export interface AttributeSpec {
  * - `contraction`: a sum of products (dot_general, linear).
  * - `commutative`: binary, order of inputs does not matter.
  * - `flat`: its derivative is 0 or there is none (comparisons, rounding, indices): no gradient flows through it.
- * - `leaf`: no inputs, defined by attributes (input, weight, constant, iota).
+ * - `leaf`: no inputs, defined by attributes (input, weight, state, constant, iota).
  * - `effect`: must not be removed or merged.
- * - `stated`: the node states its output types, nothing infers them (input, weight; fused takes them from its region).
- * - `region`: has a region graph.
+ * - `stated`: the node states its output types, nothing infers them (input, weight, state; fused takes them from its region).
+ * - `region`: computes its region and nothing else (fused); ops that take a region besides have `regionTypes`.
  */
 export type Trait =
   | 'elementwise'
@@ -51,7 +52,7 @@ export type Trait =
   | 'region';
 
 /** The kernel family an op likes best; `view` needs no kernel when its reader can read strided. */
-export type Skeleton = 'map' | 'row' | 'contraction' | 'attention' | 'indexed' | 'view' | 'none';
+export type Skeleton = 'map' | 'row' | 'contraction' | 'attention' | 'selection' | 'indexed' | 'view' | 'none';
 
 /** A problem with the inputs of an op. Lowering turns it into a diagnostic at the call's span. */
 export interface InferFailure {
@@ -86,13 +87,23 @@ export interface InterpretContext {
   /** Numbers of each output's type with the runtime dims put in. */
   readonly outputShapes: readonly (readonly number[])[];
   weight(path: string): Tensor;
+  /** What the state with this path holds, in the precision asked for. */
+  state(path: string): Tensor;
+  /** `next` takes the place of `previous`, which is a state or what took its place before. */
+  keep(previous: Tensor, next: Tensor): void;
 }
 
 /** Emits nodes with inferred types; what decompositions and lowering write with. */
 export interface Emitter {
   readonly context: InferContext;
   /** Throws InternalError when the types do not fit: callers have checked with `infer`. */
-  emit(op: string, inputs: readonly Value[], attributes?: Attributes): Value;
+  emit(op: string, inputs: readonly Value[], attributes?: Attributes, region?: Graph): Value;
+}
+
+/** What the region of an op takes and gives. */
+export interface RegionTypes {
+  readonly inputs: readonly TensorType[];
+  readonly results: readonly TensorType[];
 }
 
 /** What a gradient rule is given: a node of the graph, and the gradient of the loss with respect to its output. */
@@ -109,6 +120,21 @@ export type GradientRule = (emitter: Emitter, request: GradientRequest) => reado
 
 export type Lanes = 1 | 2 | 4;
 
+/**
+ * A reduction that walks over its row several times: a value that starts somewhere and takes steps, each computed from sums
+ * over the row. WGSL of scalars; operands after the first are given as `parameters`.
+ */
+export interface IteratedReduction {
+  /** Steps at most. */
+  readonly rounds: number;
+  /** A step below this is the last, where a kernel can stop early. */
+  readonly closeEnough: string;
+  readonly start: string;
+  /** What an element `x` adds to each of the sums, given the value so far. */
+  sums(x: string, value: string, parameters: readonly string[]): readonly string[];
+  step(sums: readonly string[]): string;
+}
+
 export interface OpDefinition {
   readonly name: string;
   /** `model`: an op with a name that people use, has `decompose`. `tensor`: a primitive. */
@@ -119,11 +145,36 @@ export interface OpDefinition {
   readonly attributes: Readonly<Record<string, AttributeSpec>>;
   readonly traits: readonly Trait[];
   readonly skeleton: Skeleton;
+  /**
+   * How many of the leading operands a kernel reads tile by tile, so that nothing but views and casts may stand before
+   * them; the others are evaluated element by element. All when left out.
+   */
+  readonly tileOperands?: number;
+  /** Whether a kernel of the profile takes a node of this model-level op as it is; no kernel does when left out. */
+  staysWhole?(
+    profile: ProfileName,
+    inputs: readonly TensorType[],
+    attributes: Attributes,
+    context: InferContext,
+  ): boolean;
+  /** Ops that may carry a region as a part of what they compute: its types. */
+  regionTypes?(inputs: readonly TensorType[], attributes: Attributes): RegionTypes | InferFailure;
   infer(inputs: readonly TensorType[], attributes: Attributes, context: InferContext): InferResult;
   /** Reference semantics. A model-level op may leave it out: then its decomposition is interpreted. */
   interpret?(inputs: readonly Tensor[], attributes: Attributes, context: InterpretContext): readonly Tensor[];
   /** The same function in lower ops. Every model-level op has one. */
-  decompose?(emitter: Emitter, inputs: readonly Value[], attributes: Attributes): Value;
+  decompose?(emitter: Emitter, inputs: readonly Value[], attributes: Attributes, region?: Graph): Value;
+  /**
+   * The same value when operand `at` comes as parts of whole rows (axis 0), in order; undefined when the op cannot do with
+   * parts. Weights larger than a binding are split by this.
+   */
+  byParts?(
+    emitter: Emitter,
+    inputs: readonly Value[],
+    attributes: Attributes,
+    at: number,
+    parts: readonly Value[],
+  ): Value | undefined;
   /**
    * Reverse-mode derivative. A model-level op may leave it out: then its decomposition is differentiated. A tensor-level op
    * without it cannot be trained through, unless it is `constant` to the gradient (trait `flat`).
@@ -139,6 +190,10 @@ export interface OpDefinition {
    */
   wgsl?(operands: readonly string[], attributes: Attributes, dtypes: readonly DType[], lanes?: Lanes): string;
   readonly wgslHelpers?: readonly string[];
+  /** Reductions that no single walk over a row can compute. */
+  readonly iterated?: IteratedReduction;
+  /** Lookups: what the values of operand 1 must be below. */
+  indexedExtent?(inputs: readonly TensorType[], attributes: Attributes): Dim | undefined;
   /**
    * Arithmetic operations for the cost model, where one per output element (elementwise) or input element (reduction) is
    * wrong. Shapes are concrete.
@@ -148,6 +203,13 @@ export interface OpDefinition {
     outputs: readonly (readonly number[])[],
     attributes: Attributes,
   ): number;
+  /**
+   * The result lies in the buffer of this operand and writes only part of it. Its node is an effect, and the last reader of
+   * the operand.
+   */
+  readonly updates?: number;
   /** For the cost model: elements read of each operand, where that is not all of them. */
   elementsRead?(inputs: readonly (readonly number[])[], outputs: readonly (readonly number[])[]): readonly number[];
+  /** For the cost model: elements written, where that is not the whole result. */
+  elementsWritten?(inputs: readonly (readonly number[])[]): number;
 }

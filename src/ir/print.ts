@@ -11,7 +11,7 @@
  *
  * A node with several outputs is read as `%3#0`, `%3#1`. The string after the types is the label.
  */
-import type { Attributes, AttributeValue, Entry, Graph, Node, Program, Value, Weight } from './graph.ts';
+import type { Attributes, AttributeValue, Entry, Graph, Node, Program, State, Value, Weight } from './graph.ts';
 import { isDim } from './ops/shared.ts';
 import { printType } from './types.ts';
 
@@ -85,14 +85,37 @@ function weightLine(weight: Weight): string {
   return `  weight ${quote(weight.path)} : ${printType(weight.type)}${tied}${docOf(weight.doc)}`;
 }
 
+function stateLine(state: State): string {
+  const { path, dtype, batch, positions, width } = state;
+  return `  state ${quote(path)} : ${dtype}[${batch.key}, ${printNumber(positions)}, ${printNumber(width)}]`;
+}
+
+function sessionLines(program: Program): string[] {
+  if (!program.session) return [];
+  const { past, slack, positions } = program.session;
+  return [`  session ${past} slack ${slack} positions ${printNumber(positions)}`];
+}
+
+function generationLines({ generation }: Program): string[] {
+  if (!generation) return [];
+  const { entry, prefill, step, tokens, length, vocabulary, top, stop } = generation;
+  const numbers = [vocabulary, top, ...stop].map(printNumber).join(', ');
+  const names = [entry, prefill, step, tokens].map(quote).join(', ');
+  return [`  generate ${names}, ${length}, ${numbers}`];
+}
+
 function entryLines(entry: Entry): string[] {
+  const steps = entry.steps === undefined ? '' : ` steps [${entry.steps.key}]`;
   return [
-    `  entry ${quote(entry.name)}${docOf(entry.doc)} {`,
+    `  entry ${quote(entry.name)}${docOf(entry.doc)}${steps}${entry.isHidden ? ' hidden' : ''} {`,
     ...entry.parameters.map((parameter) => {
       const initial = parameter.initial === undefined ? '' : ` = ${printNumber(parameter.initial)}`;
-      return `    parameter ${quote(parameter.name)} : ${printType(parameter.type)}${initial}${docOf(parameter.doc)}`;
+      const role = parameter.role === undefined ? '' : ` role ${quote(parameter.role)}`;
+      return `    parameter ${quote(parameter.name)} : ${printType(parameter.type)}${initial}${docOf(parameter.doc)}${role}`;
     }),
-    ...entry.results.map((result) => `    result ${quote(result.name)} : ${printType(result.type)}`),
+    ...entry.results.map(
+      (result) => `    result ${quote(result.name)} : ${printType(result.type)}${result.isLazy ? ' lazy' : ''}`,
+    ),
     ...graphLines(entry.graph, '    '),
     '  }',
   ];
@@ -111,7 +134,10 @@ export function printProgram(program: Program): string {
     ...config,
     ...dims,
     ...program.weights.map(weightLine),
+    ...program.states.map(stateLine),
+    ...sessionLines(program),
     ...program.entries.flatMap(entryLines),
+    ...generationLines(program),
     '}',
   ];
   return `${lines.join('\n')}\n`;

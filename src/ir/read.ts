@@ -9,18 +9,22 @@ import {
   type Entry,
   type EntryParameter,
   type EntryResult,
+  type Generation,
   type Graph,
   GraphBuilder,
   type Node,
+  type ParameterRole,
   type Program,
   type Result,
+  type SessionDims,
+  type State,
   type Value,
   type Weight,
 } from './graph.ts';
 import type { AttributeKind } from './op.ts';
 import { ops } from './ops/index.ts';
 import { dtypeNamed } from './ops/shared.ts';
-import { type Dim, type DimRange, parseDim } from './symbolic.ts';
+import { constantValue, type Dim, type DimRange, parseDim } from './symbolic.ts';
 import type { TensorType } from './types.ts';
 
 interface Token {
@@ -229,12 +233,28 @@ function readParameter(cursor: Cursor): EntryParameter {
   expect(cursor, ':');
   const type = readType(cursor);
   const initial = accept(cursor, '=') ? readNumber(cursor) : undefined;
-  return { name, type, initial, doc: readDoc(cursor) };
+  const doc = readDoc(cursor);
+  return { name, type, initial, doc, ...(accept(cursor, 'role') ? { role: readRole(cursor) } : {}) };
+}
+
+function readRole(cursor: Cursor): ParameterRole {
+  const token = peek(cursor);
+  const role = readString(cursor);
+  return role === 'past' || role === 'lengths' ? role : refuse(cursor, token, 'a role');
+}
+
+function readOneDim(cursor: Cursor): Dim {
+  expect(cursor, '[');
+  const dim = readDim(cursor);
+  expect(cursor, ']');
+  return dim;
 }
 
 function readEntry(cursor: Cursor): Entry {
   const name = readString(cursor);
   const doc = readDoc(cursor);
+  const steps = accept(cursor, 'steps') ? { steps: readOneDim(cursor) } : {};
+  const hidden = accept(cursor, 'hidden') ? { isHidden: true } : {};
   expect(cursor, '{');
   const parameters: EntryParameter[] = [];
   while (accept(cursor, 'parameter')) parameters.push(readParameter(cursor));
@@ -242,11 +262,11 @@ function readEntry(cursor: Cursor): Entry {
   while (accept(cursor, 'result')) {
     const result = readString(cursor);
     expect(cursor, ':');
-    results.push({ name: result, type: readType(cursor) });
+    results.push({ name: result, type: readType(cursor), ...(accept(cursor, 'lazy') ? { isLazy: true } : {}) });
   }
   const graph = readGraphAt(cursor, 0);
   expect(cursor, '}');
-  return { name, doc, parameters, results, graph, span: undefined };
+  return { name, doc, parameters, results, graph, span: undefined, ...steps, ...hidden };
 }
 
 function readConfig(cursor: Cursor): readonly [string, number | boolean | string] {
@@ -275,6 +295,40 @@ function readWeight(cursor: Cursor): Weight {
   return { path, type, doc: readDoc(cursor), span: undefined, ...tied };
 }
 
+function readState(cursor: Cursor): State {
+  const path = readString(cursor);
+  expect(cursor, ':');
+  const token = peek(cursor);
+  const { dtype, shape } = readType(cursor);
+  const [batch, positions, width] = shape;
+  const sizes = [positions, width].map((dim) => dim && constantValue(dim));
+  const [most, wide] = sizes;
+  if (!batch || most === undefined || wide === undefined) return refuse(cursor, token, 'the type of a state');
+  return { path, dtype, batch, positions: most, width: wide, span: undefined };
+}
+
+function readGeneration(cursor: Cursor): Generation {
+  const names = Array.from({ length: 4 }, () => {
+    const name = readString(cursor);
+    expect(cursor, ',');
+    return name;
+  });
+  const length = take(cursor, 'word').text;
+  const numbers: number[] = [];
+  while (accept(cursor, ',')) numbers.push(readNumber(cursor));
+  const [entry = '', prefill = '', step = '', tokens = ''] = names;
+  const [vocabulary = 0, top = 0, ...stop] = numbers;
+  return { entry, prefill, step, tokens, length, vocabulary, top, stop };
+}
+
+function readSession(cursor: Cursor): SessionDims {
+  const past = take(cursor, 'word').text;
+  expect(cursor, 'slack');
+  const slack = take(cursor, 'word').text;
+  expect(cursor, 'positions');
+  return { past, slack, positions: readNumber(cursor) };
+}
+
 function whole<Read>(text: string, read: (cursor: Cursor) => Read): Read {
   const cursor: Cursor = { text, tokens: tokenize(text), at: 0 };
   const value = read(cursor);
@@ -298,9 +352,13 @@ export function readProgram(text: string): Program {
     while (accept(cursor, 'dim')) dims.set(...readDimDeclaration(cursor));
     const weights: Weight[] = [];
     while (accept(cursor, 'weight')) weights.push(readWeight(cursor));
+    const states: State[] = [];
+    while (accept(cursor, 'state')) states.push(readState(cursor));
+    const session = accept(cursor, 'session') ? { session: readSession(cursor) } : {};
     const entries: Entry[] = [];
     while (accept(cursor, 'entry')) entries.push(readEntry(cursor));
+    const generation = accept(cursor, 'generate') ? { generation: readGeneration(cursor) } : {};
     expect(cursor, '}');
-    return { name, doc, config: Object.fromEntries(config), dims, weights, entries };
+    return { name, doc, config: Object.fromEntries(config), dims, weights, states, ...session, entries, ...generation };
   });
 }

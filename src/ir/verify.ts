@@ -2,19 +2,19 @@
  * What is legal at each stage. Runs after every pass in tests and with `--verify`; a problem is always a bug of the
  * compiler, so problems are plain sentences, not diagnostics.
  *
- * - `model`: ops of both levels, no regions: what lowering makes.
+ * - `model`: ops of both levels, no fused nodes: what lowering makes.
  * - `tensor`: tensor-level ops and fused nodes: after decomposition, while fusing.
- * - `kernels`: inputs, weights, constants and nodes with a region: what code generation takes.
+ * - `kernels`: inputs, weights, constants and fused nodes: what code generation takes.
  *
- * Regions may hold ops of both levels at every stage, but no regions.
+ * Regions may hold ops of both levels at every stage, but no fused nodes.
  */
 import { InternalError } from '../support/error.ts';
-import type { Graph, Node, Program, Value } from './graph.ts';
-import { type InferContext, isFailure } from './op.ts';
-import { attributeProblems, inferOp, operandRange, ops } from './ops/index.ts';
+import type { Entry, Graph, Node, Program, Value } from './graph.ts';
+import { type InferContext, isFailure, type RegionTypes } from './op.ts';
+import { attributeProblems, hasTrait, inferOp, operandRange, ops } from './ops/index.ts';
 import { printGraph, printNode } from './print.ts';
-import { constantValue, symbolsOfDim } from './symbolic.ts';
-import { printType, sameType, type TensorType } from './types.ts';
+import { addDims, constantDim, constantValue, symbolDim, symbolsOfDim } from './symbolic.ts';
+import { printType, sameType, type TensorType, tensorType } from './types.ts';
 
 export type GraphStage = 'model' | 'tensor' | 'kernels';
 
@@ -25,7 +25,9 @@ export interface VerifyOptions {
 type Scope = GraphStage | 'region';
 
 /** What may stand beside fused nodes once kernels are chosen: things that live in buffers. */
-const kernelLeaves: ReadonlySet<string> = new Set(['input', 'weight', 'constant']);
+function liesInMemory(node: Node): boolean {
+  return node.op === 'constant' || (hasTrait(node, 'leaf') && hasTrait(node, 'stated'));
+}
 
 function stageProblem(node: Node, scope: Scope): string | undefined {
   const definition = ops.get(node.op);
@@ -37,7 +39,7 @@ function stageProblem(node: Node, scope: Scope): string | undefined {
     case 'tensor':
       return definition.level === 'model' ? `\`${node.op}\` should be decomposed` : undefined;
     case 'kernels':
-      return hasRegion || kernelLeaves.has(node.op) ? undefined : `\`${node.op}\` stands outside of a kernel`;
+      return hasRegion || liesInMemory(node) ? undefined : `\`${node.op}\` stands outside of a kernel`;
     case 'region':
       return hasRegion ? `\`${node.op}\` inside a region` : undefined;
   }
@@ -78,35 +80,47 @@ function typeListProblem(what: string, stated: readonly TensorType[], wanted: re
   });
 }
 
-function regionProblems(node: Node, region: Graph, context: InferContext): string[] {
-  const types = (values: readonly Value[]) => values.map((value) => value.type);
+const typesOf = (values: readonly Value[]): readonly TensorType[] => values.map((value) => value.type);
+
+function regionProblems(region: Graph, wanted: RegionTypes, context: InferContext): string[] {
   return [
-    ...typeListProblem('region inputs', types(region.inputs.flatMap((input) => input.outputs)), types(node.inputs)),
-    ...typeListProblem('outputs', types(node.outputs), types(region.results.map((result) => result.value))),
+    ...typeListProblem('region inputs', typesOf(region.inputs.flatMap((input) => input.outputs)), wanted.inputs),
+    ...typeListProblem('outputs', wanted.results, typesOf(region.results.map((result) => result.value))),
     ...checkGraph(region, context, 'region').map((problem) => `region: ${problem}`),
   ];
+}
+
+/** The region that an op carries besides its operands. */
+function carriedProblems(node: Node, context: InferContext): string[] {
+  const definition = ops.get(node.op);
+  if (!node.region) return [];
+  if (!definition?.regionTypes) return [`\`${node.op}\` has no region`];
+  const wanted = definition.regionTypes(typesOf(node.inputs), node.attributes);
+  return isFailure(wanted) ? [] : regionProblems(node.region, wanted, context);
 }
 
 function typeProblems(node: Node, context: InferContext): string[] {
   const definition = ops.get(node.op);
   if (!definition) return [];
-  if (node.region && !definition.traits.includes('region')) return [`\`${node.op}\` has no region`];
   const { minimum, maximum } = operandRange(definition);
   if (definition.traits.includes('stated')) {
     const attributes = attributeProblems(definition, node.attributes);
     const count = node.inputs.length < minimum || node.inputs.length > maximum ? ['wrong number of operands'] : [];
-    if (!definition.traits.includes('region')) return [...attributes, ...count, ...statedProblems(node)];
+    if (!definition.traits.includes('region')) {
+      return [...carriedProblems(node, context), ...attributes, ...count, ...statedProblems(node)];
+    }
     return [
       ...attributes,
       ...count,
-      ...(node.region ? regionProblems(node, node.region, context) : ['needs a region']),
+      ...(node.region
+        ? regionProblems(node.region, { inputs: typesOf(node.inputs), results: typesOf(node.outputs) }, context)
+        : ['needs a region']),
     ];
   }
   const operandTypes = node.inputs.map((value) => value.type);
   const inferred = inferOp(definition, operandTypes, node.attributes, context);
-  if (isFailure(inferred)) return [inferred.failure];
-  const outputTypes = node.outputs.map((output) => output.type);
-  return typeListProblem('outputs', outputTypes, inferred);
+  if (isFailure(inferred)) return [...carriedProblems(node, context), inferred.failure];
+  return [...carriedProblems(node, context), ...typeListProblem('outputs', typesOf(node.outputs), inferred)];
 }
 
 function nodeProblems(graph: Graph, node: Node, position: number, context: InferContext, scope: Scope): string[] {
@@ -158,6 +172,45 @@ export function assertVerified(graph: Graph, context: InferContext, options: Ver
   );
 }
 
+/** States are declared, have the room that the session gives them, and each is appended to once. */
+function stateProblems(program: Program, entry: Entry): string[] {
+  const nodes = entry.graph.nodes.filter((node) => node.op === 'state');
+  const { session } = program;
+  const roles = entry.parameters.flatMap((parameter) => parameter.role ?? []);
+  const { steps } = entry;
+  if (steps === undefined || session === undefined) {
+    return nodes.length > 0 || roles.length > 0 ? ['states or hidden parameters in an entry without steps'] : [];
+  }
+  const room = addDims(addDims(symbolDim(session.past), steps), symbolDim(session.slack));
+  const declared = new Map(program.states.map((state) => [state.path, state]));
+  const paths = nodes.map((node) => String(node.attributes.path));
+  const appends = entry.graph.nodes.flatMap((node) => {
+    const writer = node.region?.results[0]?.value.node ?? node;
+    const operand = ops.get(writer.op)?.updates;
+    const state = operand === undefined ? undefined : writer.inputs[operand];
+    const inner = state && node.region ? node.region.inputs.indexOf(state.node) : -1;
+    return state ? [inner >= 0 ? node.inputs[inner] : state] : [];
+  });
+  const [batch = constantDim(1)] = entry.parameters.find(({ role }) => role === 'past')?.type.shape ?? [];
+  const hidden = tensorType('i32', [batch]);
+  return [
+    ...(new Set(paths).size === paths.length ? [] : ['two nodes for one state']),
+    ...(new Set(appends).size === appends.length ? [] : ['two appends to one state']),
+    ...(appends.every((value) => value?.node.op === 'state') ? [] : ['an append to something else than a state']),
+    ...(roles.includes('past') && new Set(roles).size === roles.length ? [] : ['no hidden parameter `past`, or two']),
+    ...entry.parameters.flatMap(({ name, role, type }) =>
+      role === undefined || sameType(type, hidden) ? [] : [`hidden parameter \`${name}\` is ${printType(type)}`],
+    ),
+    ...nodes.flatMap((node) => {
+      const state = declared.get(String(node.attributes.path));
+      const type = node.outputs[0]?.type;
+      if (!state || !type) return [`state \`${String(node.attributes.path)}\` is not declared`];
+      const wanted = { dtype: state.dtype, shape: [batch, room, constantDim(state.width)] };
+      return sameType(type, wanted) ? [] : [`state \`${state.path}\` is ${printType(type)}, not ${printType(wanted)}`];
+    }),
+  ];
+}
+
 /** Graphs of all entries, and that they agree with the program around them. */
 export function verifyProgram(program: Program, options: VerifyOptions): string[] {
   const context: InferContext = { ranges: program.dims };
@@ -198,6 +251,7 @@ export function verifyProgram(program: Program, options: VerifyOptions): string[
         graph.results.map((result) => result.value.type),
         entry.results.map((result) => result.type),
       ),
+      ...stateProblems(program, entry),
       ...verifyGraph(graph, context, options),
     ].map((problem) => `entry \`${entry.name}\`: ${problem}`);
   });

@@ -146,7 +146,7 @@ export interface DerivedEntry {
   readonly span: Span;
 }
 
-export type UseWord = 'train' | 'quantize' | 'prune' | 'adapter' | 'golden';
+export type UseWord = 'train' | 'quantize' | 'prune' | 'adapter' | 'generate' | 'golden';
 
 /** `quantize Llama { … }`, `train Model.entry { … }`: how a model is used, apart from what it is. */
 export interface UseBlock {
@@ -291,6 +291,13 @@ export type Expression =
       readonly key: Expression;
       readonly value: Expression;
       readonly modifiers: readonly RecordField[];
+      readonly span: Span;
+    }
+  /** `(h, i, j) => …`, only as the value of a modifier. */
+  | {
+      readonly kind: 'lambda';
+      readonly parameters: readonly Identifier[];
+      readonly body: Expression;
       readonly span: Span;
     }
   /** What recovery put where an expression should stand; already reported, lower without complaint. */

@@ -20,6 +20,7 @@ import type {
 } from './ast.ts';
 import type { Builder } from './cst.ts';
 import { unescapeString } from './lex.ts';
+import { isVirtual } from './structure.ts';
 
 /** Binding power of each binary operator; `not` stands between `and` and the comparisons. */
 const powers: Readonly<Record<BinaryOperator, number>> = {
@@ -274,11 +275,37 @@ function buildAttend(builder: Builder, node: CstNode): Expression {
     builder.report(diagnose('SORA1002', message, place, { help: modifiersHelp }));
   }
   const [query, key, value] = [0, 1, 2].map((index) => args[index]?.value ?? builder.missing(place));
-  const record = builder.node(node, 'record');
-  const modifiers = record === undefined ? [] : buildRecordFields(builder, record);
+  const record = builder.node(node, 'modifiers');
+  const modifiers = record === undefined ? [] : buildModifiers(builder, record);
   if (query === undefined || key === undefined || value === undefined) return builder.missing(span);
   const children = [query, key, value, ...modifiers.map((modifier) => modifier.value)];
   return builder.grown({ kind: 'attend', query, key, value, modifiers, span }, children);
+}
+
+function buildModifiers(builder: Builder, node: CstNode): RecordField[] {
+  const items = builder.nodes(node, 'modifier');
+  builder.requireCommas(items, 'fields', 'lines');
+  return items.flatMap((item) => {
+    const name = builder.identifier(item, 'Identifier');
+    if (name === undefined) return [];
+    const span = builder.span(item, builder.whole);
+    const body = buildExpression(builder, builder.node(item, 'expression'), span);
+    const head = builder.node(item, 'lambdaParameters');
+    return [{ name, value: head === undefined ? body : buildLambda(builder, head, body), span }];
+  });
+}
+
+function buildLambda(builder: Builder, head: CstNode, body: Expression): Expression {
+  const parameters = builder.tokens(head, 'Identifier').map((token) => ({
+    text: token.image,
+    span: builder.tokenSpan(token),
+  }));
+  builder.requireCommasBetween(
+    parameters.map((parameter) => parameter.span),
+    'parameters',
+  );
+  const span = joinSpans(builder.span(head, body.span), body.span);
+  return builder.grown({ kind: 'lambda', parameters, body, span }, [body]);
 }
 
 export function buildBlock(builder: Builder, node: CstNode | undefined, near: Span): Expression {
@@ -286,7 +313,9 @@ export function buildBlock(builder: Builder, node: CstNode | undefined, near: Sp
   const span = builder.span(node, near);
   const lets = builder.nodes(node, 'letStatement').map((item) => buildLet(builder, item));
   const values = builder.nodes(node, 'expression').map((item) => buildExpression(builder, item, span));
-  if (builder.isWhole(node)) checkBlock(builder, span, lets, values);
+  // Where the brace is missing too, the file ends before its time.
+  const closer = builder.token(node, 'RBrace');
+  if (builder.isWhole(node) && closer !== undefined && !isVirtual(closer)) checkBlock(builder, span, lets, values);
   const result = values.at(-1) ?? builder.missing(span);
   return builder.grown({ kind: 'block', lets, result, span }, [...lets.map((item) => item.value), result]);
 }

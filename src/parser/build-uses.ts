@@ -1,6 +1,6 @@
 /**
- * Concrete to abstract syntax, blocks about the use of a model: `train`, `quantize`, `prune`, `adapter`, `golden`. One
- * shape for all of them; which words each block knows is decided when lowering.
+ * Concrete to abstract syntax, blocks about the use of a model: `train`, `quantize`, `prune`, `adapter`, `generate`,
+ * `golden`. One shape for all of them; which words each block knows is decided when lowering.
  */
 import type { CstNode } from 'chevrotain';
 import type { Span } from '../support/source.ts';

@@ -327,6 +327,8 @@ const printers: Readonly<Record<string, (printer: Printer, node: CstNode) => Doc
   indexItem: row,
   primary: printPrimary,
   record: (printer, node) => bracketed(printer, partsOf(node), { padded: true }),
+  modifiers: (printer, node) => bracketed(printer, partsOf(node), { padded: true }),
+  lambdaParameters: (printer, node) => withList(printer, node, 'LParen', 'RParen'),
   ifExpression: (printer, node) => group([printParts(printer, partsOf(node))]),
 };
 

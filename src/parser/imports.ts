@@ -67,6 +67,11 @@ function pathMistake(fromPath: string, statement: Import): Diagnostic | undefine
       help: 'imports stay in the folder of the project; copy the file into it',
     });
   }
+  if (!text.endsWith(suffix) && !text.includes('/')) {
+    return diagnose('SORA1010', `\`${text}\` is no \`.sora\` file`, span, {
+      help: `a file is written \`"./name${suffix}"\`, the library \`"sora:nn"\``,
+    });
+  }
   if (!text.endsWith(suffix)) {
     return diagnose('SORA1010', `\`${text}\` is no \`.sora\` file`, span, {
       help: `did you mean \`${text}${suffix}\`?`,

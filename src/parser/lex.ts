@@ -45,6 +45,8 @@ const characterHelp: ReadonlyMap<string, string> = new Map([
   ["'", 'strings stand in double quotes'],
   ['`', 'strings stand in double quotes'],
   ['?', 'write `if condition { a } else { b }`'],
+  ['^', 'a power is written `a ** b`'],
+  ['~', 'write `not`'],
   ['@', 'a matrix product is `matmul(a, b)`'],
 ]);
 

@@ -12,6 +12,7 @@ import { lex, tokenSpan } from './lex.ts';
 import { adviceFor } from './messages.ts';
 import { theParser } from './parser.ts';
 import { contextOf, isVirtual, nextStatement, structure } from './structure.ts';
+import { reservedTypes } from './tokens.ts';
 
 export interface Parsed {
   readonly root: CstNode | undefined;
@@ -42,18 +43,24 @@ function grammarDiagnostics(
   const found: Diagnostic[] = [];
   // Errors come in the order of the parse; those up to this token follow from the last one reported.
   let explainedUpTo = 0;
+  // A keyword that someone took for a name is wrong wherever it is used.
+  const namesTaken = new Set<string>();
   const sorted = [...errors].sort((left, right) => indexOf(left.token) - indexOf(right.token));
   for (const error of sorted) {
     if (found.length >= limits.syntaxErrors) break;
     const at = indexOf(error.token);
     const previous = tokens[at - 1];
-    const culprit = error.token.tokenType === EOF || contextOf(error.token).startsLine ? at - 1 : at;
+    const isLineStart = error.token.tokenType === EOF || contextOf(error.token).startsLine;
+    const culprit = Math.max(isLineStart ? at - 1 : at, 0);
     if (culprit < explainedUpTo) continue;
-    explainedUpTo = nextStatement(tokens, Math.max(culprit, 0));
+    explainedUpTo = nextStatement(tokens, culprit);
     const span = errorSpan(file, error.token, previous);
     const isRepaired = isVirtual(error.token) && error.token.tokenType !== EOF;
     if (isRepaired || spoiledLines.has(positionAt(file, span.start).line)) continue;
+    if (namesTaken.has(error.token.image)) continue;
     const [message = ''] = error.message.split('\n');
+    if (reservedTypes.has(error.token.tokenType) && message.startsWith('expected a name'))
+      namesTaken.add(error.token.image);
     const help = adviceFor(error.token, previous, message);
     found.push(diagnose('SORA1002', message, span, help === undefined ? {} : { help }));
   }

@@ -67,7 +67,8 @@ class SoraParser extends CstParser {
       const isEnd = token.tokenType.name === 'EOF';
       const isClosing = context.depth < start.depth || (distance === 1 && isCloser(token));
       const isSeparator = token.tokenType === t.Comma && context.depth === start.depth;
-      const isNextStatement = context.startsLine && context.depth <= start.statementDepth;
+      // A closer at this depth ends a bracket that was skipped whole.
+      const isNextStatement = context.startsLine && context.depth <= start.statementDepth && !isCloser(token);
       if (isEnd || (fitting !== undefined && (isClosing || isSeparator || isNextStatement))) {
         this.resyncTarget = token;
         return fitting ?? token.tokenType;
@@ -702,13 +703,48 @@ class SoraParser extends CstParser {
   private readonly attend: Rule = this.RULE('attend', () => {
     this.CONSUME(t.Attend);
     this.SUBRULE(this.callArguments);
-    this.OPTION({ GATE: () => this.continues(), DEF: () => this.SUBRULE(this.record) });
+    this.OPTION({ GATE: () => this.continues(), DEF: () => this.SUBRULE(this.modifiers) });
   });
+
+  private readonly modifiers: Rule = this.RULE('modifiers', () => {
+    this.CONSUME(t.LBrace);
+    this.MANY(() => {
+      this.SUBRULE(this.modifier);
+      this.OPTION(() => this.CONSUME(t.Comma));
+    });
+    this.CONSUME(t.RBrace);
+  });
+
+  /** The one place where a function of its own may stand: `score: (s, b, h, i, j) => s - slope[h] * f32(i - j)`. */
+  private readonly modifier: Rule = this.RULE('modifier', () => {
+    this.CONSUME(t.Identifier);
+    this.CONSUME(t.Colon);
+    this.OPTION({ GATE: () => this.startsLambda(), DEF: () => this.SUBRULE(this.lambdaParameters) });
+    this.SUBRULE(this.expression);
+  });
+
+  private readonly lambdaParameters: Rule = this.RULE('lambdaParameters', () => {
+    this.CONSUME(t.LParen);
+    this.MANY(() => {
+      this.CONSUME(t.Identifier);
+      this.OPTION(() => this.CONSUME(t.Comma));
+    });
+    this.CONSUME(t.RParen);
+    this.CONSUME(t.FatArrow);
+  });
+
+  /** Whether `(a, b) =>` comes next. */
+  private startsLambda(): boolean {
+    if (!this.is(1, t.LParen)) return false;
+    let distance = 2;
+    while (this.is(distance, t.Identifier) || this.is(distance, t.Comma)) distance++;
+    return this.is(distance, t.RParen) && this.is(distance + 1, t.FatArrow);
+  }
 }
 
 const declarationTypes: ReadonlySet<TokenType> = new Set([
   ...[t.Import, t.Dim, t.Config, t.Module, t.Model],
-  ...[t.Train, t.Quantize, t.Prune, t.Adapter, t.Golden],
+  ...[t.Train, t.Quantize, t.Prune, t.Adapter, t.Generate, t.Golden],
 ]);
 
 function isBracket(token: IToken): boolean {

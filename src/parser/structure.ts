@@ -15,12 +15,15 @@ import type { SourceFile } from '../support/source.ts';
 import { closest } from '../support/suggest.ts';
 import { tokenSpan } from './lex.ts';
 import {
+  Attend,
   BinaryOperator,
   Comma,
   Dot,
   declarationWords,
+  Equals,
   Fn,
   Identifier,
+  If,
   In,
   LBrace,
   LBracket,
@@ -133,6 +136,8 @@ function isDeclarationAtMargin(tokens: readonly IToken[], at: number): boolean {
 /** An opener that waits for its closer. */
 interface Open {
   readonly token: IToken;
+  /** Its index in the output. */
+  readonly index: number;
   /** Where in the output its closer must have stood, once a line made that plain. */
   closeAt: number | undefined;
 }
@@ -149,11 +154,80 @@ function breaksItem(tokens: readonly IToken[], at: number): boolean {
   return !isOpen && !closers.has(token.tokenType) && !isOperator(token) && token.tokenType !== Comma;
 }
 
+/** Tokens looked at for what a `{` inside `( )` or `[ ]` belongs to. */
+const reach = 64;
+
+/**
+ * Whether the `{` at `at` cannot stand inside the `( )` or `[ ]` that `opener` began: it follows a whole item, and neither `if` nor
+ * `attend` asks for it. Asked only to place a closer that is missing.
+ */
+function opensBlock(tokens: readonly IToken[], at: number, opener: IToken): boolean {
+  const previous = tokens[at - 1];
+  if (tokens[at]?.tokenType !== LBrace || opener.tokenType === LBrace || previous === undefined) return false;
+  if (!endsItem(previous)) return false;
+  for (let index = at - 1; index > at - reach; index--) {
+    const token = tokens[index];
+    if (token === undefined || token === opener) return true;
+    if (token.tokenType === If || token.tokenType === Attend) return false;
+  }
+  return false;
+}
+
 function isOperator(token: IToken): boolean {
   return tokenMatcher(token, BinaryOperator) || tokenMatcher(token, PrefixOperator) || token.tokenType === Dot;
 }
 
 const statementWords: ReadonlySet<TokenType> = new Set([Let, Fn]);
+
+/** A head that must be followed by `{` and is not. */
+interface Lost {
+  readonly head: IToken;
+  /** The last token of the head. */
+  readonly before: IToken;
+  /** Index after it. */
+  readonly at: number;
+}
+
+/** The last head among balanced tokens whose `{` was forgotten: on the lines after it stands what belongs into a block. */
+function lostOpener(tokens: readonly IToken[]): Lost | undefined {
+  for (let start = tokens.length - 1; start >= 0; start--) {
+    const head = tokens[start];
+    if (head === undefined || !startsLine(tokens, start) || !headWords.includes(head.image)) continue;
+    const isNamed = onSameLine(head, tokens[start + 1]) && (isWord(tokens[start + 1]) || head.tokenType === Fn);
+    if (!isNamed) continue;
+    let depth = 0;
+    for (let at = start; at < tokens.length; at++) {
+      const [token, next] = [tokens[at], tokens[at + 1]];
+      if (token === undefined) break;
+      if (token.tokenType === LBrace || token.tokenType === Equals) if (depth === 0) break;
+      if (closerOf.has(token.tokenType)) depth++;
+      if (closers.has(token.tokenType) && --depth < 0) break;
+      if (depth > 0 || next === undefined || !startsLine(tokens, at + 1)) continue;
+      if (next.tokenType === LBrace || next.tokenType === Equals || !endsItem(token)) break;
+      return { head, before: token, at: at + 1 };
+    }
+  }
+  return undefined;
+}
+
+const headWords: readonly string[] = ['module', 'model', 'config', 'fn', 'entry'];
+
+function openerDiagnostic(file: SourceFile, { before }: Lost, closer: IToken): Diagnostic {
+  const end = before.startOffset + before.image.length;
+  const span = { file, start: end, end };
+  return diagnose('SORA1007', 'expected `{`', span, {
+    labels: [{ span: tokenSpan(file, closer), text: 'this `}` has no `{`' }],
+    help: 'add `{`',
+    fixes: [{ title: 'add `{`', edits: [{ span, text: ' {' }] }],
+  });
+}
+
+function virtualOpener(after: IToken): IToken {
+  const offset = after.startOffset + after.image.length;
+  const line = after.endLine ?? 1;
+  const column = (after.endColumn ?? 0) + 1;
+  return createTokenInstance(LBrace, '', offset, offset, line, line, column, column);
+}
 
 function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
   const diagnostics: Diagnostic[] = [];
@@ -161,7 +235,7 @@ function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
   const stack: Open[] = [];
   // The first closer on a line of its own that stands at another indentation than its opener's line: when brackets run
   // out later, that opener is the one whose closer was forgotten.
-  let suspect: IToken | undefined;
+  let suspect: { readonly token: IToken; readonly closeAt: number } | undefined;
 
   const reportUnclosed = (opener: IToken, seen: IToken | undefined): void => {
     const labels = seen === undefined ? [] : [{ span: tokenSpan(file, seen), text: 'noticed here' }];
@@ -185,6 +259,32 @@ function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
       out.splice(at, 0, virtualCloser(open.token, before));
     }
   };
+  const closeAll = (seen: IToken | undefined): void => {
+    const [outermost] = stack;
+    if (outermost === undefined) return;
+    reportUnclosed(suspect?.token ?? outermost.token, seen);
+    // The closer that was taken for the suspect's is that of a brace around it, and so on outwards: one fewer is missing at the end.
+    const spared = suspect === undefined ? -1 : stack.findIndex((open) => open.token.tokenType === LBrace);
+    if (spared >= 0) stack.splice(spared, 1);
+    closeDownTo(0);
+    if (spared >= 0 && suspect !== undefined) {
+      out.splice(suspect.closeAt, 0, virtualCloser(suspect.token, out[suspect.closeAt - 1] ?? suspect.token));
+    }
+    suspect = undefined;
+  };
+  /** Where the closer of an opener must have stood: before the first line that is indented no more than its own. */
+  const endOfBlock = ({ token, index }: Open): number => {
+    const indent = lineIndent(file, token);
+    let depth = 0;
+    for (let at = index + 1; at < out.length; at++) {
+      const each = out[at];
+      if (each === undefined) break;
+      if (depth === 0 && startsLine(out, at) && lineIndent(file, each) <= indent) return at;
+      if (closerOf.has(each.tokenType)) depth++;
+      if (closers.has(each.tokenType)) depth--;
+    }
+    return out.length;
+  };
   const noteBreak = (): void => {
     // What is below a noted one was noted with it.
     for (let index = stack.length - 1; index >= 0; index--) {
@@ -196,17 +296,20 @@ function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
 
   for (const [at, token] of tokens.entries()) {
     if (diagnostics.length >= limits.syntaxErrors) return { tokens: [], diagnostics };
-    const [outermost] = stack;
-    if (outermost !== undefined && isDeclarationAtMargin(tokens, at)) {
-      reportUnclosed(suspect ?? outermost.token, token);
-      closeDownTo(0);
-      suspect = undefined;
-    }
-    if (breaksItem(tokens, at)) noteBreak();
+    const around = stack.at(-1);
+    if (around !== undefined && isDeclarationAtMargin(tokens, at)) closeAll(token);
+    else if (around !== undefined && (breaksItem(tokens, at) || opensBlock(tokens, at, around.token))) noteBreak();
     if (closers.has(token.tokenType)) {
       const height = stack.findLastIndex((open) => closerOf.get(open.token.tokenType) === token.tokenType);
       const innermost = stack.at(-1);
       if (height < 0 || innermost === undefined) {
+        const lost = token.tokenType === RBrace ? lostOpener(out) : undefined;
+        if (lost !== undefined) {
+          diagnostics.push(openerDiagnostic(file, lost, token));
+          out.splice(lost.at, 0, virtualOpener(lost.before));
+          out.push(token);
+          continue;
+        }
         const span = tokenSpan(file, token);
         const fixes = [{ title: `remove \`${token.image}\``, edits: [{ span, text: '' }] }];
         diagnostics.push(diagnose('SORA1007', `\`${token.image}\` closes nothing`, span, { help: 'remove it', fixes }));
@@ -216,10 +319,11 @@ function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
         reportUnclosed(innermost.token, token);
         closeDownTo(height + 1);
       }
-      const opener = stack.pop()?.token;
-      if (opener && startsLine(tokens, at) && lineIndent(file, token) < lineIndent(file, opener)) suspect ??= opener;
+      const open = stack.pop();
+      const isOutside = startsLine(tokens, at) && lineIndent(file, token) < lineIndent(file, open?.token ?? token);
+      if (open && isOutside) suspect ??= { token: open.token, closeAt: endOfBlock(open) };
     }
-    if (closerOf.has(token.tokenType)) stack.push({ token, closeAt: undefined });
+    if (closerOf.has(token.tokenType)) stack.push({ token, index: out.length, closeAt: undefined });
     out.push(token);
     if (stack.length > limits.nesting) {
       const lost = stack.find((open) => open.closeAt !== undefined);
@@ -228,11 +332,7 @@ function balance(file: SourceFile, tokens: readonly IToken[]): Structured {
       return { tokens: [], diagnostics };
     }
   }
-  const [outermost] = stack;
-  if (outermost !== undefined) {
-    reportUnclosed(suspect ?? outermost.token, undefined);
-    closeDownTo(0);
-  }
+  closeAll(undefined);
   return { tokens: out, diagnostics };
 }
 
@@ -258,6 +358,18 @@ function endsItem(token: IToken | undefined): boolean {
   return tokenMatcher(token, NumberLiteral) || tokenMatcher(token, StringLiteral);
 }
 
+/** Words of other languages that start what is written otherwise here. */
+const foreignWords: ReadonlyMap<string, string> = new Map([
+  ['class', 'module'],
+  ['struct', 'config'],
+  ['interface', 'config'],
+  ['type', 'config'],
+  ['def', 'fn'],
+  ['func', 'fn'],
+  ['function', 'fn'],
+  ['from', 'import'],
+]);
+
 interface Cut {
   readonly end: number;
   readonly diagnostic: Diagnostic;
@@ -271,11 +383,13 @@ function cutOutermost(file: SourceFile, tokens: readonly IToken[], at: number): 
   const span = tokenSpan(file, token);
   const isUnknown = token.tokenType === Identifier && isWord(next) && next.tokenType !== In && endsItem(tokens[at - 1]);
   if (!isUnknown) return undefined;
-  const near = closest(token.image, declarationWords);
+  const near = foreignWords.get(token.image) ?? closest(token.image, declarationWords);
   const help =
-    near === undefined
-      ? `a declaration starts with ${declarationWords.map((word) => `\`${word}\``).join(', ')}`
-      : `did you mean \`${near}\`?`;
+    token.image === 'export'
+      ? 'remove it: every declaration of a file can be imported'
+      : near === undefined
+        ? `a declaration starts with ${declarationWords.map((word) => `\`${word}\``).join(', ')}`
+        : `did you mean \`${near}\`?`;
   const diagnostic = diagnose('SORA1002', `unknown declaration \`${token.image}\``, span, { help });
   return { end: declarationEnd(tokens, at), diagnostic };
 }

@@ -68,7 +68,7 @@ export const BlockComment = token('BlockComment', /\/\*[\s\S]*?(?:\*\/|(?![\s\S]
 export const BinaryOperator = category('BinaryOperator', 'an operator');
 export const PrefixOperator = category('PrefixOperator', '`-` or `not`');
 /** The words that start a block about the use of a model. */
-export const UseKeyword = category('UseKeyword', '`train`, `quantize`, `prune`, `adapter` or `golden`');
+export const UseKeyword = category('UseKeyword', '`train`, `quantize`, `prune`, `adapter`, `generate` or `golden`');
 
 export const StringLiteral = token('StringLiteral', /"(?:[^"\\\n\r]|\\[^\n\r])*"/, 'a string', 'string.quoted.double');
 export const UnterminatedString = token('UnterminatedString', /"(?:[^"\\\n\r]|\\[^\n\r])*\\?/, 'a string', 'invalid', {
@@ -128,6 +128,7 @@ export const Train = contextual('train', [UseKeyword]);
 export const Quantize = contextual('quantize', [UseKeyword]);
 export const Prune = contextual('prune', [UseKeyword]);
 export const Adapter = contextual('adapter', [UseKeyword]);
+export const Generate = contextual('generate', [UseKeyword]);
 export const Golden = contextual('golden', [UseKeyword]);
 
 export const LBrace = punctuation('LBrace', '{');
@@ -142,7 +143,7 @@ export const DotDot = punctuation('DotDot', '..');
 export const Dot = punctuation('Dot', '.');
 export const Colon = punctuation('Colon', ':');
 export const Arrow = punctuation('Arrow', '->');
-/** Not in the language yet; known so that `(a) => b` gets one clear message. */
+/** Of functions in the modifiers of `attend`; elsewhere `(a) => b` gets one clear message. */
 export const FatArrow = punctuation('FatArrow', '=>');
 export const EqualEqual = punctuation('EqualEqual', '==', [BinaryOperator]);
 export const NotEqual = punctuation('NotEqual', '!=', [BinaryOperator]);
@@ -174,7 +175,7 @@ export const tokenTypes: readonly TokenType[] = [
   BadNumber,
   ...[Fn, Let, If, Else, True, False, New, And, Or, Not, Attend],
   ...[Import, Dim, Config, Module, Model, Entry, Repeat, In, Multiple, Of, From, As, Count],
-  ...[Tied, Missing, With, State, Target, Keep, By, Train, Quantize, Prune, Adapter, Golden],
+  ...[Tied, Missing, With, State, Target, Keep, By, Train, Quantize, Prune, Adapter, Generate, Golden],
   Identifier,
   ...[LBrace, RBrace, LParen, RParen, LBracket, RBracket, Comma, Ellipsis, DotDot, Dot, Colon, Arrow],
   ...[
@@ -202,7 +203,7 @@ export const tokenTable: readonly TokenInfo[] = tokenTypes.flatMap((type) => {
 });
 
 /** The words that start a block about the use of a model. */
-export const useWords: readonly string[] = ['train', 'quantize', 'prune', 'adapter', 'golden'];
+export const useWords: readonly string[] = ['train', 'quantize', 'prune', 'adapter', 'generate', 'golden'];
 
 /** The words that start a declaration at the outermost level. */
 export const declarationWords: readonly string[] = ['import', 'dim', 'config', 'module', 'model', 'fn', ...useWords];

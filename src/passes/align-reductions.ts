@@ -62,7 +62,7 @@ function rowName(axis: number): string {
 
 /** The index of a reduction's result by the axes of what it reduces. */
 function resultIndex(reduction: Node, domain: RowDomain): Index {
-  const keep = boolOf(reduction.attributes, 'keep');
+  const keep = reduction.attributes.keep !== false;
   return domain.shape.flatMap((_, axis) => {
     if (!domain.axes.includes(axis)) return [{ name: rowName(axis), moves: false }];
     return keep ? [origin] : [];
@@ -74,6 +74,8 @@ function resultIndex(reduction: Node, domain: RowDomain): Index {
  * place, 1 elsewhere. Undefined when it is no part of that domain.
  */
 function alignedShape(small: Node, views: readonly Node[], wide: Node): Shape | undefined {
+  // What else a reduction reads belongs to its own rows.
+  if (small.inputs.length !== 1) return undefined;
   const domain = domainOf(wide);
   const own = domainOf(small);
   const extents = (of: RowDomain) => of.axes.map((axis) => of.shape[axis] ?? constantDim(1));

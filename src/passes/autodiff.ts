@@ -86,7 +86,9 @@ function copyForward(
     const isOnPath = !isFlat(node) && inputs.some((input) => dependence.has(input));
     let outputs: readonly Value[];
     if (isOnPath && !definition.gradient && definition.decompose) {
-      outputs = [lowering(builder, context, node, dependence, keep).emit(node.op, inputs, node.attributes)];
+      outputs = [
+        lowering(builder, context, node, dependence, keep).emit(node.op, inputs, node.attributes, node.region),
+      ];
     } else outputs = keep(copyNode(builder, node, inputs)).outputs;
     if (wrt.has(node)) for (const output of outputs) dependence.mark(output);
     node.outputs.forEach((output, at) => {
@@ -108,12 +110,12 @@ function lowering(
   const plain = createEmitter(builder, context, { span, label });
   const self: Emitter = {
     context,
-    emit(op, inputs, attributes = {}) {
+    emit(op, inputs, attributes = {}, region) {
       const definition = opNamed(op);
       const isOnPath = inputs.some((input) => dependence.has(input));
       if (isOnPath && !definition.gradient && definition.decompose && !definition.traits.includes('flat'))
-        return definition.decompose(self, inputs, attributes);
-      const value = plain.emit(op, inputs, attributes);
+        return definition.decompose(self, inputs, attributes, region);
+      const value = plain.emit(op, inputs, attributes, region);
       keep(value.node);
       return value;
     },

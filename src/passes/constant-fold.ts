@@ -55,6 +55,8 @@ function foldTensors(node: Node, inputs: readonly Value[], context: RewriteConte
     precision: 'f64',
     dims: new Map(),
     outputShapes: [sizes],
+    state: () => unreachable('a state is no constant'),
+    keep: () => unreachable('a state is no constant'),
     weight: () => unreachable('constants read no weights'),
   });
   return result && emitConstant(result, output.type.shape, context);

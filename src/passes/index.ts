@@ -2,8 +2,10 @@
  * Graph passes: what runs between lowering and code generation.
  *
  *   optimize   canonicalize, constant-fold, common-subexpression, dead-code, pack   (optimize.ts has the order)
- *   toKernels  decompose, narrow-concat, cleanup, align-reductions, fuse            (kernels.ts, per device profile)
+ *   toKernels  decompose, split-weights, narrow-concat, cleanup, align-reductions, fuse   (kernels.ts, per profile)
  */
+export { isTable } from './fuse/roles.ts';
 export { type KernelOptions, type KernelStage, toKernels } from './kernels.ts';
 export { type OnPass, type OptimizeOptions, type OptimizeStage, optimizations, optimize } from './optimize.ts';
 export type { Pass, PassResult } from './pass.ts';
+export { bytesOfType, maxBindingBytes } from './split-weights.ts';

@@ -16,11 +16,14 @@ import { fuse } from './fuse/index.ts';
 import { narrowConcat } from './narrow-concat.ts';
 import type { OnPass } from './optimize.ts';
 import type { Pass } from './pass.ts';
+import { splitWeights } from './split-weights.ts';
 
 export interface KernelOptions {
   readonly onPass?: OnPass;
   /** Check every graph after every pass; a broken one throws `InternalError`. */
   readonly verify?: boolean;
+  /** Weights above so many bytes are split; what a binding holds on every device when left out. */
+  readonly bindingBytes?: number;
 }
 
 export interface KernelStage extends Stage<Program> {
@@ -29,9 +32,10 @@ export interface KernelStage extends Stage<Program> {
 }
 
 /** What runs before fusion, in order. */
-export function kernelPasses(profile: ProfileName): readonly Pass[] {
+export function kernelPasses(profile: ProfileName, bindingBytes?: number): readonly Pass[] {
   return [
     decompose(profile),
+    splitWeights(bindingBytes),
     narrowConcat,
     canonicalize,
     constantFold,
@@ -56,7 +60,7 @@ export function toKernels(program: Program, profile: ProfileName, options: Kerne
   };
   const entries = program.entries.map((entry): Entry => {
     let graph = entry.graph;
-    for (const pass of kernelPasses(profile)) {
+    for (const pass of kernelPasses(profile, options.bindingBytes)) {
       const result = pass.run(graph, context);
       graph = record(pass.name, entry, result.graph, result.fired);
     }

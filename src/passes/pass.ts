@@ -75,8 +75,13 @@ export function rewriteGraph(graph: Graph, context: InferContext, rewrite: Rewri
     context,
     builder,
     mapped,
-    emit: (op: string, operands: readonly Value[], attributes?: Attributes) =>
-      createEmitter(builder, context, { span: current?.span, label: current?.label }).emit(op, operands, attributes),
+    emit: (op: string, operands: readonly Value[], attributes?: Attributes, region?: Graph) =>
+      createEmitter(builder, context, { span: current?.span, label: current?.label }).emit(
+        op,
+        operands,
+        attributes,
+        region,
+      ),
   };
   let fired = 0;
   for (const node of graph.nodes) {

@@ -21,6 +21,16 @@ export interface TensorSpec {
   readonly initial?: number;
   /** Inputs that index a table: least and greatest value allowed, checked on the host before anything runs. */
   readonly range?: readonly [number, number];
+  /** Results that stay on the device until somebody asks for them. */
+  readonly lazy?: boolean;
+}
+
+/**
+ * An input that callers never see, i32[batch]: the session fills it with the positions that each row holds (`past`) or with
+ * how many positions of the call are real (`lengths`).
+ */
+export interface HiddenSpec extends TensorSpec {
+  readonly role: 'past' | 'lengths';
 }
 
 /**
@@ -39,10 +49,15 @@ export interface WeightSource {
   readonly tied?: string;
 }
 
-/** One device buffer of weights, made of one or more tensors of the checkpoint concatenated along axis 0. */
+/**
+ * One device buffer of weights, made of one or more tensors of the checkpoint concatenated along axis 0, or of some rows of
+ * that: a weight larger than a binding has several buffers.
+ */
 export interface WeightSpec {
   readonly sources: readonly WeightSource[];
   readonly shape: readonly number[];
+  /** The row of the sources that the buffer begins with; 0 when left out. */
+  readonly first?: number;
   readonly dtype: ElementType;
   readonly layout: WeightLayout;
 }
@@ -68,7 +83,9 @@ export type BufferSpec =
   | { readonly kind: 'result'; readonly name: string; readonly bytes: SizeExpression }
   | { readonly kind: 'weight'; readonly weight: number }
   | { readonly kind: 'constant'; readonly dtype: ElementType; readonly values: readonly number[] }
-  | { readonly kind: 'scratch'; readonly bytes: SizeExpression };
+  | { readonly kind: 'scratch'; readonly bytes: SizeExpression }
+  /** By index into `states`; the session brings it. */
+  | { readonly kind: 'state'; readonly state: number };
 
 /**
  * One dispatch: `groups` workgroups in one line, folded by the runtime when there are more than 65,535. A step with
@@ -95,8 +112,48 @@ export interface EntrySpec {
   readonly name: string;
   readonly doc?: string;
   readonly inputs: readonly TensorSpec[];
+  readonly hidden?: readonly HiddenSpec[];
   readonly results: readonly TensorSpec[];
+  /** Positions that a call appends to every row of the states; absent: it needs no session. */
+  readonly steps?: SizeExpression;
+  /** For the runtime only: no method of the model, not in its signature. */
+  readonly internal?: boolean;
   readonly plans: Readonly<Record<ProfileName, EntryPlan>>;
+}
+
+/** A tensor [batch, room, width] that a session keeps between calls. */
+export interface StateSpec {
+  readonly path: string;
+  readonly dtype: ElementType;
+  readonly width: number;
+}
+
+/**
+ * What states have in common. `past` and `slack` name dims that no caller sees: the positions that the fullest row held
+ * before the call, and the room behind those of the call: room = past + steps + slack.
+ */
+export interface SessionSpec {
+  readonly past: string;
+  readonly slack: string;
+  /** The most that a row may hold. */
+  readonly positions: number;
+}
+
+/** How a session generates text: see src/ir/lower/use-generate.ts. */
+export interface GenerationSpec {
+  readonly entry: string;
+  /** Hidden entries for any number of tokens, and for one. Their results are `ids`, `values`, `totals`, lazily `logits`. */
+  readonly prefill: string;
+  readonly step: string;
+  /** Input of the tokens. */
+  readonly tokens: string;
+  /** The dim that counts tokens of a call. */
+  readonly length: string;
+  readonly vocabulary: number;
+  /** How many ids and values a call gives. */
+  readonly top: number;
+  /** Tokens that end a text. */
+  readonly stop: readonly number[];
 }
 
 export interface DimSpec {
@@ -114,8 +171,13 @@ export interface Artifact {
   readonly config: Readonly<Record<string, number | boolean | string>>;
   readonly dims: Readonly<Record<string, DimSpec>>;
   readonly weights: readonly WeightSpec[];
+  readonly states?: readonly StateSpec[];
+  /** Present when there are states. */
+  readonly session?: SessionSpec;
   readonly kernels: Readonly<Record<string, KernelSpec>>;
   readonly entries: readonly EntrySpec[];
+  /** Present when the model generates text. */
+  readonly generation?: GenerationSpec;
   /** Text form of the unoptimized program: what the CPU interpreter runs when there is no adapter. */
   readonly program: string;
 }

@@ -70,11 +70,19 @@ interface Named {
   readonly dtype: FileType;
 }
 
-/** Where element `i` of a run goes; undefined: to `first + i`. */
-export type Placement = (element: number) => number;
+/**
+ * A matrix in panels: its element n*K + k, with `base` added, lies at [floor(n / width)][k][n % width]. `base` is where the
+ * tensor begins in the matrix, a multiple of `columns` (K) that may be negative.
+ */
+export interface Panels {
+  readonly base: number;
+  readonly columns: number;
+  readonly width: number;
+}
 
 /**
- * Converts a run of raw elements into `target`. `first` is the index of the run's first element in its tensor.
+ * Converts a run of raw elements into `target`, from `first` on; with panels, `first` is the index of the run's first element
+ * in its tensor.
  *
  * @errors SORA7203 when the file's type does not convert to `dtype`, SORA7204 when a value does not fit.
  */
@@ -84,11 +92,25 @@ export function convertElements(
   target: ElementArray,
   dtype: ElementType,
   first: number,
-  place?: Placement,
+  panels?: Panels,
 ): void {
   const values = decodeRun(tensor, bytes, dtype);
-  if (place) for (let i = 0; i < values.length; i++) target[place(first + i)] = values[i] ?? 0;
+  if (panels) placeInPanels(values, target, first, panels);
   else target.set(values as ArrayLike<number>, first);
+}
+
+/** Row by row: every element of a checkpoint passes here. */
+function placeInPanels(values: NumberArray, target: ElementArray, first: number, panels: Panels): void {
+  const { base, columns, width } = panels;
+  for (let at = 0; at < values.length; ) {
+    const index = base + first + at;
+    const row = Math.floor(index / columns);
+    const column = index - row * columns;
+    const lane = row % width;
+    const end = Math.min(values.length, at + columns - column);
+    let place = (row - lane) * columns + column * width + lane;
+    for (; at < end; at++, place += width) target[place] = values[at] ?? 0;
+  }
 }
 
 /** The run as numbers of the wanted type, without copying where the bytes already are those numbers. */

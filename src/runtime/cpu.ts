@@ -13,10 +13,12 @@ export interface HostTensor {
 }
 
 export interface CpuExecutor {
+  /** `states` by path, [rows, room, width]; what an entry makes of them takes their place. */
   run(
     entry: string,
     dims: ReadonlyMap<string, number>,
     inputs: ReadonlyMap<string, HostTensor>,
+    states?: Map<string, HostTensor>,
   ): Promise<ReadonlyMap<string, HostTensor>>;
 }
 

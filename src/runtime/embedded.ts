@@ -1,5 +1,6 @@
 /**
- * What every generated module carries: scripts/build.mjs bundles this file into one text. Keep it small.
+ * What the generated module of a model without states carries: scripts/build.mjs bundles this file into one text. Keep it
+ * small.
  */
 export { SoraError } from './error.ts';
-export { createModel } from './model.ts';
+export { createModelWith as createModel } from './model.ts';

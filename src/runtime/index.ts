@@ -17,7 +17,8 @@ export {
 export { SoraError } from './error.ts';
 export { bfloatToSingle, halfToSingle, singleToBfloat, singleToHalf } from './half.ts';
 export type { InputData, Inputs, InputTensor } from './inputs.ts';
-export { type CallOptions, createModel, type LoadOptions, type Model, type ModelStats, type Results } from './model.ts';
+export type { CallOptions, LoadOptions, Model, ModelStats } from './model.ts';
+export type { ModelSession, Results, SessionCallOptions, SessionOptions } from './model-session.ts';
 export {
   encodeSafetensors,
   openSafetensors,
@@ -25,6 +26,7 @@ export {
   type TensorInfo,
   type TensorToWrite,
 } from './safetensors.ts';
+export { createModel } from './sessions.ts';
 export type { BlobLike, SourceInput } from './source.ts';
 export { findSwiftShader, swiftShaderFolder, swiftShaderVersion, unpackSwiftShader } from './swiftshader.ts';
 export type { WeightsInput } from './weights.ts';

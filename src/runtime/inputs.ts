@@ -5,6 +5,7 @@ import type { Artifact, DimSpec, ElementType, EntrySpec, SizeExpression, TensorS
 import { type ElementArray, newElements } from './convert.ts';
 import { SoraError } from './error.ts';
 import { singleToHalf } from './half.ts';
+import type { Lazies } from './lazies.ts';
 import { type Dims, dimsOf, evaluateSize, printSize, solveSize } from './size.ts';
 
 /** i32 takes Int32Array, u32 Uint32Array, f32 and f16 Float32Array, bool Uint32Array or Uint8Array. */
@@ -23,6 +24,13 @@ export interface BoundInputs {
   readonly data: readonly (InputData | undefined)[];
   /** By input, concrete. */
   readonly shapes: readonly (readonly number[])[];
+  /** Keeps results that stay on the device; without it nobody can ask for them. */
+  readonly lazies?: Lazies;
+}
+
+/** In the order of `BoundInputs` of a session: what callers give, then what the session fills. */
+export function allInputs(entry: EntrySpec): readonly TensorSpec[] {
+  return entry.hidden ? [...entry.inputs, ...entry.hidden] : entry.inputs;
 }
 
 export function bindInputs(artifact: Pick<Artifact, 'dims'>, entry: EntrySpec, inputs: Inputs): BoundInputs {

@@ -1,5 +1,5 @@
 /**
- * A loaded model: `createModel` opens a device, makes the pipelines, brings the weights and gives an object whose entries can be
+ * A loaded model: `createModelWith` opens a device, makes the pipelines, brings the weights and gives an object whose entries can be
  * called. Generated modules and `sorac run` share it.
  */
 import type { Artifact, EntrySpec, ProfileName } from './artifact.ts';
@@ -7,14 +7,19 @@ import { type BufferPool, guard, makeBufferPool, usage } from './buffers.ts';
 import { elementBytes } from './convert.ts';
 import type { CpuModule, HostTensor } from './cpu.ts';
 import { type DeviceInfo, type DeviceOptions, openDevice } from './device.ts';
+import type { DeviceStateParts } from './device-states.ts';
+import { type Ending, firstOf, makeEnding } from './ending.ts';
 import { messageOf, SoraError } from './error.ts';
-import { type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
+import type { HostStateParts } from './host-states.ts';
+import { allInputs, type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
+import type { Generate, ModelSession, Results, SessionContext, SessionOptions, StateRunner } from './model-session.ts';
 import { createPipelines, hasImmediates, kernelsOf, type Pipelines, warmUp } from './pipelines.ts';
-import { makeSession, type Session } from './session.ts';
+import { type DeviceStates, makeSession, type Session } from './session.ts';
 import { evaluateSize } from './size.ts';
 import {
   type Checkpoint,
   checkCheckpoint,
+  contentKey,
   fillWeight,
   hostWeight,
   openCheckpoint,
@@ -44,9 +49,6 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A result. f16 comes as f32, bool as 0 and 1. */
-export type Results = Readonly<Record<string, HostTensor>>;
-
 export interface ModelStats {
   /** Compute pipelines made since loading; calls make none. */
   readonly pipelines: number;
@@ -62,41 +64,50 @@ export interface Model {
   /** Settles when the device is lost by itself; never after `close`. */
   readonly lost: Promise<SoraError>;
   call(entry: string, inputs: Inputs, options?: CallOptions): Promise<Results>;
+  /** For entries with states, any number of them side by side; weights and scratch memory are shared. */
+  session(options?: SessionOptions): ModelSession;
   stats(): ModelStats;
-  /** Frees what the model holds; waits for nothing. Calls under way reject with SORA6002. */
+  /** Frees what the model and its sessions hold; waits for nothing. Calls under way reject with SORA6002. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What models with states need besides: modules of models without do not carry it (sessions.ts). */
+export interface SessionSupport {
+  makeModelSession(context: SessionContext, states: StateRunner, options?: SessionOptions): ModelSession;
+  makeDeviceStates(parts: DeviceStateParts): StateRunner;
+  makeHostStates(parts: HostStateParts): StateRunner;
+  readonly generate?: Generate;
 }
 
 /** What the two kinds of device do differently. */
 interface Executor {
   run(entry: EntrySpec, inputs: BoundInputs): Promise<ReadonlyMap<string, HostTensor>>;
+  /** Empty states for a session. */
+  states(support: SessionSupport): StateRunner;
   stats(): Omit<ModelStats, 'calls'>;
   close(): void;
 }
 
-/** Errors that end everything: loss of the device, or the user's `close`. */
-interface Ending {
-  readonly lost: Promise<SoraError>;
-  error: SoraError | undefined;
-  readonly ended: Promise<never>;
-  end(error: SoraError): void;
-}
-
-export async function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
+export async function createModelWith(
+  artifact: Artifact,
+  options: LoadOptions = {},
+  support?: SessionSupport,
+): Promise<Model> {
   options.signal?.throwIfAborted();
   if (options.weights === undefined && artifact.weights.length > 0) {
     throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\`: a path, an address, a Blob or bytes`);
   }
   const opened = await openDevice(options);
   let checkpoint: Checkpoint | undefined;
+  let ending: Ending | undefined;
   try {
     if (options.weights !== undefined) checkpoint = await openCheckpoint(options.weights, options.signal);
     if (opened.kind === 'cpu') {
       const executor = await cpuExecutor(artifact, opened.module, checkpoint);
-      return makeModel(artifact, opened.info, executor, makeEnding(undefined));
+      return makeModel(artifact, opened.info, executor, makeEnding(undefined), support);
     }
-    const ending = makeEnding(opened.device.lost);
+    ending = makeEnding(opened.device);
     const loading = deviceExecutor(
       artifact,
       opened.device,
@@ -106,10 +117,11 @@ export async function createModel(artifact: Artifact, options: LoadOptions = {})
       opened.close,
     );
     // A device lost meanwhile must not leave loading hanging.
-    const executor = await Promise.race([loading, ending.ended]);
+    const executor = await firstOf(loading, ending);
     await checkpoint?.close();
-    return makeModel(artifact, opened.info, executor, ending);
+    return makeModel(artifact, opened.info, executor, ending, support);
   } catch (error) {
+    ending?.end(new SoraError('SORA6002', `\`${artifact.name}\` was not loaded`));
     await checkpoint?.close();
     opened.close();
     options.signal?.throwIfAborted();
@@ -117,36 +129,13 @@ export async function createModel(artifact: Artifact, options: LoadOptions = {})
   }
 }
 
-function makeEnding(deviceLost: Promise<GPUDeviceLostInfo> | undefined): Ending {
-  let tellLost: (error: SoraError) => void = () => {};
-  let reject: (error: SoraError) => void = () => {};
-  const lost = new Promise<SoraError>((resolve) => {
-    tellLost = resolve;
-  });
-  const ended = new Promise<never>((_, fail) => {
-    reject = fail;
-  });
-  ended.catch(() => undefined);
-  const ending: Ending = {
-    lost,
-    ended,
-    error: undefined,
-    end(error) {
-      ending.error ??= error;
-      reject(ending.error);
-    },
-  };
-  deviceLost?.then((info) => {
-    if (ending.error) return;
-    const why = info.message || info.reason;
-    const error = new SoraError('SORA6101', `the device was lost: ${why}`, { help: 'load the model again' });
-    ending.end(error);
-    tellLost(error);
-  });
-  return ending;
-}
-
-function makeModel(artifact: Artifact, device: DeviceInfo, executor: Executor, ending: Ending): Model {
+function makeModel(
+  artifact: Artifact,
+  device: DeviceInfo,
+  executor: Executor,
+  ending: Ending,
+  support: SessionSupport | undefined,
+): Model {
   const entries = new Map(artifact.entries.map((entry) => [entry.name, entry] as const));
   let calls = 0;
   const close = async (): Promise<void> => {
@@ -156,7 +145,7 @@ function makeModel(artifact: Artifact, device: DeviceInfo, executor: Executor, e
     if (!wasLost) ending.end(ending.error);
     executor.close();
   };
-  return {
+  const model: Model = {
     device,
     lost: ending.lost,
     async call(name, inputs, options = {}) {
@@ -168,33 +157,43 @@ function makeModel(artifact: Artifact, device: DeviceInfo, executor: Executor, e
         const known = [...entries.keys()].map((key) => `\`${key}\``).join(', ');
         throw new SoraError('SORA6011', `\`${artifact.name}\` has no entry \`${name}\`, it has ${known}`);
       }
+      if (entry.steps !== undefined) throw needsSession(artifact, entry);
       const bound = bindInputs(artifact, entry, inputs);
       calls++;
       const running = executor.run(entry, bound).catch((error: unknown) => {
         throw ending.error ?? error;
       });
-      const results = await firstOf(running, ending.ended, signal);
+      const results = await firstOf(running, ending, signal);
       return Object.fromEntries(entry.results.map((spec) => [spec.name, results.get(spec.name) as HostTensor]));
+    },
+    session(options) {
+      if (ending.error) throw ending.error;
+      const { session: spec } = artifact;
+      if (spec === undefined || support === undefined)
+        throw new SoraError('SORA6019', `\`${artifact.name}\` has no states, so its entries need no session`);
+      const begin = (): void => {
+        calls++;
+      };
+      const context: SessionContext = {
+        artifact,
+        spec,
+        ending,
+        begin,
+        callModel: model.call,
+        ...(support.generate ? { generate: support.generate } : {}),
+      };
+      return support.makeModelSession(context, executor.states(support), options);
     },
     stats: () => ({ ...executor.stats(), calls }),
     close,
     [Symbol.asyncDispose]: close,
   };
+  return model;
 }
 
-/** The result, or the end of the model, or the caller's abort, whichever is first. */
-function firstOf<Value>(
-  running: Promise<Value>,
-  ended: Promise<never>,
-  signal: AbortSignal | undefined,
-): Promise<Value> {
-  if (!signal) return Promise.race([running, ended]);
-  return new Promise<Value>((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-    Promise.race([running, ended])
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', abort));
+function needsSession(artifact: Artifact, entry: EntrySpec): SoraError {
+  return new SoraError('SORA6015', `\`${entry.name}\` of \`${artifact.name}\` keeps states between calls`, {
+    help: `call it on a session: \`const session = model.session()\`, then \`session.${entry.name}(…)\``,
   });
 }
 
@@ -208,14 +207,20 @@ async function cpuExecutor(
     if (!checkpoint) throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\``);
     return hostWeight(checkpoint, path, artifact.weights, tied);
   });
+  const run = (
+    entry: EntrySpec,
+    { dims, data, shapes }: BoundInputs,
+    states?: Map<string, HostTensor>,
+  ): Promise<ReadonlyMap<string, HostTensor>> => {
+    const inputs = allInputs(entry).map((spec, at): readonly [string, HostTensor] => {
+      const shape = shapes[at] ?? [];
+      return [spec.name, { dtype: spec.dtype, shape, data: hostInput(spec.dtype, data[at], shape, spec.initial) }];
+    });
+    return executor.run(entry.name, dims, new Map(inputs), states);
+  };
   return {
-    run(entry, { dims, data, shapes }) {
-      const inputs = entry.inputs.map((spec, at): readonly [string, HostTensor] => {
-        const shape = shapes[at] ?? [];
-        return [spec.name, { dtype: spec.dtype, shape, data: hostInput(spec.dtype, data[at], shape, spec.initial) }];
-      });
-      return executor.run(entry.name, dims, new Map(inputs));
-    },
+    run: (entry, inputs) => run(entry, inputs),
+    states: (support) => support.makeHostStates({ specs: artifact.states ?? [], run }),
     stats: () => ({ pipelines: 0, buffers: 0, bytes: 0 }),
     close() {
       void checkpoint?.close();
@@ -263,7 +268,7 @@ async function deviceExecutor(
     options.signal?.throwIfAborted();
     const parts = { device, pool, pipelines, artifact, profile, weights };
     const sessions = new Map(artifact.entries.map((entry) => [entry, makeSession(parts, entry)] as const));
-    return executorOf(device, pool, pipelines, sessions, closeDevice);
+    return executorOf(artifact, device, pool, pipelines, sessions, closeDevice);
   } catch (error) {
     pool.destroyAll();
     throw error;
@@ -271,29 +276,36 @@ async function deviceExecutor(
 }
 
 function executorOf(
+  artifact: Artifact,
   device: GPUDevice,
   pool: BufferPool,
   pipelines: Pipelines,
   sessions: ReadonlyMap<EntrySpec, Session>,
   closeDevice: () => void,
 ): Executor {
+  const run = async (
+    entry: EntrySpec,
+    inputs: BoundInputs,
+    states?: DeviceStates,
+  ): Promise<ReadonlyMap<string, HostTensor>> => {
+    const session = sessions.get(entry);
+    if (!session) throw new SoraError('SORA6011', `no session for \`${entry.name}\``);
+    const { value, checked } = guard(device, 'SORA6102', `\`${entry.name}\``, () => session.submit(inputs, states));
+    const reading = value.read();
+    reading.catch(() => undefined);
+    try {
+      await checked;
+      return await reading;
+    } catch (error) {
+      session.reset();
+      throw error instanceof SoraError
+        ? error
+        : new SoraError('SORA6102', `\`${entry.name}\` failed: ${messageOf(error)}`, { cause: error });
+    }
+  };
   return {
-    async run(entry, inputs) {
-      const session = sessions.get(entry);
-      if (!session) throw new SoraError('SORA6011', `no session for \`${entry.name}\``);
-      const { value, checked } = guard(device, 'SORA6102', `\`${entry.name}\``, () => session.submit(inputs));
-      const reading = value.read();
-      reading.catch(() => undefined);
-      try {
-        await checked;
-        return await reading;
-      } catch (error) {
-        session.reset();
-        throw error instanceof SoraError
-          ? error
-          : new SoraError('SORA6102', `\`${entry.name}\` failed: ${messageOf(error)}`, { cause: error });
-      }
-    },
+    run: (entry, inputs) => run(entry, inputs),
+    states: (support) => support.makeDeviceStates({ device, pool, specs: artifact.states ?? [], run }),
     stats: () => ({ pipelines: pipelines.count, buffers: pool.buffers, bytes: pool.bytes }),
     close() {
       pool.destroyAll();
@@ -327,6 +339,7 @@ async function loadWeights(
   options: LoadOptions,
 ): Promise<ReadonlyMap<number, GPUBuffer>> {
   const buffers = new Map<number, GPUBuffer>();
+  const loadedContents = new Map<string, GPUBuffer>();
   const specs = [...used]
     .sort((a, b) => a - b)
     .flatMap((index) => {
@@ -338,6 +351,14 @@ async function loadWeights(
   for (const { index, spec, bytes } of specs) {
     options.signal?.throwIfAborted();
     if (!checkpoint) throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\``);
+    const content = contentKey(checkpoint, spec);
+    const known = loadedContents.get(content);
+    if (known) {
+      buffers.set(index, known);
+      loaded += bytes;
+      options.onProgress?.({ loaded, total });
+      continue;
+    }
     const what = `weight ${spec.sources.map((source) => `\`${source.path}\``).join(' + ')}`;
     const { value: buffer, checked } = guard(device, 'SORA6005', what, () =>
       pool.create(what, bytes, usage.storage | usage.copyTarget, true),
@@ -346,6 +367,7 @@ async function loadWeights(
     await fillWeight(checkpoint, spec, buffer.getMappedRange());
     buffer.unmap();
     buffers.set(index, buffer);
+    loadedContents.set(content, buffer);
     loaded += bytes;
     options.onProgress?.({ loaded, total });
   }

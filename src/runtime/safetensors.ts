@@ -36,8 +36,16 @@ export interface SafetensorsFile {
   readonly metadata: ReadonlyMap<string, string>;
   /** A whole tensor in another element type; SORA7203 and SORA7204 when the values do not fit it. */
   readTensor<Type extends ElementType>(name: string, dtype: Type): Promise<ElementArray<Type>>;
-  /** Calls `write` with runs of raw bytes of a tensor, in order; each run is whole elements, at most 4 MiB. */
-  readChunks(info: TensorInfo, write: (bytes: Uint8Array, firstElement: number) => void): Promise<void>;
+  /**
+   * Calls `write` with runs of raw bytes of a tensor, or of the elements of it from `start` to before `end`, in order; each
+   * run is whole elements, at most 4 MiB.
+   */
+  readChunks(
+    info: TensorInfo,
+    write: (bytes: Uint8Array, firstElement: number) => void,
+    start?: number,
+    end?: number,
+  ): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -61,12 +69,12 @@ interface Header {
 }
 
 function safetensorsFile(source: ByteSource, header: Header, signal: AbortSignal | undefined): SafetensorsFile {
-  const readChunks: SafetensorsFile['readChunks'] = async (info, write) => {
+  const readChunks: SafetensorsFile['readChunks'] = async (info, write, start = 0, end = info.elements) => {
     const elementBytes = fileTypeBytes(info.dtype);
     const step = Math.floor(CHUNK_BYTES / elementBytes);
-    for (let first = 0; first < info.elements; first += step) {
+    for (let first = start; first < end; first += step) {
       signal?.throwIfAborted();
-      const count = Math.min(step, info.elements - first);
+      const count = Math.min(step, end - first);
       write(await source.read(info.offset + first * elementBytes, count * elementBytes), first);
     }
   };
@@ -200,13 +208,25 @@ function typeOfData(data: TensorToWrite['data']): FileType {
   return data instanceof Uint32Array ? 'U32' : 'U8';
 }
 
-/** A whole file. Tensors lie in the order of alignment and name, so equal tensors give equal bytes. */
-export function encodeSafetensors(
-  tensors: readonly TensorToWrite[],
+/** What the header says of a tensor. */
+export interface TensorHead {
+  readonly name: string;
+  readonly dtype: FileType;
+  readonly shape: readonly number[];
+}
+
+const headBytes = ({ dtype, shape }: TensorHead): number =>
+  shape.reduce((product, dim) => product * dim, fileTypeBytes(dtype));
+
+/**
+ * Everything before the data, and the order in which the data of the tensors must follow: by alignment and name, so that
+ * equal tensors give equal bytes.
+ */
+export function encodeSafetensorsHeader<Head extends TensorHead>(
+  tensors: readonly Head[],
   metadata: Readonly<Record<string, string>> = {},
-): Uint8Array {
-  const typed = tensors.map((tensor) => ({ ...tensor, dtype: tensor.dtype ?? typeOfData(tensor.data) }));
-  const sorted = typed.sort(
+): { readonly header: Uint8Array; readonly sorted: readonly Head[]; readonly dataBytes: number } {
+  const sorted = [...tensors].sort(
     (a, b) => fileTypeBytes(b.dtype) - fileTypeBytes(a.dtype) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
   );
   const entries: string[] = [];
@@ -216,25 +236,42 @@ export function encodeSafetensors(
     entries.push(`"__metadata__":{${fields.join(',')}}`);
   }
   let end = 0;
-  for (const { name, dtype, shape, data } of sorted) {
-    const bytes = shape.reduce((product, dim) => product * dim, fileTypeBytes(dtype));
+  for (const tensor of sorted) {
+    const { name, dtype, shape } = tensor;
+    const bytes = headBytes(tensor);
+    const info = `{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${end},${end + bytes}]}`;
+    entries.push(`${JSON.stringify(name)}:${info}`);
+    end += bytes;
+  }
+  let text = new TextEncoder().encode(`{${entries.join(',')}}`);
+  const padding = (8 - (text.byteLength % 8)) % 8;
+  if (padding > 0) text = new TextEncoder().encode(`{${entries.join(',')}}${' '.repeat(padding)}`);
+  const header = new Uint8Array(8 + text.byteLength);
+  new DataView(header.buffer).setBigUint64(0, BigInt(text.byteLength), true);
+  header.set(text, 8);
+  return { header, sorted, dataBytes: end };
+}
+
+/** A whole file in memory. */
+export function encodeSafetensors(
+  tensors: readonly TensorToWrite[],
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  const typed = tensors.map((tensor) => ({ ...tensor, dtype: tensor.dtype ?? typeOfData(tensor.data) }));
+  for (const tensor of typed) {
+    const { name, shape, data } = tensor;
+    const bytes = headBytes(tensor);
     if (bytes !== data.byteLength) {
       throw new SoraError(
         'SORA7005',
         `tensor \`${name}\` [${shape.join(', ')}] takes ${bytes} bytes, got ${data.byteLength}`,
       );
     }
-    const info = `{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${end},${end + bytes}]}`;
-    entries.push(`${JSON.stringify(name)}:${info}`);
-    end += bytes;
   }
-  let header = new TextEncoder().encode(`{${entries.join(',')}}`);
-  const padding = (8 - (header.byteLength % 8)) % 8;
-  if (padding > 0) header = new TextEncoder().encode(`{${entries.join(',')}}${' '.repeat(padding)}`);
-  const file = new Uint8Array(8 + header.byteLength + end);
-  new DataView(file.buffer).setBigUint64(0, BigInt(header.byteLength), true);
-  file.set(header, 8);
-  let at = 8 + header.byteLength;
+  const { header, sorted, dataBytes } = encodeSafetensorsHeader(typed, metadata);
+  const file = new Uint8Array(header.byteLength + dataBytes);
+  file.set(header);
+  let at = header.byteLength;
   for (const { data } of sorted) {
     file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
     at += data.byteLength;

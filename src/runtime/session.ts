@@ -1,20 +1,30 @@
 /**
- * Runs one entry's plan: its buffers, bind groups and commands.
+ * Runs one entry's plan: its buffers, bind groups and commands. States come with each call that has any.
  *
  * A call writes the inputs, encodes all steps in one pass, copies the results into its own staging buffer and submits, all
  * without awaiting. The queue runs calls in that order, so overlapping calls may share every other buffer and still give what
  * serial calls give.
  */
-import type { Artifact, BufferSpec, EntryPlan, EntrySpec, ProfileName, Step } from './artifact.ts';
+import type {
+  Artifact,
+  BufferSpec,
+  EntryPlan,
+  EntrySpec,
+  ProfileName,
+  SizeExpression,
+  Step,
+  TensorSpec,
+} from './artifact.ts';
 import { type BufferPool, usage } from './buffers.ts';
 import { elementBytes, newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { halfValues, singleToHalf } from './half.ts';
-import { type BoundInputs, deviceInput } from './inputs.ts';
+import { allInputs, type BoundInputs, deviceInput } from './inputs.ts';
+import type { Lazies } from './lazies.ts';
 import { napWhile } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
-import { type Dims, evaluateSize } from './size.ts';
+import { type Dims, evaluateSize, makeSizeTable, type SizeTable } from './size.ts';
 
 export interface SessionParts {
   readonly device: GPUDevice;
@@ -32,8 +42,17 @@ export interface Submitted {
   read(): Promise<ReadonlyMap<string, HostTensor>>;
 }
 
+/** The states of one session (model-session.ts) on the device. */
+export interface DeviceStates {
+  /** By index into `artifact.states`. */
+  readonly buffers: readonly GPUBuffer[];
+  /** Bind groups of steps that touch them, by the era of the entry's own buffers; a new one when the buffers move. */
+  readonly groups: WeakMap<object, Map<Step, GPUBindGroup>>;
+}
+
 export interface Session {
-  submit(inputs: BoundInputs): Submitted;
+  /** @param states needed by entries that append to them */
+  submit(inputs: BoundInputs, states?: DeviceStates): Submitted;
   /** Forgets all buffers after a failed call: one of them may be what failed. */
   reset(): void;
 }
@@ -43,7 +62,9 @@ interface ShapedPlan {
   readonly key: string;
   readonly bytes: readonly number[];
   readonly steps: readonly ShapedStep[];
+  /** Those that every call reads. */
   readonly results: readonly ShapedResult[];
+  readonly lazy: readonly ShapedResult[];
   readonly stagingBytes: number;
 }
 
@@ -81,7 +102,10 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
   const greatestDims = new Map(Object.entries(parts.artifact.dims).map(([name, dim]) => [name, dim.maximum] as const));
   const plan = entry.plans[parts.profile];
   const slots: (Slot | undefined)[] = plan.buffers.map(() => undefined);
-  const groups = new Map<Step, GPUBindGroup>();
+  let groups = new Map<Step, GPUBindGroup>();
+  const isState = plan.buffers.map((spec) => spec.kind === 'state');
+  const sizes = planSizes(entry, plan);
+  const inputSpecs = allInputs(entry);
   const shapedPlans = new Map<string, ShapedPlan>();
   const idleStaging: GPUBuffer[] = [];
   let uniform: { readonly buffer: GPUBuffer; readonly group: GPUBindGroup; key: string | undefined } | undefined;
@@ -89,10 +113,11 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
   /** Makes room in every buffer of the plan. Bind groups of buffers that moved are made anew. */
   const makeRoom = (shaped: ShapedPlan): void => {
     plan.buffers.forEach((spec, at) => {
+      if (isState[at]) return;
       const bytes = shaped.bytes[at] ?? 0;
       const slot = slots[at];
       if (slot && slot.capacity >= bytes) return;
-      groups.clear();
+      groups = new Map();
       slots[at] = slot ? growSlot(slot, spec, bytes) : makeSlot(spec, bytes);
     });
   };
@@ -111,27 +136,42 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
   };
   /** Half as much again where the dims and the device allow it, so that slowly growing lengths seldom move buffers. */
   const growSlot = (slot: Slot, spec: BufferSpec, bytes: number): Slot => {
-    const most = Math.min(device.limits.maxStorageBufferBindingSize, bufferBytes(entry, spec, greatestDims));
+    const most = Math.min(
+      device.limits.maxStorageBufferBindingSize,
+      evaluateSize(bufferBytes(entry, spec), greatestDims),
+    );
     const wanted = Math.max(bytes, Math.min(most, slot.capacity * 1.5));
     const grown = makeSlot(spec, wanted);
     // Calls already submitted keep the old buffer alive until they are done.
     pool.destroy(slot.buffer);
     return grown;
   };
-  const slotBuffer = (at: number): GPUBuffer => {
-    const slot = slots[at];
-    if (!slot) throw new SoraError('SORA6006', `plan of \`${entry.name}\` uses buffer ${at}, which does not exist`);
+  const slotBuffer = (at: number, states?: DeviceStates): GPUBuffer => {
+    const spec = plan.buffers[at];
+    const slot = spec?.kind === 'state' ? { buffer: states?.buffers[spec.state] } : slots[at];
+    if (!slot?.buffer)
+      throw new SoraError('SORA6006', `plan of \`${entry.name}\` uses buffer ${at}, which does not exist`);
     return slot.buffer;
   };
-  const bindGroup = (step: Step): GPUBindGroup => {
-    const known = groups.get(step);
+  /** Groups with states belong to their session, all others to the entry. */
+  const groupsOf = (step: Step, states: DeviceStates | undefined): Map<Step, GPUBindGroup> => {
+    if (!states || !step.buffers.some((at) => isState[at])) return groups;
+    const known = states.groups.get(groups);
+    if (known) return known;
+    const own = new Map<Step, GPUBindGroup>();
+    states.groups.set(groups, own);
+    return own;
+  };
+  const bindGroup = (step: Step, states: DeviceStates | undefined): GPUBindGroup => {
+    const own = groupsOf(step, states);
+    const known = own.get(step);
     if (known) return known;
     const group = device.createBindGroup({
       label: step.kernel,
       layout: pipelines.get(step.kernel).layout,
-      entries: step.buffers.map((at, binding) => ({ binding, resource: { buffer: slotBuffer(at) } })),
+      entries: step.buffers.map((at, binding) => ({ binding, resource: { buffer: slotBuffer(at, states) } })),
     });
-    groups.set(step, group);
+    own.set(step, group);
     return group;
   };
   const shape = (dims: Dims): ShapedPlan => {
@@ -141,7 +181,9 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
       .join(' ');
     const known = shapedPlans.get(key);
     if (known) return known;
-    const shaped = shapePlan(entry, plan, dims, key);
+    const shaped = shapePlan(entry, plan, sizes, dims, key);
+    // Every step of a session has sizes of its own.
+    if (entry.steps !== undefined) return shaped;
     const [oldest] = shapedPlans.keys();
     if (shapedPlans.size >= MAXIMUM_SHAPED && oldest !== undefined) shapedPlans.delete(oldest);
     shapedPlans.set(key, shaped);
@@ -165,11 +207,11 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
     }
     return uniform.group;
   };
-  const encodeSteps = (pass: GPUComputePassEncoder, shaped: ShapedPlan): void => {
+  const encodeSteps = (pass: GPUComputePassEncoder, shaped: ShapedPlan, states?: DeviceStates): void => {
     const dimsGroup = writeUniforms(shaped);
     for (const { step, params, grid, uniformOffset } of shaped.steps) {
       pass.setPipeline(pipelines.get(step.kernel).pipeline);
-      pass.setBindGroup(0, bindGroup(step));
+      pass.setBindGroup(0, bindGroup(step, states));
       if (params.length > 0 && dimsGroup) pass.setBindGroup(1, dimsGroup, [uniformOffset]);
       else if (params.length > 0) (pass as unknown as ImmediatePass).setImmediates(0, params);
       pass.dispatchWorkgroups(...grid);
@@ -180,6 +222,42 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
     const [idle] = at < 0 ? [] : idleStaging.splice(at, 1);
     return idle ?? pool.create(`readback of \`${entry.name}\``, bytes, usage.mapRead | usage.copyTarget);
   };
+  /** What is in the staging buffer when the device has filled it; the buffer goes back. */
+  const readStaging = async <Value>(staging: GPUBuffer, read: (mapped: ArrayBuffer) => Value): Promise<Value> => {
+    try {
+      const mapping = staging.mapAsync(1);
+      await (parts.profile === 'software' ? napWhile(mapping) : mapping);
+    } catch (error) {
+      pool.destroy(staging);
+      throw error;
+    }
+    const value = read(staging.getMappedRange());
+    staging.unmap();
+    giveBack(staging);
+    return value;
+  };
+  /** Copies a result to a buffer of the keeper's, from where it can be fetched later. */
+  const keep = (encoder: GPUCommandEncoder, result: ShapedResult, lazies: Lazies): void => {
+    const { name, bytes } = result;
+    const known = lazies.get(name)?.buffer;
+    if (known && known.size < bytes) pool.destroy(known);
+    const buffer =
+      known && known.size >= bytes
+        ? known
+        : pool.create(`kept \`${name}\` of \`${entry.name}\``, bytes, usage.copySource | usage.copyTarget);
+    encoder.copyBufferToBuffer(slotBuffer(result.buffer), 0, buffer, 0, bytes);
+    lazies.set(name, {
+      buffer,
+      fetch() {
+        const staging = takeStaging(bytes);
+        const copying = device.createCommandEncoder({ label: entry.name });
+        copying.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
+        device.queue.submit([copying.finish()]);
+        return readStaging(staging, (mapped) => readResult({ ...result, stagingOffset: 0 }, mapped));
+      },
+      free: () => pool.destroy(buffer),
+    });
+  };
   const giveBack = (staging: GPUBuffer): void => {
     if (idleStaging.length < MAXIMUM_IDLE_STAGING) idleStaging.push(staging);
     else pool.destroy(staging);
@@ -187,19 +265,19 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
 
   return {
     reset() {
-      groups.clear();
+      groups = new Map();
       slots.forEach((slot, at) => {
         if (slot && plan.buffers[at]?.kind !== 'weight') pool.destroy(slot.buffer);
         slots[at] = undefined;
       });
     },
-    submit(inputs) {
+    submit(inputs, states) {
       const shaped = shape(inputs.dims);
       makeRoom(shaped);
       plan.buffers.forEach((spec, at) => {
         if (spec.kind !== 'input') return;
-        const index = entry.inputs.findIndex((input) => input.name === spec.name);
-        const input = entry.inputs[index];
+        const index = inputSpecs.findIndex((input) => input.name === spec.name);
+        const input = inputSpecs[index];
         if (!input) throw new SoraError('SORA6006', `plan of \`${entry.name}\` has an unknown input \`${spec.name}\``);
         const elements = (inputs.shapes[index] ?? []).reduce((product, dim) => product * dim, 1);
         const data = deviceInput(input, inputs.data[index], elements);
@@ -211,46 +289,57 @@ export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
       const staging = takeStaging(shaped.stagingBytes);
       const encoder = device.createCommandEncoder({ label: entry.name });
       const pass = encoder.beginComputePass({ label: entry.name });
-      encodeSteps(pass, shaped);
+      encodeSteps(pass, shaped, states);
       pass.end();
       for (const { buffer, bytes, stagingOffset } of shaped.results) {
         if (bytes > 0) encoder.copyBufferToBuffer(slotBuffer(buffer), 0, staging, stagingOffset, bytes);
       }
+      const { lazies } = inputs;
+      if (lazies) for (const result of shaped.lazy) keep(encoder, result, lazies);
       device.queue.submit([encoder.finish()]);
-      return {
-        async read() {
-          try {
-            const mapping = staging.mapAsync(1);
-            await (parts.profile === 'software' ? napWhile(mapping) : mapping);
-          } catch (error) {
-            pool.destroy(staging);
-            throw error;
-          }
-          const mapped = staging.getMappedRange();
-          const results = new Map(shaped.results.map((result) => [result.name, readResult(result, mapped)] as const));
-          staging.unmap();
-          giveBack(staging);
-          return results;
-        },
-      };
+      const read = (mapped: ArrayBuffer) =>
+        new Map(shaped.results.map((result) => [result.name, readResult(result, mapped)] as const));
+      return { read: () => readStaging(staging, read) };
     },
   };
 }
 
-function shapePlan(entry: EntrySpec, plan: EntryPlan, dims: Dims, key: string): ShapedPlan {
-  const bytes = plan.buffers.map((spec) => bufferBytes(entry, spec, dims));
+/** Where the sizes of a plan stand in the table of its different expressions: layers repeat them. */
+interface PlanSizes {
+  readonly table: SizeTable;
+  readonly bytes: readonly number[];
+  readonly steps: readonly { readonly when: number; readonly groups: number; readonly params: readonly number[] }[];
+}
+
+function planSizes(entry: EntrySpec, plan: EntryPlan): PlanSizes {
+  const table = makeSizeTable();
+  const bytes = plan.buffers.map((spec) => table.add(bufferBytes(entry, spec)));
+  const steps = plan.steps.map((step) => ({
+    when: step.when ? table.add(step.when.value) : -1,
+    groups: table.add(step.groups),
+    params: step.params.map(table.add),
+  }));
+  return { table, bytes, steps };
+}
+
+function shapePlan(entry: EntrySpec, plan: EntryPlan, sizes: PlanSizes, dims: Dims, key: string): ShapedPlan {
+  const values = sizes.table.values(dims);
+  const valueAt = (index: number): number => values[index] ?? 0;
+  const bytes = sizes.bytes.map(valueAt);
   const steps = plan.steps.flatMap((step, at): ShapedStep[] => {
+    const own = sizes.steps[at];
+    if (!own) return [];
     if (step.when) {
-      const value = evaluateSize(step.when.value, dims);
+      const value = valueAt(own.when);
       if (value < step.when.minimum || value > step.when.maximum) return [];
     }
-    const groups = evaluateSize(step.groups, dims);
+    const groups = valueAt(own.groups);
     if (groups === 0) return [];
-    const params = Uint32Array.from(step.params, (param) => evaluateSize(param, dims));
+    const params = Uint32Array.from(own.params, valueAt);
     return [{ step, params, grid: foldGrid(groups), uniformOffset: at * UNIFORM_STRIDE }];
   });
   let stagingBytes = 0;
-  const results = entry.results.map(({ name, dtype, shape }): ShapedResult => {
+  const shapeResult = ({ name, dtype, shape, lazy }: TensorSpec): ShapedResult => {
     const buffer = plan.buffers.findIndex((spec) => spec.kind === 'result' && spec.name === name);
     if (buffer < 0)
       throw new SoraError('SORA6006', `plan of \`${entry.name}\` has no buffer for the result \`${name}\``);
@@ -258,29 +347,32 @@ function shapePlan(entry: EntrySpec, plan: EntryPlan, dims: Dims, key: string): 
     const elements = product(concrete);
     const size = Math.ceil((elements * elementBytes(dtype)) / 4) * 4;
     const result = { name, dtype, shape: concrete, elements, buffer, bytes: size, stagingOffset: stagingBytes };
-    stagingBytes += Math.ceil(size / 16) * 16;
+    if (lazy !== true) stagingBytes += Math.ceil(size / 16) * 16;
     return result;
-  });
-  return { key, bytes, steps, results, stagingBytes };
+  };
+  const results = entry.results.filter((spec) => spec.lazy !== true).map(shapeResult);
+  const lazy = entry.results.filter((spec) => spec.lazy === true).map(shapeResult);
+  return { key, bytes, steps, results, lazy, stagingBytes };
 }
 
 function product(shape: readonly number[]): number {
   return shape.reduce((value, dim) => value * dim, 1);
 }
 
-/** Least size of a buffer; weights are made by the loader. */
-function bufferBytes(entry: EntrySpec, spec: BufferSpec, dims: Dims): number {
+/** Least size of a buffer; weights are made by the loader, states by the session. */
+function bufferBytes(entry: EntrySpec, spec: BufferSpec): SizeExpression {
   switch (spec.kind) {
     case 'input': {
-      const input = entry.inputs.find(({ name }) => name === spec.name);
-      return input ? product(input.shape.map((size) => evaluateSize(size, dims))) * elementBytes(input.dtype) : 0;
+      const input = allInputs(entry).find(({ name }) => name === spec.name);
+      return input ? ['*', elementBytes(input.dtype), ...input.shape] : 0;
     }
     case 'constant':
       return spec.values.length * elementBytes(spec.dtype);
     case 'weight':
+    case 'state':
       return 0;
     default:
-      return evaluateSize(spec.bytes, dims);
+      return spec.bytes;
   }
 }
 

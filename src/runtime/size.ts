@@ -29,6 +29,30 @@ export function evaluateSize(expression: SizeExpression, dims: Dims): number {
   }
 }
 
+/** Different expressions, each evaluated once per call however often it stands in a plan. */
+export interface SizeTable {
+  /** The expression's place. */
+  add(expression: SizeExpression): number;
+  /** Values by place. */
+  values(dims: Dims): readonly number[];
+}
+
+export function makeSizeTable(): SizeTable {
+  const places = new Map<string, number>();
+  const expressions: SizeExpression[] = [];
+  return {
+    add(expression) {
+      const key = JSON.stringify(expression);
+      const known = places.get(key);
+      if (known !== undefined) return known;
+      places.set(key, expressions.length);
+      expressions.push(expression);
+      return expressions.length - 1;
+    },
+    values: (dims) => expressions.map((expression) => evaluateSize(expression, dims)),
+  };
+}
+
 export function dimsOf(expression: SizeExpression): readonly string[] {
   if (typeof expression === 'number') return [];
   if (typeof expression === 'string') return [expression];

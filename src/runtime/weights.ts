@@ -3,7 +3,7 @@
  * element type and layout that its kernel reads. Peak host memory is about one tensor.
  */
 import type { WeightSpec } from './artifact.ts';
-import { convertElements, newElements, type Placement } from './convert.ts';
+import { convertElements, newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from './safetensors.ts';
@@ -140,36 +140,39 @@ export function weightElements(spec: WeightSpec): number {
 
 /**
  * Writes a weight's elements into `buffer` (zeroed, as long as `weightElements` says): sources one after the other along
- * axis 0, then in the layout of the spec.
+ * axis 0, or the rows of them that the spec means, in the layout of the spec.
  */
 export async function fillWeight(checkpoint: Checkpoint, spec: WeightSpec, buffer: ArrayBuffer): Promise<void> {
   const target = newElements(spec.dtype, weightElements(spec), buffer);
   const [rows = 1, ...rest] = spec.shape;
   const columns = rest.reduce((product, dim) => product * dim, 1);
-  let firstRow = 0;
+  const begin = spec.first ?? 0;
+  /** Row of the buffer that the source begins with; below 0 where it began in an earlier buffer. */
+  let firstRow = -begin;
   for (const { path, shape, tied } of spec.sources) {
     const found = checkpoint.find(path, tied);
     if (!found) throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no tensor \`${path}\``);
+    const sourceRows = shape.length === 0 ? 1 : (shape[0] ?? 0);
     const base = firstRow * columns;
-    const place = spec.layout.kind === 'panels' ? panelPlacement(base, columns, spec.layout.width) : undefined;
-    await found.file.readChunks(found.info, (bytes, first) => {
-      convertElements(found.info, bytes, target, spec.dtype, place ? first : base + first, place);
-    });
-    firstRow += shape.length === 0 ? 1 : (shape[0] ?? 0);
+    const panels = spec.layout.kind === 'panels' ? { base, columns, width: spec.layout.width } : undefined;
+    const start = Math.max(0, -firstRow);
+    const end = Math.min(sourceRows, rows - firstRow);
+    if (start < end) {
+      const write = (bytes: Uint8Array, first: number): void =>
+        convertElements(found.info, bytes, target, spec.dtype, panels ? first : base + first, panels);
+      await found.file.readChunks(found.info, write, start * columns, end * columns);
+    }
+    firstRow += sourceRows;
   }
-  if (firstRow !== rows)
-    throw new SoraError('SORA7202', `the sources of a weight have ${firstRow} rows, expected ${rows}`);
+  if (firstRow < rows) {
+    throw new SoraError('SORA7202', `the sources of a weight have ${firstRow + begin} rows, expected ${rows + begin}`);
+  }
 }
 
-/** Element n*K + k of [N, K] lies at [floor(n / width)][k][n % width]. */
-function panelPlacement(base: number, columns: number, width: number): Placement {
-  return (element) => {
-    const index = base + element;
-    const row = Math.floor(index / columns);
-    const column = index - row * columns;
-    const lane = row % width;
-    return (row - lane) * columns + column * width + lane;
-  };
+/** Equal for specs whose buffers hold the same: a tied weight whose own tensor is missing is the one that it is tied to. */
+export function contentKey(checkpoint: Checkpoint, spec: WeightSpec): string {
+  const names = spec.sources.map(({ path, tied }) => checkpoint.find(path, tied)?.info.name ?? path);
+  return JSON.stringify([names, spec.shape, spec.first ?? 0, spec.dtype, spec.layout]);
 }
 
 /** A tensor of the checkpoint for the CPU interpreter, or the one that it is tied to. */

@@ -2,7 +2,8 @@
  * Did-you-mean: the nearest of some names.
  *
  * Distance is Damerau-Levenshtein in its optimal string alignment form (insert, delete, replace, swap neighbours;
- * Damerau 1964). A name is near when the distance is at most 2, or at most a third of its length for long names.
+ * Damerau 1964). A name is near when the distance is at most 2, or at most a third of its length for long names;
+ * of short names at most 1.
  */
 
 /** Edits from one word to the other; stops early and gives `limit + 1` when there are more than `limit`. */
@@ -32,8 +33,8 @@ export function editDistance(from: string, to: string, limit = Number.POSITIVE_I
 
 /** The nearest candidate, or undefined when none is near. Case counts half: `layernorm` finds `LayerNorm`. */
 export function closest(name: string, candidates: Iterable<string>): string | undefined {
-  // Two edits turn any two-letter word into any other: short names allow fewer.
-  const allowed = name.length <= 2 ? 1 : Math.max(2, Math.floor(name.length / 3));
+  // Two edits turn a short word into one that has nothing to do with it: `cat` into `cos`.
+  const allowed = name.length <= 4 ? 1 : Math.max(2, Math.floor(name.length / 3));
   let best: string | undefined;
   let bestScore = Number.POSITIVE_INFINITY;
   for (const candidate of candidates) {

@@ -32,7 +32,12 @@ function checkPlaces(diagnostics: readonly Diagnostic[], length: number): void {
   }
 }
 
-/** A file without syntax errors: formatting is idempotent and changes no meaning. */
+/** What a formatter may never lose: all characters but blanks and commas, in any order since comments may move. */
+function substance(text: string): string {
+  return [...text.replace(/[\s,]/g, '')].sort().join('');
+}
+
+/** A file without syntax errors: formatting is idempotent, loses nothing and changes no meaning. */
 export function checkFormat(text: string): void {
   const file = { path, text };
   const parsed = parse(file);
@@ -40,6 +45,7 @@ export function checkFormat(text: string): void {
   const once = formatSource(file);
   demand(!hasErrors(once.diagnostics), 'the formatter refuses what the parser accepts');
   const formatted = { path, text: once.value };
+  demand(substance(once.value) === substance(text), `formatting loses or adds something:\n${once.value}`);
   const again = parse(formatted);
   demand(!hasErrors(again.diagnostics), `formatted text does not parse:\n${once.value}`);
   const [before, after] = [parsed.value, again.value].map((tree) => JSON.stringify(withoutSpans(tree)));

@@ -20,11 +20,15 @@ What works, what works in part, what does not. The op table is generated from th
 | \`if\` on config values, \`fail("…")\` | works |
 | several entries, several results by name, parameters with defaults, \`entry x = y with T = 1\` | works |
 | \`rearrange\` and \`einsum\` with patterns checked when compiling; reductions by axis or runtime dim | works |
-| \`attend\`: heads, grouped heads, scale, masks (padding, causal, any boolean tensor) | works |
-| \`attend\`: rope, cache, window, bias, softcap, sinks, span, entmax, gate | not yet: a diagnostic says so |
-| \`state\` | declared and checked; nothing can use it yet |
-| \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); no effect yet |
-| \`dropout\` | the identity, as entries need it; \`rng\` is refused |
+| \`attend\`: heads, grouped heads, scale, masks (padding, causal, window, any boolean tensor), dropout | works |
+| \`attend\`: score functions, bias, softcap, temperature, sinks, gates, norms of heads, rotary positions (linear, NTK, YaRN, Llama 3) | works |
+| \`attend\`: adaptive spans, entmax (1.5, known and learned alpha) | works, forward |
+| \`attend\`: \`cache\` with positions counted per row of a batch (\`positions\`, \`last\`) | works |
+| \`state\`: caches per session that grow, fork, reset; stored as f32 or f16 | works |
+| \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort | works |
+| \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); \`quantize\` takes effect on states, the others not yet |
+| \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
+| \`dropout\` | the identity, as entries need it |
 
 ## Devices
 
@@ -34,8 +38,9 @@ What works, what works in part, what does not. The op table is generated from th
 | CPU interpreter (\`sorac/cpu\`) | tested on every change |
 | GPUs through Dawn, browsers through \`navigator.gpu\` | same code and a plan of their own (\`gpu\` profile), whose kernels are tested on the software drivers; not measured on hardware |
 | devices without \`var<immediate>\` | works, through a uniform buffer |
-| f16 arithmetic and storage on the device | not yet: f16 and bf16 checkpoints are read and held as f32 |
-| one weight over 128 MiB | not yet: refused when compiling |
+| f16 storage on the device | states, packed two to a word, on every device; weights of f16 and bf16 checkpoints are held as f32 |
+| f16 arithmetic on the device | not yet |
+| one weight over 128 MiB | split by rows over several buffers where it is a table of lookups or a factor of products; else refused when compiling |
 
 ## Models
 
@@ -45,11 +50,24 @@ What works, what works in part, what does not. The op table is generated from th
 | BERT, question answering | \`models/bert/question-answering.sora\` |
 | MiniLM sentence embeddings | \`models/minilm/minilm.sora\` |
 | Vision transformer, image classification | \`models/vit/vit.sora\` |
+| GPT-2 | \`models/gpt2/gpt2.sora\` |
+| Llama, Mistral, Qwen2, Qwen3 | \`models/llama/llama.sora\`, \`mistral.sora\`, \`qwen2.sora\`, \`qwen3.sora\` |
+| adaptive attention alone: spans, entmax, gates, temperatures | \`models/adaptive/adaptive.sora\` |
 
 ## Files
 
 Checkpoints: safetensors with f32, f16, bf16, f64, integers; from a path, URL, Blob or bytes, in one file, in shards with an index
 (\`*.index.json\`), or as a folder of Hugging Face. \`sorac check --weights\` compares names, shapes and types before anything is loaded.
+\`sorac weights convert\` makes safetensors with the names of Hugging Face of llama2.c files (legacy, \`ak42\` version 1, llama2.ts) and of ONNX
+initializers (f32, f16, bf16; 8-bit weights dequantized to f32; files of external data). Not: 4-bit blocks, quantized \`ak42\`.
+
+## Text
+
+| feature | state |
+|---|---|
+| \`tokenizer.json\` (through \`@huggingface/tokenizers\`), \`tokenizer.bin\` of llama2.c | works |
+| streamed text, chat templates (through \`@huggingface/jinja\`) | works |
+| \`tokenizer.model\` of SentencePiece | not yet: take the \`tokenizer.json\` beside it |
 
 ## Diagnostics
 

@@ -17,6 +17,7 @@ const fences: Readonly<Record<string, { readonly values: readonly string[]; read
   passes: { values: ['passes', 'ir', 'support'], types: [] },
   codegen: { values: ['codegen', 'passes', 'ir', 'support'], types: ['runtime'] },
   runtime: { values: ['runtime'], types: [] },
+  text: { values: ['text', 'runtime'], types: [] },
 };
 
 /** Packages that a folder may import; `node:` has its own rule. */
@@ -27,6 +28,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   passes: [],
   codegen: ['ts-morph'],
   runtime: ['webgpu', 'koffi', 'sorac/cpu'],
+  text: ['@huggingface/tokenizers', '@huggingface/jinja'],
 };
 
 /** Files of the runtime that may touch `node:`: everything else of it runs in a browser too. */
@@ -135,6 +137,20 @@ test.each(['parser/index.ts', 'passes/index.ts', 'codegen/generate.ts', 'compile
     }
   },
 );
+
+test('src/text bundles for a browser', async () => {
+  const result = await build({
+    entryPoints: [join(root, 'src/text/index.ts')],
+    bundle: true,
+    write: false,
+    platform: 'browser',
+    format: 'esm',
+    metafile: true,
+    logLevel: 'silent',
+  });
+  expect(result.warnings).toEqual([]);
+  expect(Object.keys(result.metafile.inputs).some((path) => path.includes('@huggingface/jinja'))).toBe(true);
+});
 
 /** One table each: cutting them would scatter what is read as one thing. */
 const longTables = new Map([['src/parser/parser.ts', 800]]);

@@ -43,6 +43,16 @@ const run = (body: string): string => `entry run(x: f32[B, 4]) -> y: f32[B, 4] {
 const chain = (names: readonly string[], call: (name: string, at: number) => string): string =>
   names.reduce((inner, name, at) => call(name, at).replace('#', () => inner), 'x');
 
+/** Entries that append to a state each, so that a session has them. */
+function stateful(states: readonly string[], entries: readonly string[]): Source {
+  const attends = states.map((name) => `attend(x, x, x) { mask: causal, cache: ${name} }`).join(' + ');
+  const members = [
+    ...states.map((name) => `state ${name} = KVCache(B, 1, 8, 4)`),
+    ...entries.map((name) => `entry ${name}(x: f32[B, T, 4]) -> y: f32[B, T, 4] { ${attends} }`),
+  ];
+  return { text: `dim B in 1..4, T in 1..8\nmodel Plain {\n${members.join('\n')}\n}\n` };
+}
+
 /** Places of names; each source holds all the names in the same place. */
 const namePlaces: Readonly<Record<string, (names: readonly string[]) => Source>> = {
   model: ([name = '']) => ({ text: file(run('x + 1')).text.replace('Plain', () => name) }),
@@ -59,6 +69,8 @@ const namePlaces: Readonly<Record<string, (names: readonly string[]) => Source>>
       'module Inner() { w: f32[4] fn (x: f32[B, 4]) -> f32[B, 4] = x * w }',
     ),
   entry: (names) => file(names.map((name) => `entry ${name}(x: f32[B, 4]) -> y: f32[B, 4] = x + 1`).join('\n')),
+  state: (names) => stateful(names, ['run']),
+  'entry of a session': (names) => stateful(['kv'], names),
   parameter: (names) =>
     file(
       `entry run(${names.map((name) => `${name}: f32[B, 4]`).join(', ')}) -> y: f32[B, 4] { ${names.join(' + ')} + 1 }`,
@@ -182,8 +194,9 @@ function parse(text: string, name: string): SourceFile {
 }
 
 const runtimeStart = '/** The runtime of sorac. */\n';
-const reference = emitModule(compiled(file(run('x + 1'))), { fileName: 'plain.sora' });
-const runtime = reference.js.slice(reference.js.indexOf(runtimeStart));
+const plainModule = emitModule(compiled(file(run('x + 1'))), { fileName: 'plain.sora' });
+const sessionModule = emitModule(compiled(stateful(['kv'], ['run'])), { fileName: 'plain.sora' });
+const referenceOf = (artifact: Artifact) => (artifact.session === undefined ? plainModule : sessionModule);
 
 function compiled(source: Source): Artifact {
   const { value, diagnostics } = compile({
@@ -225,6 +238,8 @@ function expectData(source: SourceFile, name: string): void {
 }
 
 function expectScript(js: string, artifact: Artifact, fileName: string): void {
+  const reference = referenceOf(artifact);
+  const runtime = reference.js.slice(reference.js.indexOf(runtimeStart));
   expect(js.endsWith(runtime)).toBe(true);
   const source = parse(js.slice(0, -runtime.length), 'module.js');
   const planned = describeModule(artifact, fileName);
@@ -239,26 +254,33 @@ function expectScript(js: string, artifact: Artifact, fileName: string): void {
         : statement.getKindName(),
   );
   const data = ['signature', 'weights', 'kernels', 'program', 'artifact'];
-  expect(statements).toEqual([planned.className, 'load', 'ExportAssignment', ...data]);
+  const classes = [planned.className, ...(planned.sessionName ? [planned.sessionName] : [])];
+  expect(statements).toEqual([...classes, 'load', 'ExportAssignment', ...data]);
   for (const name of data) expectData(source, name);
-  const methods = source.getClassOrThrow(planned.className).getMethods();
+  const own = (ofSession: boolean) => planned.entries.filter((entry) => entry.needsSession === ofSession);
+  const expectMethods = (className: string, entries: typeof planned.entries, others: readonly string[]): void => {
+    const methods = source.getClassOrThrow(className).getMethods();
+    const names = [...entries.map((entry) => entry.method), ...others];
+    expect(methods.slice(0, -1).map((method) => method.getName())).toEqual(names);
+    entries.forEach((entry, at) => {
+      const call = methods[at]?.getStatements();
+      expect(call?.length).toBe(1);
+      const text = call?.[0]?.getText() ?? '';
+      const literal = /^return this\.#(?:model|session)\.call\((".*"), inputs, options\);$/.exec(text)?.[1] ?? '""';
+      expect(JSON.parse(literal)).toBe(entry.name);
+    });
+  };
+  expectMethods(planned.className, own(false), [...(planned.sessionName ? ['session'] : []), 'stats', 'close']);
+  if (planned.sessionName) expectMethods(planned.sessionName, own(true), ['reset', 'fork', 'close']);
   const entries = planned.entries.map((entry) => entry.method);
-  expect(methods.slice(0, -3).map((method) => method.getName())).toEqual(entries);
-  planned.entries.forEach((entry, at) => {
-    const call = methods[at]?.getStatements();
-    expect(call?.length).toBe(1);
-    const literal =
-      /^return this\.#model\.call\((".*"), inputs, options\);$/.exec(call?.[0]?.getText() ?? '')?.[1] ?? '""';
-    expect(JSON.parse(literal)).toBe(entry.name);
-  });
   // Names of classes, methods and types stand outside of strings: they are plain and none is a word of the language.
-  for (const name of [planned.className, ...entries]) expect(name).toMatch(/^[A-Za-z_][A-Za-z0-9_]{0,80}$/);
+  for (const name of [...classes, ...entries]) expect(name).toMatch(/^[A-Za-z_][A-Za-z0-9_]{0,80}$/);
 }
 
 function expectDeclarations(dts: string, artifact: Artifact, fileName: string): void {
   const source = parse(dts, 'module.d.ts');
   const planned = describeModule(artifact, fileName);
-  const shared = parse(reference.dts, 'reference.d.ts');
+  const shared = parse(referenceOf(artifact).dts, 'reference.d.ts');
   const names = (declarations: SourceFile): string[] => [
     ...declarations.getInterfaces().map((declaration) => declaration.getName()),
     ...declarations.getClasses().map((declaration) => declaration.getName() ?? ''),
@@ -268,8 +290,9 @@ function expectDeclarations(dts: string, artifact: Artifact, fileName: string): 
     ...declarations.getModules().map((declaration) => declaration.getName()),
   ];
   const own = planned.entries.flatMap((entry) => [entry.inputsType, entry.outputsType]);
-  const common = names(shared).filter((name) => !['RunInputs', 'RunOutputs', 'Plain'].includes(name));
-  expect(names(source).sort()).toEqual([...common, ...own, planned.className].sort());
+  const common = names(shared).filter((name) => !['RunInputs', 'RunOutputs', 'Plain', 'PlainSession'].includes(name));
+  const classes = [planned.className, ...(planned.sessionName ? [planned.sessionName] : [])];
+  expect(names(source).sort()).toEqual([...common, ...own, ...classes].sort());
   expect(source.getStatements().length).toBe(names(source).length + 1);
 }
 
@@ -315,20 +338,24 @@ async function expectHarmless(source: Source): Promise<void> {
 }
 
 test('there are at least 300 hostile texts and 12 places', () => {
-  expect(hostileTexts.length).toBeGreaterThanOrEqual(300);
+  expect(new Set(hostileTexts).size).toBeGreaterThanOrEqual(300);
+  expect(names.length).toBeGreaterThanOrEqual(300);
   expect(Object.keys(namePlaces).length).toBeGreaterThanOrEqual(12);
 });
 
 describe('a hostile name', () => {
   test.each(Object.entries(namePlaces))('as %s', async (place, make) => {
-    const groups = accepted(make, names, place === 'model' ? 1 : 120);
+    const isStateful = make(['name']).text.includes('KVCache');
+    const groups = accepted(make, names, place === 'model' ? 1 : isStateful ? 24 : 120);
     // Most reserved words of the targets are good names here; code never is.
     expect(groups.flat().length).toBeGreaterThan(100);
     for (const text of groups.flat()) expect(text).toMatch(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/);
     // A file has one model: its name alone is looked at for all, the module for some.
     const artifact = compiled(make(groups[0] ?? []));
     if (place === 'model') for (const [name = ''] of groups) expectClassName({ ...artifact, name });
-    const whole = place === 'model' ? groups.filter((_, at) => at % 25 === 0) : groups;
+    // Attention takes long to compile, so of sessions some modules are enough too.
+    const each = place === 'model' ? 25 : isStateful ? 4 : 1;
+    const whole = groups.filter((_, at) => at % each === 0);
     for (const group of whole) await expectHarmless(make(group));
   });
 });

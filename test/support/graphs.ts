@@ -63,7 +63,15 @@ export function programOf(graph: Graph, name = 'test'): Program {
   }));
   const results = graph.results.map((result) => ({ name: result.name, type: result.value.type }));
   const entry = { name: 'run', doc: undefined, parameters, results, graph, span: undefined };
-  return { name, doc: undefined, config: {}, dims: testDims, weights: [...weights.values()], entries: [entry] };
+  return {
+    name,
+    doc: undefined,
+    config: {},
+    dims: testDims,
+    weights: [...weights.values()],
+    states: [],
+    entries: [entry],
+  };
 }
 
 export interface BertSize {
@@ -117,6 +125,7 @@ export function bertLayer(s: Sketch, x: Value, mask: Value, path: string, size: 
     heads: size.heads,
     kv_heads: size.heads,
     scale: 1 / Math.sqrt(size.hidden / size.heads),
+    extras: ['mask'],
   });
   const attended = dense(inside, mixed, `${path}.attention.output.dense`, size.hidden);
   const middle = norm(inside, inside.emit('add', [attended, x]), `${path}.attention.output.LayerNorm`, size.hidden);

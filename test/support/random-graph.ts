@@ -155,7 +155,7 @@ const steps: readonly Step[] = [
     const keys = { axis: 2, start: constantDim(0), size: constantDim((width / 2) * kvHeads) };
     const key = s.emit('slice', [s.emit('neg', [x])], keys);
     const operands = [x, key, s.emit('slice', [x], keys), ...mask];
-    return s.emit('attention', operands, { heads: 2, kv_heads: kvHeads, scale: 0.7 });
+    return s.emit('attention', operands, { heads: 2, kv_heads: kvHeads, scale: 0.7, extras: mask.map(() => 'mask') });
   },
 ];
 

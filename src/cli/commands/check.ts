@@ -86,7 +86,8 @@ async function check(context: Context, call: Call): Promise<CommandResult> {
   const isOk = !hasErrors(diagnostics);
   if (isOk && program !== undefined) {
     const { name, entries, weights } = program;
-    say(context, `${name}: ${entries.map((entry) => entry.name).join(', ')}; ${weights.length} weights; no errors`);
+    const names = entries.filter((entry) => entry.isHidden !== true).map((entry) => entry.name);
+    say(context, `${name}: ${names.join(', ')}; ${weights.length} weights; no errors`);
   } else if (isOk) {
     if (weightsPath !== undefined) throw usageError(`\`${path}\` has no model to compare with \`${weightsPath}\``);
     say(context, `${source.file.path}: no model, checked as a library; no errors`);

@@ -6,6 +6,7 @@
 import type { Artifact } from '../../runtime/artifact.ts';
 import { propertyKey, stringLiteral } from '../../support/names.ts';
 import type { EntryDescription, ModuleDescription, TensorDescription } from './describe.ts';
+import { generationMethod, generationTypes } from './generation-types.ts';
 import type { Data } from './literals.ts';
 import { signatureData } from './signature.ts';
 
@@ -110,6 +111,21 @@ declare global {
 }
 `;
 
+/** Only in modules with states. */
+const sessionTypes = `export interface SessionOptions {
+  /** Positions to make room for at first. The room grows by itself up to what the model declares. Default: 64. */
+  readonly capacity?: number;
+}
+
+export interface SessionCallOptions extends CallOptions {
+  /**
+   * How many positions of each row are real, for rows padded on the right; the others leave no trace. Results of a row of 0
+   * mean nothing. Default: all.
+   */
+  readonly lengths?: readonly number[] | Int32Array;
+}
+`;
+
 function docComment(lines: readonly string[], indent: string): string {
   if (lines.length === 0) return '';
   if (lines.length === 1) return `${indent}/** ${lines[0]} */\n`;
@@ -159,23 +175,62 @@ function literalType(data: Data, indent: string): string {
   return members.length === 0 ? '{}' : `{\n${members.join('\n')}\n${indent}}`;
 }
 
+function sessionMethod(sessionName: string): readonly string[] {
+  return [
+    '  /** A text to go on with, apart from all other sessions; weights and scratch memory are shared. */',
+    `  session(options?: SessionOptions): ${sessionName};`,
+  ];
+}
+
+function sessionLines(name: string, methods: readonly string[]): readonly string[] {
+  return [
+    '/**',
+    ' * What the model remembers of one text, or of a batch of texts. Made by `session`. Calls of one session run one after the',
+    ' * other; a call that fails or is aborted leaves the session as it was.',
+    ' */',
+    `export declare class ${name} {`,
+    '  private constructor();',
+    ...methods,
+    '  /** Positions that each row holds; empty before the first call. */',
+    '  readonly lengths: readonly number[];',
+    '  /** Positions that fit before the memory has to grow. */',
+    '  readonly capacity: number;',
+    '  /** Forgets all positions, when calls under way are done; the next call may have another batch. */',
+    '  reset(): void;',
+    '  /** A session that starts with what this one holds after the calls made so far. Both go on by themselves. */',
+    `  fork(): Promise<${name}>;`,
+    '  /** Frees the memory. Calls under way and later ones reject. */',
+    '  close(): Promise<void>;',
+    '  [Symbol.asyncDispose](): Promise<void>;',
+    '}',
+    '',
+  ];
+}
+
 export function printDeclarations(artifact: Artifact, module: ModuleDescription): string {
-  const methods = module.entries.map(
-    (entry) =>
-      `${docComment(entry.doc, '  ')}  ${entry.method}(inputs: ${entry.inputsType}, options?: CallOptions): Promise<${entry.outputsType}>;`,
-  );
+  const methods = (ofSession: boolean, options: string) =>
+    module.entries
+      .filter((entry) => entry.needsSession === ofSession)
+      .map(
+        (entry) =>
+          `${docComment(entry.doc, '  ')}  ${entry.method}(inputs: ${entry.inputsType}, options?: ${options}): Promise<${entry.outputsType}>;`,
+      );
+  const { sessionName } = module;
   const kernelNames = Object.keys(artifact.kernels).map(stringLiteral).join(' | ') || 'never';
   return [
     module.header.map((line) => `// ${line}`).join('\n'),
     '',
     shared.replace('@optional', artifact.weights.length === 0 ? '?' : ''),
+    ...(sessionName === undefined ? [] : [sessionTypes]),
+    ...(module.generates ? [generationTypes] : []),
     ...module.entries.map(printEntryTypes),
     printMap('Inputs', 'Inputs by entry.', module.entries, (entry) => entry.inputsType),
     printMap('Outputs', 'Outputs by entry.', module.entries, (entry) => entry.outputsType),
     `/**\n * A loaded model. Made by \`load\`.\n${module.doc.map((line) => ` * ${line}\n`).join('')} */`,
     `export declare class ${module.className} {`,
     '  private constructor();',
-    ...methods,
+    ...methods(false, 'CallOptions'),
+    ...(sessionName === undefined ? [] : sessionMethod(sessionName)),
     '  readonly device: DeviceInfo;',
     '  /** Resolves when the device is lost; never rejects. */',
     '  readonly lost: Promise<SoraError>;',
@@ -185,6 +240,12 @@ export function printDeclarations(artifact: Artifact, module: ModuleDescription)
     '  [Symbol.asyncDispose](): Promise<void>;',
     '}',
     '',
+    ...(sessionName === undefined
+      ? []
+      : sessionLines(sessionName, [
+          ...methods(true, 'SessionCallOptions'),
+          ...(module.generates ? generationMethod : []),
+        ])),
     '/** Finds a device, loads the weights and makes the pipelines. */',
     `export declare function load(options${artifact.weights.length === 0 ? '?' : ''}: LoadOptions): Promise<${module.className}>;`,
     'export default load;',

@@ -1,5 +1,6 @@
 /**
- * The JavaScript of a generated module: a class with one method per entry, kernels and plan as data, the runtime.
+ * The JavaScript of a generated module: a class with one method per entry, another for sessions where there are states,
+ * kernels and plan as data, the runtime.
  * It has no import statement and touches nothing when it is imported.
  *
  * What a person reads first, the class and `load`, is printed by ts-morph from one bulk structure; adding statements one at a
@@ -50,7 +51,53 @@ function constant(name: string, initializer: string, isExported: boolean, doc: s
   return `/** ${doc} */\n${isExported ? 'export ' : ''}const ${name} = ${initializer};\n`;
 }
 
-/** The class and `load`. */
+function entryMethods(module: ModuleDescription, ofSession: boolean, field: string) {
+  return module.entries
+    .filter((entry) => entry.needsSession === ofSession)
+    .map((entry) => ({
+      name: entry.method,
+      parameters: [{ name: 'inputs' }, { name: 'options' }],
+      statements: [`return this.${field}.call(${stringLiteral(entry.name)}, inputs, options);`],
+      ...(entry.doc.length === 0 ? {} : { docs: [entry.doc.join('\n')] }),
+    }));
+}
+
+function sessionClass(module: ModuleDescription, name: string): StatementStructures {
+  return {
+    kind: StructureKind.Class,
+    name,
+    isExported: true,
+    docs: ['What a model remembers of one text, or of a batch of texts. Made by `session`.'],
+    properties: [{ name: '#session' }],
+    ctors: [{ parameters: [{ name: 'session' }], statements: ['this.#session = session;'] }],
+    getAccessors: [
+      { name: 'lengths', statements: ['return this.#session.lengths;'] },
+      { name: 'capacity', statements: ['return this.#session.capacity;'] },
+    ],
+    methods: [
+      ...entryMethods(module, true, '#session'),
+      ...(module.generates
+        ? [
+            {
+              name: 'generate',
+              parameters: [{ name: 'ids' }, { name: 'options' }],
+              statements: ['return this.#session.generate(ids, options);'],
+              docs: ['Text that follows these tokens, token by token.'],
+            },
+          ]
+        : []),
+      { name: 'reset', statements: ['this.#session.reset();'] },
+      { name: 'fork', isAsync: true, statements: [`return new ${name}(await this.#session.fork());`] },
+      { name: 'close', statements: ['return this.#session.close();'] },
+      {
+        name: '[Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose")]',
+        statements: ['return this.#session.close();'],
+      },
+    ],
+  };
+}
+
+/** The classes and `load`. */
 function printHead(module: ModuleDescription): string {
   const statements: StatementStructures[] = [
     {
@@ -65,12 +112,17 @@ function printHead(module: ModuleDescription): string {
         { name: 'lost', statements: ['return this.#model.lost;'] },
       ],
       methods: [
-        ...module.entries.map((entry) => ({
-          name: entry.method,
-          parameters: [{ name: 'inputs' }, { name: 'options' }],
-          statements: [`return this.#model.call(${stringLiteral(entry.name)}, inputs, options);`],
-          ...(entry.doc.length === 0 ? {} : { docs: [entry.doc.join('\n')] }),
-        })),
+        ...entryMethods(module, false, '#model'),
+        ...(module.sessionName === undefined
+          ? []
+          : [
+              {
+                name: 'session',
+                parameters: [{ name: 'options' }],
+                statements: [`return new ${module.sessionName}(this.#model.session(options));`],
+                docs: ['A text to go on with, apart from all other sessions of the model.'],
+              },
+            ]),
         { name: 'stats', statements: ['return this.#model.stats();'] },
         { name: 'close', statements: ['return this.#model.close();'] },
         {
@@ -79,6 +131,7 @@ function printHead(module: ModuleDescription): string {
         },
       ],
     },
+    ...(module.sessionName === undefined ? [] : [sessionClass(module, module.sessionName)]),
     {
       kind: StructureKind.Function,
       name: 'load',

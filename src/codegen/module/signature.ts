@@ -2,7 +2,7 @@
  * The `signature` and `weights` constants of a module, as data.
  */
 import type { Artifact, TensorSpec } from '../../runtime/artifact.ts';
-import { printSize } from './describe.ts';
+import { printSize, shownDims } from './describe.ts';
 import type { Data } from './literals.ts';
 
 function tensorData(tensor: TensorSpec): Data {
@@ -20,9 +20,11 @@ export function signatureData(artifact: Artifact): Data {
   return {
     name: artifact.name,
     config: artifact.config,
-    dims: Object.fromEntries(Object.entries(artifact.dims).map(([name, dim]) => [name, { ...dim }])),
+    dims: Object.fromEntries(shownDims(artifact).map(([name, dim]) => [name, { ...dim }])),
     entries: Object.fromEntries(
-      artifact.entries.map((entry) => [entry.name, { inputs: byName(entry.inputs), outputs: byName(entry.results) }]),
+      artifact.entries
+        .filter((entry) => entry.internal !== true)
+        .map((entry) => [entry.name, { inputs: byName(entry.inputs), outputs: byName(entry.results) }]),
     ),
   };
 }

@@ -11,7 +11,8 @@ import {
   type Result,
   type Value,
 } from '../../ir/graph.ts';
-import { numbersOf } from '../../ir/ops/shared.ts';
+import { opNamed } from '../../ir/ops/index.ts';
+import { numbersOf, stringOf } from '../../ir/ops/shared.ts';
 import type { DimRange } from '../../ir/symbolic.ts';
 import type { BufferSpec, EntryPlan, Step } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
@@ -24,6 +25,8 @@ import type { WeightTable } from './weights.ts';
 export interface PlanContext {
   readonly ranges: ReadonlyMap<string, DimRange>;
   readonly weights: WeightTable;
+  /** Paths of the program's states, in order. */
+  readonly states: readonly string[];
   /** Kernels of a fused node; empty when it cannot be written (a diagnostic says why). */
   kernelsOf(node: Node, layouts: readonly InputLayout[]): readonly Kernel[];
   /** The name under which the kernel stands in the artifact. */
@@ -45,13 +48,22 @@ function copyOf(value: Value, name: string): Node {
   return outer.add('fused', [value], [value.type], { attributes: { skeleton: 'map' }, region: body, label: 'copy' });
 }
 
+/** The operand whose buffer a value shares: what its kernel writes into. */
+function updated(value: Value): Value | undefined {
+  const { region, inputs } = value.node;
+  const written = region?.results[value.output]?.value.node;
+  const operand = written && opNamed(written.op).updates;
+  const source = operand === undefined ? undefined : written?.inputs[operand]?.node;
+  return source && region ? inputs[region.inputs.indexOf(source)] : undefined;
+}
+
 /** The graph's kernels, with copies for results that are inputs, weights, constants, or stand twice. */
 function kernelNodes(graph: Graph): { nodes: readonly Node[]; results: readonly Result[] } {
   const nodes = graph.nodes.filter((node) => node.op === 'fused');
   const taken = new Set<Value>();
   const copies: Node[] = [];
   const results = graph.results.map((result): Result => {
-    if (result.value.node.op === 'fused' && !taken.has(result.value)) {
+    if (result.value.node.op === 'fused' && !taken.has(result.value) && !updated(result.value)) {
       taken.add(result.value);
       return result;
     }
@@ -65,12 +77,17 @@ function kernelNodes(graph: Graph): { nodes: readonly Node[]; results: readonly 
 class BufferTable {
   readonly buffers: BufferSpec[] = [];
   readonly #given = new Map<Value, number>();
+  readonly #context: PlanContext;
+
+  constructor(context: PlanContext) {
+    this.#context = context;
+  }
 
   /** Buffers of inputs, weights and constants, made when first read. */
-  given(value: Value, weights: WeightTable): number | undefined {
+  given(value: Value): number | undefined {
     const known = this.#given.get(value);
     if (known !== undefined) return known;
-    const spec = givenSpec(value, weights);
+    const spec = givenSpec(value, this.#context);
     if (!spec) return undefined;
     return this.#add(value, spec);
   }
@@ -87,13 +104,15 @@ class BufferTable {
   }
 }
 
-function givenSpec(value: Value, weights: WeightTable): BufferSpec | undefined {
+function givenSpec(value: Value, context: PlanContext): BufferSpec | undefined {
   const { node } = value;
   switch (node.op) {
     case 'input':
       return { kind: 'input', name: String(node.attributes.name) };
     case 'weight':
-      return { kind: 'weight', weight: weights.indexOf(node) };
+      return { kind: 'weight', weight: context.weights.indexOf(node) };
+    case 'state':
+      return { kind: 'state', state: context.states.indexOf(stringOf(node.attributes, 'path')) };
     case 'constant':
       return { kind: 'constant', dtype: value.type.dtype, values: numbersOf(node.attributes, 'values') };
     default:
@@ -109,7 +128,7 @@ function layoutOf(value: Value, weights: WeightTable): InputLayout {
 
 export function planEntry(entry: Entry, context: PlanContext): Planned {
   const { nodes, results } = kernelNodes(entry.graph);
-  const table = new BufferTable();
+  const table = new BufferTable(context);
   const slots = new SlotAllocator(context.ranges);
   const resultBuffers = new Map<Value, number>();
   for (const { name, value } of results) {
@@ -128,7 +147,9 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     if (result !== undefined) return { buffer: result };
     const slot = slotOf.get(value);
     if (slot !== undefined) return { slot };
-    const buffer = table.given(value, context.weights);
+    const source = updated(value);
+    if (source) return placeOf(source);
+    const buffer = table.given(value);
     return buffer === undefined ? unreachable(`no buffer for %${value.node.id}`) : { buffer };
   };
 
@@ -143,7 +164,7 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     const layouts = node.inputs.map((value) => layoutOf(value, context.weights));
     const kernels = context.kernelsOf(node, layouts);
     for (const output of node.outputs) {
-      if (!resultBuffers.has(output)) slotOf.set(output, slots.take(bytesOf(output.type)));
+      if (!resultBuffers.has(output) && !updated(output)) slotOf.set(output, slots.take(bytesOf(output.type)));
     }
     for (const kernel of kernels) {
       const reads: { place: Place; value: Value }[] = [];

@@ -3,7 +3,10 @@
  *
  * Software drivers: registers only, no barriers, one subgroup of 8 lanes per workgroup. Measured on lavapipe (128x384x1536,
  * relative): 8 rows x 2 vectors 1.0, 16x2 0.8, 8x1 0.7, 4x2 0.7, 16x1 0.6; reading four steps of the sum at a time 0.6, and
- * twice the time to compile. GPUs: tiles in workgroup memory; not measured here.
+ * twice the time to compile. Few rows read the weights once, and loads are what counts: four steps at a time are 1.6 times
+ * as fast as one (one row of 768x3072: 7.5 GB/s of weights, as many bytes as a copy kernel reads and writes together), two
+ * vectors per lane 5 % faster for twice the time to compile; slices of the sum, wider panels, row-major rows with
+ * subgroup sums, and loads from textures are slower. GPUs: tiles in workgroup memory; not measured here.
  */
 import type { ProfileName } from '../../ir/target.ts';
 
@@ -54,7 +57,8 @@ export interface ContractionSchedules {
 export const contractionSchedules: Readonly<Record<ProfileName, ContractionSchedules>> = {
   software: {
     single: [
-      { tile: { kind: 'registers', rows: 2, vectors: 2, lanes: 8, steps: 1 }, minimum: 0, maximum: 4 },
+      { tile: { kind: 'registers', rows: 1, vectors: 1, lanes: 8, steps: 4 }, minimum: 0, maximum: 1 },
+      { tile: { kind: 'registers', rows: 4, vectors: 1, lanes: 8, steps: 4 }, minimum: 2, maximum: 4 },
       { tile: { kind: 'registers', rows: 8, vectors: 2, lanes: 8, steps: 1 }, minimum: 5, maximum: undefined },
     ],
     batched: [{ tile: { kind: 'registers', rows: 8, vectors: 1, lanes: 8, steps: 1 }, minimum: 0, maximum: undefined }],

@@ -1,28 +1,41 @@
 /**
  * Weights of the artifact: one per distinct `weight` node, with the layout that its readers like.
  */
-import type { Node, Program } from '../../ir/graph.ts';
-import { numbersOf, stringsOf } from '../../ir/ops/shared.ts';
+import type { Node, Program, Weight } from '../../ir/graph.ts';
+import { numberOf, numbersOf, stringsOf } from '../../ir/ops/shared.ts';
 import { constantValue, type Dim } from '../../ir/symbolic.ts';
+import { isTable } from '../../passes/index.ts';
 import type { WeightLayout, WeightSpec } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
 import { panelWidth } from './schedules.ts';
 
 const rowMajor: WeightLayout = { kind: 'row-major' };
 
+/** Paths and rows: each key is one buffer. */
 export function weightKey(node: Node): string {
-  return stringsOf(node.attributes, 'paths').join('\n');
+  const rows = node.attributes.first === undefined ? [] : [`${firstRow(node)} ${node.outputs[0]?.type.shape[0]?.key}`];
+  return [...stringsOf(node.attributes, 'paths'), ...rows].join('\n');
+}
+
+function firstRow(node: Node): number {
+  return node.attributes.first === undefined ? 0 : numberOf(node.attributes, 'first');
 }
 
 function numbers(shape: readonly Dim[]): readonly number[] {
   return shape.map((dim) => constantValue(dim) ?? unreachable(`a weight of shape \`${dim.key}\``));
 }
 
-/** Whether a fused node reads an operand only as the [N, K] side of products that sum over K. */
-function isColumnOperand(node: Node, operand: number): boolean {
+/**
+ * How a fused node reads an operand: as the [N, K] side of products that sum over K, row by row as the table of lookups, or
+ * in some other way. Panels are made for the first; the second reads few elements, so it can read either layout.
+ */
+type Use = 'columns' | 'table' | 'other';
+
+function useOf(node: Node, operand: number): Use {
   const input = node.region?.inputs[operand];
   const value = input?.outputs[0];
-  if (value === undefined || value.type.shape.length !== 2) return false;
+  if (value === undefined || value.type.shape.length !== 2) return 'other';
+  if (node.region?.results.some((result) => result.value === value)) return 'other';
   const users = node.region?.nodes.filter((user) => user.inputs.includes(value)) ?? [];
   const asColumns = (user: Node) =>
     user.op === 'dot_general' &&
@@ -30,8 +43,9 @@ function isColumnOperand(node: Node, operand: number): boolean {
     user.inputs[0] !== value &&
     numbersOf(user.attributes, 'rhs_contract').join() === '1' &&
     numbersOf(user.attributes, 'rhs_batch').length === 0;
-  const isResult = node.region?.results.some((result) => result.value === value) ?? false;
-  return users.length > 0 && users.every(asColumns) && !isResult;
+  const asTable = (user: Node) => user.inputs.every((other, at) => other !== value || isTable(user, at));
+  if (users.length > 0 && users.every(asColumns)) return 'columns';
+  return users.length > 0 && users.every(asTable) ? 'table' : 'other';
 }
 
 export interface WeightTable {
@@ -40,24 +54,44 @@ export interface WeightTable {
   indexOf(node: Node): number;
 }
 
+type Declared = ReadonlyMap<string, { readonly weight: Weight; readonly at: number }>;
+
+/** The key of the same rows of the weight that this one may be tied to. */
+function tieKey(node: Node, declared: Declared): string | undefined {
+  const [path, another] = stringsOf(node.attributes, 'paths');
+  const tied = path === undefined || another !== undefined ? undefined : declared.get(path)?.weight.tied;
+  return tied === undefined ? undefined : weightKey({ ...node, attributes: { ...node.attributes, paths: [tied] } });
+}
+
 /** All weights that some kernel reads, in the order of the program's declarations. */
 export function weightTable(program: Program, perProfile: readonly Program[]): WeightTable {
   const nodes = new Map<string, Node>();
-  const inPanels = new Map<string, boolean>();
+  const uses = new Map<string, Set<Use>>();
+  const use = (node: Node, how: Use) =>
+    uses.set(weightKey(node), (uses.get(weightKey(node)) ?? new Set<Use>()).add(how));
   for (const graph of perProfile.flatMap((profile) => profile.entries.map((entry) => entry.graph))) {
     for (const node of graph.nodes) if (node.op === 'weight') nodes.set(weightKey(node), node);
     for (const node of graph.nodes) {
       for (const [operand, value] of node.inputs.entries()) {
-        if (value.node.op !== 'weight') continue;
-        const key = weightKey(value.node);
-        inPanels.set(key, (inPanels.get(key) ?? true) && isColumnOperand(node, operand));
+        if (value.node.op === 'weight') use(value.node, useOf(node, operand));
       }
     }
-    for (const { value } of graph.results) if (value.node.op === 'weight') inPanels.set(weightKey(value.node), false);
+    for (const { value } of graph.results) if (value.node.op === 'weight') use(value.node, 'other');
   }
   const declared = new Map(program.weights.map((weight, at) => [weight.path, { weight, at }]));
   const order = (node: Node) => declared.get(stringsOf(node.attributes, 'paths')[0] ?? '')?.at ?? 0;
-  const sorted = [...nodes].sort(([a, left], [b, right]) => order(left) - order(right) || (a < b ? -1 : 1));
+  const sorted = [...nodes].sort(
+    ([a, left], [b, right]) => order(left) - order(right) || firstRow(left) - firstRow(right) || (a < b ? -1 : 1),
+  );
+  const wantsPanels = (key: string) => uses.get(key)?.has('columns') === true && !uses.get(key)?.has('other');
+  /** Tables that a product's weight may be tied to lie as that weight does, so that one buffer serves both. */
+  const tiedPanels = new Set(
+    sorted
+      .flatMap(([key, node]) => (wantsPanels(key) ? [tieKey(node, declared)] : []))
+      .filter((key) => key !== undefined),
+  );
+  const inPanels = (key: string) =>
+    wantsPanels(key) || (tiedPanels.has(key) && [...(uses.get(key) ?? [])].every((how) => how === 'table'));
   const specs = sorted.map(([key, node]): WeightSpec => {
     const type = node.outputs[0]?.type ?? unreachable('a weight without a type');
     const paths = stringsOf(node.attributes, 'paths');
@@ -66,8 +100,9 @@ export function weightTable(program: Program, perProfile: readonly Program[]): W
       const source = { path, shape: numbers(own?.type.shape ?? type.shape) };
       return own?.tied === undefined ? source : { ...source, tied: own.tied };
     });
-    const layout: WeightLayout = inPanels.get(key) === true ? { kind: 'panels', width: panelWidth } : rowMajor;
-    return { sources, shape: numbers(type.shape), dtype: type.dtype, layout };
+    const layout: WeightLayout = inPanels(key) ? { kind: 'panels', width: panelWidth } : rowMajor;
+    const first = firstRow(node);
+    return { sources, shape: numbers(type.shape), ...(first === 0 ? {} : { first }), dtype: type.dtype, layout };
   });
   const index = new Map(sorted.map(([key], at) => [key, at]));
   return { specs, indexOf: (node) => index.get(weightKey(node)) ?? unreachable(`no weight ${weightKey(node)}`) };

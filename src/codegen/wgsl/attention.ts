@@ -9,19 +9,15 @@
  * (FlashAttention), without its backward pass.
  */
 import type { Node } from '../../ir/graph.ts';
+import { extraOf } from '../../ir/ops/attention-geometry.ts';
 import { numberOf } from '../../ir/ops/shared.ts';
-import { constantDim, constantValue, type Dim, divideDim } from '../../ir/symbolic.ts';
+import { constantDim, type Dim } from '../../ir/symbolic.ts';
+import { writeLanes } from './attention-lanes.ts';
+import { finishScore, keyBounds, masked, perHead, positionConditions, scoreMapper } from './attention-scores.ts';
+import { ceiling, type Geometry, geometryOf, last, openWork, workGroups } from './attention-shape.ts';
 import { range } from './columns.ts';
 import { addIndices, constantIndex, type Index, scaleIndex } from './index-algebra.ts';
-import {
-  type Draft,
-  elements,
-  type Kernel,
-  type KernelRequest,
-  regionOf,
-  type Written,
-  writeKernel,
-} from './kernel.ts';
+import { type Draft, type Kernel, type KernelRequest, regionOf, type Written, writeKernel } from './kernel.ts';
 import { operandOf, UnsupportedOp } from './regions.ts';
 import { type Finish, finisher, type Target, targetsOf } from './results.ts';
 import { fourth, type IndexVector } from './values.ts';
@@ -30,47 +26,10 @@ import { fourth, type IndexVector } from './values.ts';
 const lanes = 64;
 /** Workgroup memory that every device has (16 KiB), in f32. */
 const memory = 4096;
-/** Below every score that is not masked, and finite. */
-const masked = '-1e30f';
-
-interface Geometry {
-  readonly batch: readonly Dim[];
-  readonly heads: number;
-  readonly headsPerGroup: number;
-  readonly queries: Dim;
-  readonly keys: Dim;
-  /** Width of a head of query and key; of value. */
-  readonly width: number;
-  readonly valueWidth: number;
-}
-
 interface Blocks {
   readonly queries: number;
   readonly keys: number;
   readonly lanesPerQuery: number;
-}
-
-function geometryOf(node: Node): Geometry {
-  const { shape } = operandOf(node, 0).type;
-  const value = operandOf(node, 2).type.shape;
-  const heads = numberOf(node.attributes, 'heads');
-  const groups = numberOf(node.attributes, 'kv_heads');
-  const perHead = (dims: readonly Dim[], count: number) => {
-    const total = dims.at(-1);
-    const width = total && constantValue(total);
-    if (width === undefined) throw new UnsupportedOp(node, 'attention with heads of a width known only at run time');
-    return width / count;
-  };
-  const keyShape = operandOf(node, 1).type.shape;
-  return {
-    batch: shape.slice(0, -2),
-    heads,
-    headsPerGroup: heads / groups,
-    queries: shape.at(-2) ?? constantDim(1),
-    keys: keyShape.at(-2) ?? constantDim(1),
-    width: perHead(shape, heads),
-    valueWidth: perHead(value, groups),
-  };
 }
 
 /** The largest blocks whose queries, keys (or values), scores and weights fit into workgroup memory. */
@@ -99,7 +58,8 @@ export function attentionKernels(request: KernelRequest): readonly Kernel[] {
   if (!node || found.length !== 1) throw new UnsupportedOp(node ?? request.node, 'several attentions in one kernel');
   const targets = targetsOf(region, node);
   if (!targets) throw new UnsupportedOp(node, 'attention whose result is not kept whole');
-  return [writeKernel(request, (draft) => writeAttention(draft, node, targets))];
+  const write = request.profile === 'gpu' ? writeAttention : writeLanes;
+  return [writeKernel(request, (draft) => write(draft, node, targets))];
 }
 
 /** Everything the parts of the kernel share. */
@@ -114,22 +74,18 @@ interface Parts {
 }
 
 function writeAttention(draft: Draft, node: Node, targets: readonly Target[]): Written {
-  const { writer, walker } = draft;
+  const { writer } = draft;
   const geometry = geometryOf(node);
   const blocks = chooseBlocks(node, geometry.width, geometry.valueWidth);
-  const batches = elements(geometry.batch);
-  const queryBlocks = ceiling(draft, geometry.queries, blocks.queries);
-  writer.line(`let query_block = group % ${queryBlocks};`);
-  writer.line(`let head_of_batch = group / ${queryBlocks};`);
-  const head = writer.variable('head', constantDim(geometry.heads), `head_of_batch % ${geometry.heads}u`);
-  const z = writer.variable('batch', batches, `head_of_batch / ${geometry.heads}u`);
-  writer.open(`if (group < ${queryBlocks} * ${geometry.heads}u * ${writer.dim(batches)})`);
+  writer.reserve(['own', 'share', 'block', 'products', 'd', 'greatest', 'block_greatest', 'shrink', 'sum', 'weight']);
+  writer.reserve(range(Math.ceil(geometry.valueWidth / 4)).map((at) => `mixed_${at}`));
+  const { batch, head } = openWork(draft, geometry, blocks.queries);
   const parts: Parts = {
     draft,
     node,
     geometry,
     blocks,
-    batch: walker.algebra.delinearize(z, geometry.batch),
+    batch,
     head,
     finish: finisher(draft, node, targets),
   };
@@ -137,30 +93,13 @@ function writeAttention(draft: Draft, node: Node, targets: readonly Target[]): W
   writer.line(`let share = lane % ${blocks.lanesPerQuery}u;`);
   writeBody(parts);
   writer.close();
-  const size = divideDim(geometry.queries, constantDim(1)) ?? geometry.queries;
   return {
     workgroup: lanes,
-    groups: {
-      factors: [
-        { size, divisor: blocks.queries },
-        { size: constantDim(geometry.heads), divisor: 1 },
-        { size: batches, divisor: 1 },
-      ],
-    },
+    groups: workGroups(geometry, blocks.queries),
     note:
       `attention: ${blocks.queries} queries per workgroup, ${blocks.lanesPerQuery} lanes per query, ` +
       `keys in blocks of ${blocks.keys}`,
   };
-}
-
-function ceiling(draft: Draft, dim: Dim, by: number): string {
-  const value = constantValue(dim);
-  return value === undefined ? `((${draft.writer.dim(dim)} + ${by - 1}u) / ${by}u)` : `${Math.ceil(value / by)}u`;
-}
-
-function last(draft: Draft, dim: Dim): string {
-  const value = constantValue(dim);
-  return value === undefined ? `${draft.writer.dim(dim)} - 1u` : `${value - 1}u`;
 }
 
 function writeBody(parts: Parts): void {
@@ -182,15 +121,27 @@ function writeBody(parts: Parts): void {
   writer.line(`var greatest = ${masked};`);
   writer.line('var sum = 0.0f;');
   const i = writer.variable('i', geometry.queries, `min(${query('own')}, ${last(draft, geometry.queries)})`);
+  const map = scoreMapper(draft, parts.node);
+  const visible = positionConditions(draft, parts.node, parts, i);
+  const stretch = {
+    first: query('0u'),
+    last: `min(${query(`${blocks.queries - 1}u`)}, ${last(draft, geometry.queries)})`,
+  };
+  const bounds = keyBounds(draft, parts.node, parts, stretch, geometry.keys);
   const group = draft.walker.algebra.quotient(parts.head, constantDim(geometry.headsPerGroup));
 
-  writer.open(`for (var block = 0u; block < ${ceiling(draft, geometry.keys, blocks.keys)}; block++)`);
+  const isBounded = bounds.first !== '0u';
+  const from = isBounded ? `${bounds.first} / ${blocks.keys}u` : '0u';
+  const isLeft = isBounded
+    ? `block * ${blocks.keys}u < ${bounds.end}`
+    : `block < ${ceiling(draft, geometry.keys, blocks.keys)}`;
+  writer.open(`for (var block = ${from}; ${isLeft}; block++)`);
   const first = `block * ${blocks.keys}u`;
   const copyKeys = { tile: keyTile, rows: blocks.keys, first, extent: geometry.keys, heads: group };
   copyTile(parts, { ...copyKeys, operand: 1, width: geometry.width });
   writer.line('workgroupBarrier();');
   writer.open(`for (var key = share; key < ${blocks.keys}u; key += ${blocks.lanesPerQuery}u)`);
-  writeScore(parts, { queryTile, keyTile, scores, width4, i, first });
+  writeScore(parts, { queryTile, keyTile, scores, width4, i, first, visible, map });
   writer.close();
   writer.line('workgroupBarrier();');
 
@@ -221,7 +172,13 @@ function writeBody(parts: Parts): void {
   writer.line('workgroupBarrier();');
   writer.close();
 
-  writer.line('let normalizer = select(0.0f, 1.0f / sum, sum > 0.0f);');
+  const sink = perHead(draft, parts.node, 'sinks', parts.head);
+  if (sink === undefined) writer.line('let normalizer = select(0.0f, 1.0f / sum, sum > 0.0f);');
+  else {
+    writer.line(`let top = max(greatest, ${sink});`);
+    writer.line(`let seen = exp(greatest - top);`);
+    writer.line(`let normalizer = select(0.0f, seen / (sum * seen + exp(${sink} - top)), sum > 0.0f);`);
+  }
   writer.open(`if (${query('own')} < ${writer.dim(geometry.queries)})`);
   for (const at of mixed) writeResult(parts, at, value4, i);
   writer.close();
@@ -271,11 +228,14 @@ interface ScoreNames {
   readonly width4: number;
   readonly i: Index;
   readonly first: string;
+  /** What causality, window and reach ask of `wanted_key`. */
+  readonly visible: readonly string[];
+  readonly map: ReturnType<typeof scoreMapper>;
 }
 
 /** The score of the lane's query and key `key` of the block; masked keys and keys past the end get the least score. */
 function writeScore({ draft, node, geometry, blocks, batch, head }: Parts, names: ScoreNames): void {
-  const { writer, walker } = draft;
+  const { writer } = draft;
   writer.line('var products = vec4f(0);');
   writer.open(`for (var d = 0u; d < ${names.width4}u; d++)`);
   const left = `${names.queryTile}[own * ${names.width4}u + d]`;
@@ -284,17 +244,12 @@ function writeScore({ draft, node, geometry, blocks, batch, head }: Parts, names
   const scale = numberOf(node.attributes, 'scale');
   writer.line(`var score = (products.x + products.y + products.z + products.w) * f32(${scale});`);
   writer.line(`let wanted_key = ${names.first} + key;`);
-  const mask = node.inputs[3];
-  const inside = `wanted_key < ${writer.dim(geometry.keys)}`;
-  if (mask) {
-    const j = writer.variable('j', geometry.keys, `min(wanted_key, ${last(draft, geometry.keys)})`);
-    const full: IndexVector = [...batch, head, names.i, j];
-    const index = mask.type.shape.map((dim, axis) =>
-      constantValue(dim) === 1 ? constantIndex(0) : (full[axis] ?? constantIndex(0)),
-    );
-    const visible = writer.let('visible', walker.at(mask, index).text);
-    writer.line(`score = select(${masked}, score, ${visible} && ${inside});`);
-  } else writer.line(`score = select(${masked}, score, ${inside});`);
+  const isPlain = node.region === undefined && extraOf(node.inputs, node.attributes, 'mask') === undefined;
+  const j = isPlain
+    ? constantIndex(0)
+    : writer.variable('j', geometry.keys, `min(wanted_key, ${last(draft, geometry.keys)})`);
+  const conditions = [`wanted_key < ${writer.dim(geometry.keys)}`, ...names.visible];
+  finishScore(draft, node, [...batch, head, names.i, j], names.map, conditions);
   writer.line(`${names.scores}[own * ${blocks.keys}u + key] = score;`);
 }
 

@@ -97,6 +97,10 @@ function fits(schedule: Schedule, rows: Dim, request: KernelRequest): boolean {
   return maximum >= schedule.minimum && minimum <= (schedule.maximum ?? Number.POSITIVE_INFINITY);
 }
 
+function variantOf({ maximum }: Schedule): Pick<Written, 'variant'> {
+  return maximum === undefined ? {} : { variant: maximum === 1 ? 'one_row' : 'few_rows' };
+}
+
 /** Largest u32 that a condition needs: no limit. */
 const unlimited = 2 ** 32 - 1;
 
@@ -128,7 +132,7 @@ export function contractionKernels(request: KernelRequest): readonly Kernel[] {
       const written = writeProduct(makeProduct(draft, dot, targets), schedule);
       if (chosen.length === 1) return written;
       const when = { value: rows, minimum: schedule.minimum, maximum: schedule.maximum ?? unlimited };
-      return { ...written, when, ...(schedule.maximum === undefined ? {} : { variant: 'few_rows' }) };
+      return { ...written, when, ...variantOf(schedule) };
     }),
   );
 }

@@ -1,20 +1,26 @@
 /**
  * Kernels of a fused node, by the skeleton that the passes chose.
  */
+import { appendKernels } from './append.ts';
 import { attentionKernels } from './attention.ts';
 import { contractionKernels } from './contraction.ts';
 import type { Kernel, KernelRequest } from './kernel.ts';
 import { mapKernels } from './map.ts';
 import { rowKernels } from './row.ts';
+import { selectionKernels } from './selection.ts';
 
 export function kernelsFor(request: KernelRequest): readonly Kernel[] {
   switch (request.node.attributes.skeleton) {
+    case 'append':
+      return appendKernels(request);
     case 'row':
       return rowKernels(request);
     case 'contraction':
       return contractionKernels(request);
     case 'attention':
       return attentionKernels(request);
+    case 'selection':
+      return selectionKernels(request);
     default:
       return mapKernels(request);
   }

@@ -5,14 +5,16 @@
  * with that buffer bound as scalars.
  */
 import type { Graph, Node, Value } from '../../ir/graph.ts';
-import { constantValue, type Dim, type DimRange, productOfDims } from '../../ir/symbolic.ts';
+import { opNamed } from '../../ir/ops/index.ts';
+import { constantDim, constantValue, type Dim, type DimRange, productOfDims } from '../../ir/symbolic.ts';
 import type { ProfileName } from '../../ir/target.ts';
 import { printType } from '../../ir/types.ts';
 import { unreachable } from '../../support/error.ts';
 import { positionAt } from '../../support/source.ts';
 import { constantIndex, type Index, mentions } from './index-algebra.ts';
 import { identifier, kernelName } from './names.ts';
-import { memoryType, toMemory } from './scalars.ts';
+import { UnsupportedOp } from './regions.ts';
+import { memoryFour, memoryType, packPair, toMemory } from './scalars.ts';
 import { type BufferAccess, type Expression, FOURTH, type IndexVector, ValueWalker } from './values.ts';
 import { type KernelText, KernelWriter } from './writer.ts';
 
@@ -57,6 +59,8 @@ export interface Draft {
   readonly walker: ValueWalker;
   /** Writes a result's element, or four neighbours when the index mentions `fourth`. */
   store(result: number, index: IndexVector, value: Expression): void;
+  /** Writes two neighbours of an f16 result, from an even place on. */
+  storePair(result: number, index: IndexVector, low: Expression, high: Expression): void;
 }
 
 export interface Written {
@@ -79,6 +83,8 @@ export function elements(shape: readonly Dim[]): Dim {
 
 export function countUses(region: Graph): ReadonlyMap<Value, number> {
   const uses = new Map<Value, number>();
+  for (const node of region.nodes)
+    if (node.region) for (const [value, count] of countUses(node.region)) uses.set(value, count);
   for (const value of [
     ...region.nodes.flatMap((node) => node.inputs),
     ...region.results.map((result) => result.value),
@@ -127,13 +133,40 @@ function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<str
     scalarBuffers,
     uses: countUses(region),
   });
+  const storePair: Draft['storePair'] = (result, index, low, high) => {
+    const type = region.results[result]?.value.type ?? unreachable(`no result ${result}`);
+    const position = walker.algebra.linearize(index, type.shape);
+    const key = `out${result}`;
+    const name = region.results.length === 1 ? 'result' : `result_${result}`;
+    scalarBuffers.add(key);
+    const bound = writer.bind({ key, name, element: memoryType(type.dtype), access: 'w', vector: false });
+    const word = writer.index(walker.algebra.quotient(position, constantDim(2)));
+    writer.line(`${bound}[${word}] = ${packPair(`vec2f(${low.text}, ${high.text})`)};`);
+  };
+  /** Two halves share a word, so a single one cannot be stored without its neighbour. */
+  const storeHalves = (result: number, bind: (vector: boolean) => string, position: Index, value: Expression): void => {
+    const aligned = mentions(position, FOURTH) ? walker.alignedFour(position) : undefined;
+    if (aligned === undefined || scalarBuffers.has(`out${result}`)) {
+      const node = region.results[result]?.value.node ?? unreachable(`no result ${result}`);
+      throw new UnsupportedOp(node, '`f16` values that do not come in fours');
+    }
+    const four = walker.named(walker.as(value, 4), 'stored').text;
+    const words = [`${four}.xy`, `${four}.zw`].map(packPair);
+    writer.line(`${bind(true)}[${writer.index(aligned)}] = vec2<u32>(${words.join(', ')});`);
+  };
   const store: Draft['store'] = (result, index, value) => {
     const type = region.results[result]?.value.type ?? unreachable(`no result ${result}`);
     const key = `out${result}`;
     const name = region.results.length === 1 ? 'result' : `result_${result}`;
-    const element = memoryType(type.dtype);
-    const bind = (vector: boolean) => writer.bind({ key, name, element, access: 'w', vector });
+    const bind = (vector: boolean) => {
+      const element = vector ? memoryFour(type.dtype) : memoryType(type.dtype);
+      return writer.bind({ key, name, element, access: 'w', vector });
+    };
     const position = walker.algebra.linearize(index, type.shape);
+    if (type.dtype === 'f16') {
+      storeHalves(result, bind, position, value);
+      return;
+    }
     if (!mentions(position, FOURTH)) {
       scalarBuffers.add(key);
       writer.line(`${bind(false)}[${writer.index(position)}] = ${toMemory(type.dtype, value.text, 1)};`);
@@ -153,7 +186,7 @@ function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<str
       writer.line(`${bind(false)}[${writer.index(at)}] = ${toMemory(type.dtype, part, 1)};`);
     }
   };
-  return { request, region, writer, walker, store };
+  return { request, region, writer, walker, store, storePair };
 }
 
 function headComment(request: KernelRequest, region: Graph, name: string, note: string): readonly string[] {
@@ -201,7 +234,7 @@ function roleOf(region: Graph): string {
   if (ops.has('dot_general')) return 'matmul';
   if (ops.has('attention')) return 'attention';
   if (ops.has('reduce')) return ops.has('exp') ? 'softmax' : ops.has('rsqrt') ? 'norm' : 'reduce';
-  if (ops.has('gather')) return 'lookup';
+  if ([...ops].some((op) => opNamed(op).indexedExtent)) return 'lookup';
   const moved = new Set(['input', 'constant', 'reshape', 'transpose', 'broadcast', 'slice']);
   return region.nodes.findLast((node) => !moved.has(node.op))?.op ?? 'copy';
 }

@@ -2,7 +2,7 @@
  * The map skeleton: every element of a result from the region's value at its index; one element, or four neighbours, per
  * invocation. It takes any region: reductions inside become loops.
  */
-import type { Graph } from '../../ir/graph.ts';
+import type { Graph, Value } from '../../ir/graph.ts';
 import { constantDim, constantValue, divideDim } from '../../ir/symbolic.ts';
 import { sameShape } from '../../ir/types.ts';
 import { addIndices, scaleIndex } from './index-algebra.ts';
@@ -19,13 +19,14 @@ import {
 import { fourth } from './values.ts';
 
 /** Invocations per workgroup. Software drivers run one subgroup of 8; on GPUs 64 fills a wave everywhere. */
-const workgroups = { software: 32, gpu: 64 } as const;
+export const workgroups = { software: 32, gpu: 64 } as const;
 
 /** Ops whose vector form is four scalar ones: a vector kernel would only be longer. */
 const scalarOps = new Set(['reduce', 'dot_general', 'attention']);
 
-function writesFour(region: Graph, results: readonly number[]): boolean {
-  const last = region.results[results[0] ?? 0]?.value.type.shape.at(-1);
+/** Whether rows of `value` come in fours and the region's ops gain from being computed so. */
+export function writesFour(region: Graph, value: Value | undefined): boolean {
+  const last = value?.type.shape.at(-1);
   const width = last && constantValue(last);
   return width !== undefined && width % 4 === 0 && !region.nodes.some((node) => scalarOps.has(node.op));
 }
@@ -34,7 +35,7 @@ function writeMap(draft: Draft, results: readonly number[]): Written {
   const { region, walker } = draft;
   const shape = region.results[results[0] ?? 0]?.value.type.shape ?? [];
   const workgroup = workgroups[draft.request.profile];
-  const vector = writesFour(region, results);
+  const vector = writesFour(region, region.results[results[0] ?? 0]?.value);
   const all = elements(shape);
   const count = vector ? (divideDim(all, constantDim(4)) ?? all) : all;
   const element = elementIndex(draft, vector ? 'four' : 'element', count, workgroup);

@@ -6,7 +6,7 @@ import { type Graph, type Node, onlyOutput, type Value } from '../../ir/graph.ts
 import { hasTrait } from '../../ir/ops/index.ts';
 import type { Draft } from './kernel.ts';
 import type { Expression, IndexVector, Override } from './values.ts';
-import { pushIndex } from './views.ts';
+import { keepsElements, pushIndex } from './views.ts';
 
 /** A result of the region and the views on the way to it, in the order of the data. */
 export interface Target {
@@ -17,11 +17,11 @@ export interface Target {
 function viewsBetween(anchor: Value, value: Value): readonly Node[] | undefined {
   if (value === anchor) return [];
   const { node } = value;
-  const keepsElements = node.op === 'reshape' || node.op === 'transpose';
-  if (!keepsElements && !hasTrait(node, 'elementwise')) return undefined;
+  const isView = keepsElements(node);
+  if (!isView && !hasTrait(node, 'elementwise')) return undefined;
   for (const operand of node.inputs) {
     const views = viewsBetween(anchor, operand);
-    if (views) return keepsElements ? [...views, node] : views;
+    if (views) return isView ? [...views, node] : views;
   }
   return undefined;
 }

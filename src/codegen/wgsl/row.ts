@@ -8,9 +8,10 @@
  *
  * Regions that are no rows (reductions over different axes) go to the map skeleton.
  */
-import { type Graph, type Node, onlyOutput } from '../../ir/graph.ts';
+import type { Graph, Node } from '../../ir/graph.ts';
+import { hasTrait, opNamed } from '../../ir/ops/index.ts';
 import { constantDim, constantValue, divideDim, sameDim } from '../../ir/symbolic.ts';
-import type { DType, Shape } from '../../ir/types.ts';
+import type { Shape } from '../../ir/types.ts';
 import { sameShape } from '../../ir/types.ts';
 import { addIndices, type Index, scaleIndex } from './index-algebra.ts';
 import {
@@ -24,9 +25,9 @@ import {
   writeKernel,
 } from './kernel.ts';
 import { mapKernels } from './map.ts';
-import { fullToOuter, operandOf, reducedAxes, reducerOf } from './regions.ts';
+import { fullToOuter, operandOf, reducedAxes } from './regions.ts';
 import { keyOf } from './results.ts';
-import type { Reducer } from './scalars.ts';
+import { foldLanes, lanesPerRow, startTotal, writeIterated } from './row-totals.ts';
 import { type Expression, fourth, type IndexVector } from './values.ts';
 import { reshapeIndex } from './views.ts';
 
@@ -38,11 +39,10 @@ interface RowShape {
 }
 
 const rowsPerGroup = 8;
-const lanesPerRow = 64;
 
 /** The common shape of the region's reductions; undefined when they differ. */
 export function rowShape(region: Graph): RowShape | undefined {
-  const reductions = region.nodes.filter((node) => node.op === 'reduce');
+  const reductions = region.nodes.filter((node) => hasTrait(node, 'reduction'));
   const [first] = reductions;
   if (!first) return undefined;
   const { shape } = operandOf(first, 0).type;
@@ -54,7 +54,7 @@ export function rowShape(region: Graph): RowShape | undefined {
   const levels = new Map<Node, number>();
   for (const node of region.nodes) {
     const below = Math.max(0, ...node.inputs.map((value) => levels.get(value.node) ?? 0));
-    levels.set(node, node.op === 'reduce' ? below + 1 : below);
+    levels.set(node, hasTrait(node, 'reduction') ? below + 1 : below);
   }
   const stages: Node[][] = [];
   for (const node of reductions) {
@@ -121,7 +121,17 @@ function writeRows(draft: Draft, row: RowShape, results: readonly number[]): Wri
   });
   const outerKey = (node: Node) => keyOf(fullToOuter(node, outer));
 
-  for (const stage of row.stages) {
+  for (const nodes of row.stages) {
+    for (const node of nodes) {
+      const { iterated } = opNamed(node.op);
+      if (iterated) {
+        const parameters = node.inputs.slice(1).map((input) => walker.at(input, fullToOuter(node, outer)).text);
+        const text = writeIterated(draft, node, iterated, { openLoop, parameters, width });
+        known.set(node, { index: outerKey(node), expression: { text, lanes: 1, dtype: 'f32' } });
+      }
+    }
+    const stage = nodes.filter((node) => opNamed(node.op).iterated === undefined);
+    if (stage.length === 0) continue;
     const totals = stage.map((node) => startTotal(draft, node));
     const index = openLoop();
     stage.forEach((node, at) => {
@@ -193,34 +203,4 @@ function rowWidth(row: RowShape): 1 | 4 {
   const last = row.shape.length - 1;
   const size = row.shape[last] && constantValue(row.shape[last]);
   return row.axes.includes(last) && size !== undefined && size % 4 === 0 ? 4 : 1;
-}
-
-interface Total {
-  readonly name: string;
-  readonly dtype: DType;
-  readonly reducer: Reducer;
-  readonly vector: boolean;
-}
-
-function startTotal(draft: Draft, node: Node): Total {
-  const { dtype } = onlyOutput(node).type;
-  const reducer = reducerOf(node);
-  const name = draft.writer.fresh(`row_${String(node.attributes.kind)}`);
-  draft.writer.line(`var ${name} = ${reducer.start(dtype)};`);
-  return { name, dtype, reducer, vector: false };
-}
-
-/** Adds up what the lanes of a workgroup have; every lane gets the whole. */
-function foldLanes(draft: Draft, total: Total): string {
-  const { writer } = draft;
-  const shared = writer.workgroupVariable(`${total.name}_lanes`, `array<${total.dtype}, ${lanesPerRow}>`);
-  writer.line(`${shared}[lane] = ${total.name};`);
-  writer.line('workgroupBarrier();');
-  writer.open(`for (var half = ${lanesPerRow / 2}u; half > 0u; half = half >> 1u)`);
-  writer.open('if (lane < half)');
-  writer.line(`${shared}[lane] = ${total.reducer.combine(`${shared}[lane]`, `${shared}[lane + half]`)};`);
-  writer.close();
-  writer.line('workgroupBarrier();');
-  writer.close();
-  return writer.let(`${total.name}_all`, `${shared}[0]`);
 }

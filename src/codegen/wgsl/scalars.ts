@@ -16,23 +16,36 @@ export function wgslType(dtype: DType, lanes: Lanes): string {
   return lanes === 1 ? scalar : `vec4<${scalar}>`;
 }
 
-/** Type of an element in a buffer. */
+/** Type of an element in a buffer; two f16 share a u32, so no device feature is needed. */
 export function memoryType(dtype: DType): string {
-  return dtype === 'bool' ? 'u32' : dtype;
+  return dtype === 'bool' || dtype === 'f16' ? 'u32' : dtype;
 }
 
-/** A loaded element as a value. */
+/** Type of four neighbours in a buffer. */
+export function memoryFour(dtype: DType): string {
+  return dtype === 'f16' ? 'vec2<u32>' : `vec4<${memoryType(dtype)}>`;
+}
+
+/** Four halves of two words as a vector. */
+export function unpackFour(words: string): string {
+  return `vec4f(unpack2x16float(${words}.x), unpack2x16float(${words}.y))`;
+}
+
+/** Two neighbours in one word. What an f16 cannot hold is undefined in WGSL, so it saturates. */
+export function packPair(pair: string): string {
+  return `pack2x16float(clamp(${pair}, vec2f(-65504.0f), vec2f(65504.0f)))`;
+}
+
+/** A loaded element as a value; f16 has its own ways, `unpackFour` and `unpack2x16float`. */
 export function fromMemory(dtype: DType, text: string, lanes: Lanes): string {
   if (dtype === 'bool') return lanes === 1 ? `(${text} != 0u)` : `(${text} != vec4<u32>(0u))`;
-  if (dtype === 'f16') return `${wgslType('f32', lanes)}(${text})`;
   return text;
 }
 
-/** A value as it is stored. */
+/** A value as it is stored; f16 see `packPair`. */
 export function toMemory(dtype: DType, text: string, lanes: Lanes): string {
-  if (dtype !== 'bool' && dtype !== 'f16') return text;
-  const element = memoryType(dtype);
-  return lanes === 1 ? `${element}(${text})` : `vec4<${element}>(${text})`;
+  if (dtype !== 'bool') return text;
+  return lanes === 1 ? `u32(${text})` : `vec4<u32>(${text})`;
 }
 
 export function floatLiteral(value: number): string {

@@ -38,7 +38,7 @@ import {
   variableIndex,
 } from './index-algebra.ts';
 import { dotShape, outerToFull, reducedAxes, reducerOf, UnsupportedOp } from './regions.ts';
-import { fromMemory, type Lanes, literal, memoryType, wgslType } from './scalars.ts';
+import { fromMemory, type Lanes, literal, memoryFour, memoryType, unpackFour, wgslType } from './scalars.ts';
 import { viewIndex } from './views.ts';
 import type { Binding, KernelWriter } from './writer.ts';
 
@@ -94,7 +94,8 @@ function loaded(dtype: DType, text: string, lanes: Lanes): Expression {
 }
 
 function bindingOf(buffer: BufferAccess, vector: boolean): Binding {
-  return { key: buffer.key, name: buffer.name, element: memoryType(buffer.dtype), access: 'r', vector };
+  const element = vector ? memoryFour(buffer.dtype) : memoryType(buffer.dtype);
+  return { key: buffer.key, name: buffer.name, element, access: 'r', vector };
 }
 
 function scalarAttribute(node: Node): number {
@@ -107,6 +108,7 @@ export class ValueWalker {
   readonly algebra: IndexAlgebra;
   readonly context: ValueContext;
   #overrides: readonly Overrides[] = [];
+  readonly #identities = new Map<Node, number>();
 
   constructor(context: ValueContext) {
     this.context = context;
@@ -125,7 +127,7 @@ export class ValueWalker {
       return 'expression' in found ? found.expression : this.at(found.value, found.index);
     }
     const { writer } = this.context;
-    const key = `value ${value.node.id}.${value.output} at ${index.map((part) => part.key).join(', ')}`;
+    const key = `value ${this.#identity(value.node)}.${value.output} at ${index.map((part) => part.key).join(', ')}`;
     const known = writer.known(key);
     if (known !== undefined) return { ...known, dtype: value.type.dtype };
     const expression = this.#compute(value, index);
@@ -136,6 +138,13 @@ export class ValueWalker {
     const text = writer.let(`${hint.replace(/\W/g, '_')}_value`, expression.text);
     writer.remember(key, { text, lanes: expression.lanes });
     return { ...expression, text };
+  }
+
+  /** Nodes of a region inside of the region have ids of their own, so ids do not tell nodes apart. */
+  #identity(node: Node): number {
+    const known = this.#identities.get(node) ?? this.#identities.size;
+    this.#identities.set(node, known);
+    return known;
   }
 
   /** The value as exactly so many lanes. */
@@ -164,7 +173,9 @@ export class ValueWalker {
     if (aligned !== undefined && !scalarBuffers.has(buffer.key)) {
       writer.loads += 1;
       const name = writer.bind(bindingOf(buffer, true));
-      return loaded(buffer.dtype, `${name}[${writer.index(aligned)}]`, 4);
+      const element = `${name}[${writer.index(aligned)}]`;
+      if (buffer.dtype !== 'f16') return loaded(buffer.dtype, element, 4);
+      return { text: unpackFour(writer.let('words', element)), lanes: 4, dtype: 'f16' };
     }
     const parts = [0, 1, 2, 3].map((lane) => {
       const at = this.algebra.substitute(position, FOURTH, constantIndex(lane));
@@ -204,7 +215,15 @@ export class ValueWalker {
     scalarBuffers.add(buffer.key);
     writer.loads += 1;
     const name = writer.bind(bindingOf(buffer, false));
-    return loaded(buffer.dtype, `${name}[${writer.index(position)}]`, 1);
+    if (buffer.dtype !== 'f16') return loaded(buffer.dtype, `${name}[${writer.index(position)}]`, 1);
+    const two = constantDim(2);
+    const word = `${name}[${writer.index(this.algebra.quotient(position, two))}]`;
+    const lane = this.algebra.remainder(position, two);
+    const pair = writer.let('pair', `unpack2x16float(${word})`);
+    const known = lane.terms.length === 0 ? constantValue(lane.constant) : undefined;
+    const text =
+      known === undefined ? `select(${pair}.x, ${pair}.y, ${writer.index(lane)} == 1u)` : `${pair}[${known}]`;
+    return { text, lanes: 1, dtype: 'f16' };
   }
 
   #buffer(value: Value): BufferAccess {
@@ -238,6 +257,8 @@ export class ValueWalker {
         return this.#concat(value, index);
       case 'gather':
         return this.#gather(value, index);
+      case 'take_along':
+        return this.#takeAlong(value, index);
       case 'pad':
         return this.#pad(value, index);
       case 'reduce':
@@ -274,13 +295,20 @@ export class ValueWalker {
     return { text: `${wgslType(dtype, 4)}(${parts.join(', ')})`, lanes: 4, dtype };
   }
 
-  /** A chain of conditions: only the piece that holds the element is evaluated. */
+  /** A condition per piece: only the one that holds the element is evaluated. */
   #concat(value: Value, index: IndexVector): Expression {
     const { node } = value;
     const axis = numberOf(node.attributes, 'axis');
     const part = index[axis] ?? constantIndex(0);
     // Neighbours along the joined axis may come from different pieces; along other axes they move together.
     if (mentions(part, FOURTH)) return this.#perLane(value, index, (at) => this.#concat(value, at));
+    const known = this.#pieceAt(node, axis, part);
+    if (known) {
+      return this.at(
+        known.piece,
+        index.map((other, otherAxis) => (otherAxis === axis ? known.place : other)),
+      );
+    }
     const { writer } = this.context;
     const { dtype } = value.type;
     const lanes: Lanes = index.some((other) => mentions(other, FOURTH)) ? 4 : 1;
@@ -292,8 +320,13 @@ export class ValueWalker {
       const end = addDims(start, extent);
       const first = at === 0;
       const last = at === node.inputs.length - 1;
-      const condition = `if (${writer.index(part)} < ${writer.dim(end)})`;
-      writer.open(first && last ? '' : first ? condition : last ? 'else' : `else ${condition}`);
+      // No `else`: what the pieces share is bound between the blocks.
+      const place = writer.operand(part);
+      const bounds = [
+        ...(first ? [] : [`${place} >= ${writer.dim(start)}`]),
+        ...(last ? [] : [`${place} < ${writer.dim(end)}`]),
+      ];
+      writer.open(bounds.length === 0 ? '' : `if (${bounds.join(' && ')})`);
       const shifted = addIndices(part, constantIndex(negateDim(start)));
       const inPiece = writer.variable(writer.fresh('piece'), extent, undefined);
       const bound = this.#bindVariable(inPiece, shifted);
@@ -306,6 +339,18 @@ export class ValueWalker {
       start = end;
     });
     return { text: name, lanes, dtype };
+  }
+
+  /** The piece of a concat that holds a place known when compiling. */
+  #pieceAt(node: Node, axis: number, part: Index): { readonly piece: Value; readonly place: Index } | undefined {
+    let left = part.terms.length === 0 ? constantValue(part.constant) : undefined;
+    for (const piece of node.inputs) {
+      const extent = constantValue(piece.type.shape[axis] ?? constantDim(1));
+      if (left === undefined || extent === undefined) return undefined;
+      if (left < extent) return { piece, place: constantIndex(left) };
+      left -= extent;
+    }
+    return undefined;
   }
 
   /** An index as a variable of its own, with a known extent. */
@@ -322,18 +367,39 @@ export class ValueWalker {
     const { node } = value;
     const [table, indices] = node.inputs;
     if (!table || !indices) return unreachable('a gather without operands');
-    const { writer } = this.context;
     const rank = indices.type.shape.length;
     // Neighbours in a row of the table share the row; neighbours among the indices do not.
     if (index.slice(0, rank).some((part) => mentions(part, FOURTH))) {
       return this.#perLane(value, index, (at) => this.#gather(value, at));
     }
     const wanted = this.at(indices, index.slice(0, rank));
-    const [size = constantDim(1)] = table.type.shape;
+    return this.#looked(table, wanted, table.type.shape[0], (place) => [place, ...index.slice(rank)]);
+  }
+
+  /** `table[i…, indices[i…, j, k…], k…]`; an index outside of the axis gives 0. */
+  #takeAlong(value: Value, index: IndexVector): Expression {
+    const { node } = value;
+    const [table, indices] = node.inputs;
+    if (!table || !indices) return unreachable('a lookup without operands');
+    if (index.some((part) => mentions(part, FOURTH))) {
+      return this.#perLane(value, index, (at) => this.#takeAlong(value, at));
+    }
+    const given = numberOf(node.attributes, 'axis');
+    const axis = given < 0 ? given + index.length : given;
+    const wanted = this.at(indices, index);
+    return this.#looked(table, wanted, table.type.shape[axis], (place) =>
+      index.map((part, at) => (at === axis ? place : part)),
+    );
+  }
+
+  /** The table's element at a wanted place of an axis of so many, or 0 outside of it. */
+  #looked(table: Value, wanted: Expression, size: Dim | undefined, at: (place: Index) => IndexVector): Expression {
+    const { writer } = this.context;
+    const extent = size ?? constantDim(1);
     const raw = writer.let('wanted', `u32(${wanted.text})`);
-    const inside = writer.let('inside', `${raw} < ${writer.dim(size)}`);
-    const place = writer.variable('place', size, `min(${raw}, ${writer.dim(subtractDims(size, constantDim(1)))})`);
-    const found = this.at(table, [place, ...index.slice(rank)]);
+    const inside = writer.let('inside', `${raw} < ${writer.dim(extent)}`);
+    const place = writer.variable('place', extent, `min(${raw}, ${writer.dim(subtractDims(extent, constantDim(1)))})`);
+    const found = this.at(table, at(place));
     const { dtype } = table.type;
     const nothing = this.as({ text: literal(dtype, 0), lanes: 1, dtype }, found.lanes);
     return { text: `select(${nothing.text}, ${found.text}, ${inside})`, lanes: found.lanes, dtype };

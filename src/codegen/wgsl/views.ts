@@ -2,10 +2,18 @@
  * Views as index arithmetic: where a view's element lies in its operand (pull), and where an operand's element lies in a
  * view that keeps every element (push).
  */
-import type { Node } from '../../ir/graph.ts';
+import { type Node, onlyOutput } from '../../ir/graph.ts';
 import { dimOf, numberOf, numbersOf } from '../../ir/ops/shared.ts';
 import { slidesOf } from '../../ir/ops/window.ts';
-import { constantDim, constantValue, type Dim, multiplyDims, sameDim, subtractDims } from '../../ir/symbolic.ts';
+import {
+  constantDim,
+  constantValue,
+  type Dim,
+  multiplyDims,
+  productOfDims,
+  sameDim,
+  subtractDims,
+} from '../../ir/symbolic.ts';
 import type { Shape } from '../../ir/types.ts';
 import { addIndices, constantIndex, type Index, type IndexAlgebra, scaleIndex } from './index-algebra.ts';
 
@@ -120,5 +128,19 @@ export function pushIndex(algebra: IndexAlgebra, node: Node, index: readonly Ind
   if (node.op === 'transpose') {
     return numbersOf(node.attributes, 'permutation').map((axis) => index[axis] ?? constantIndex(0));
   }
+  if (node.op === 'reverse') {
+    const axes = numbersOf(node.attributes, 'axes');
+    return index.map((part, axis) => (axes.includes(axis) ? fromEnd(part, to[axis]) : part));
+  }
+  // A broadcast that repeats nothing puts axes of length 1 in front.
+  if (node.op === 'broadcast')
+    return [...Array.from({ length: to.length - from.length }, () => constantIndex(0)), ...index];
   return undefined;
+}
+
+/** Whether `pushIndex` undoes this view: it shows each element of its operand once. */
+export function keepsElements(node: Node): boolean {
+  const [input] = node.inputs;
+  if (!['reshape', 'transpose', 'reverse', 'broadcast'].includes(node.op) || input === undefined) return false;
+  return sameDim(productOfDims(input.type.shape), productOfDims(onlyOutput(node).type.shape));
 }

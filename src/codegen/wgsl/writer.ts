@@ -17,9 +17,10 @@ import type { Lanes } from './scalars.ts';
 export interface Binding {
   readonly key: string;
   readonly name: string;
-  /** Scalar type in memory: `f32`, `i32`, `u32`. */
+  /** Type of an array element in memory: `f32`, `u32`, `vec4<f32>`. */
   readonly element: string;
   readonly access: 'r' | 'w';
+  /** An array element holds four neighbours. */
   readonly vector: boolean;
 }
 
@@ -89,6 +90,11 @@ export class KernelWriter {
     const count = (this.#names.get(name) ?? 0) + 1;
     this.#names.set(name, count);
     return count === 1 ? name : `${name}_${count}`;
+  }
+
+  /** Keeps names that a kernel writes literally from being given to anything else, such as a buffer. */
+  reserve(names: readonly string[]): void {
+    for (const name of names) this.fresh(name);
   }
 
   /** Binds an expression in the innermost block. */
@@ -175,8 +181,7 @@ export class KernelWriter {
         : ['struct Dims {', ...fields.map((field) => `  ${field.name}: u32,`), '}', immediateDeclaration, '']),
       ...bindings.map((binding, at) => {
         const access = binding.access === 'r' ? 'read' : 'read_write';
-        const type = binding.vector ? `vec4<${binding.element}>` : binding.element;
-        return `@group(0) @binding(${at}) var<storage, ${access}> ${binding.name}: array<${type}>;`;
+        return `@group(0) @binding(${at}) var<storage, ${access}> ${binding.name}: array<${binding.element}>;`;
       }),
       ...this.#workgroupVariables,
       '',

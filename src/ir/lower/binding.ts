@@ -18,7 +18,7 @@ import type {
 import type { Span } from '../../support/source.ts';
 import type { Value, Weight } from '../graph.ts';
 import { constantDim, constantValue, type Dim } from '../symbolic.ts';
-import { printType, type Shape } from '../types.ts';
+import { printType } from '../types.ts';
 import type { Origin } from './origin.ts';
 import type { Scope } from './scope.ts';
 
@@ -68,8 +68,14 @@ export interface StateBinding {
   readonly field: StateField;
   /** `model.layers.0.kv` */
   readonly path: string;
-  /** Batch, heads, positions, width of a head. */
-  readonly shape: Shape;
+  readonly batch: Dim;
+  readonly heads: number;
+  readonly positions: number;
+  /** Of a head of the keys and of the values. */
+  readonly width: number;
+  readonly valueWidth: number;
+  /** As it is stored: a `quantize` block may choose, before any entry is lowered. */
+  dtype: 'f32' | 'f16';
 }
 
 export interface FunctionBinding {

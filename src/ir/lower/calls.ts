@@ -7,7 +7,7 @@
  */
 import type { Expression, FunctionParameter } from '../../parser/ast.ts';
 import { limits } from '../../support/limits.ts';
-import type { Span } from '../../support/source.ts';
+import { type Span, spanText } from '../../support/source.ts';
 import { sameType } from '../types.ts';
 import { type EvaluatedArgument, evaluateArguments, matchArguments } from './arguments.ts';
 import {
@@ -32,27 +32,38 @@ type Call = Extract<Expression, { kind: 'call' }>;
 export function callExpression(context: Context, call: Call, scope: Scope): Binding {
   const callee = evaluate(context, call.callee, scope);
   const given = evaluateArguments(context, call.arguments, scope);
+  return applyBinding(context, callee, given, call.span, call.callee.span);
+}
+
+/** Calls whatever can be called. */
+export function applyBinding(
+  context: Context,
+  callee: Binding,
+  given: readonly EvaluatedArgument[],
+  span: Span,
+  calleeSpan: Span,
+): Binding {
   switch (callee.kind) {
     case 'poison':
       return poison;
     case 'function':
-      return applyFunction(context, callee, given, call.span, callee.declaration.name?.text ?? 'fn');
+      return applyFunction(context, callee, given, span, callee.declaration.name?.text ?? 'fn');
     case 'module':
-      return applyInstance(context, callee.instance, given, call.span);
+      return applyInstance(context, callee.instance, given, span);
     case 'repeat':
-      return applyRepeat(context, callee, given, call.span);
+      return applyRepeat(context, callee, given, span);
     case 'intrinsic':
-      return applyIntrinsic(context, callee.name, given, call.span);
+      return applyIntrinsic(context, callee.name, given, span);
     case 'module-type': {
       const name = callee.declaration.name.text;
-      report(context, 'SORA2006', `module \`${name}\` has weights: make it a field, then call the field`, call.span, {
+      report(context, 'SORA2006', `module \`${name}\` has weights: make it a field, then call the field`, span, {
         labels: [{ span: callee.declaration.name.span, text: 'declared here' }],
         help: `in the module: \`name = ${name}(…)\``,
       });
       return poison;
     }
     default:
-      report(context, 'SORA2006', `${describe(callee)} cannot be called`, call.callee.span);
+      report(context, 'SORA2006', `${describe(callee)} cannot be called`, calleeSpan);
       return poison;
   }
 }
@@ -120,6 +131,7 @@ function bindParameters(
     span,
   );
   if (matched === undefined) return undefined;
+  if (reportSwapped(context, declaration.parameters, matched, name)) return undefined;
   const scope = childScope(fn.scope);
   const values: Binding[] = [];
   let failed = false;
@@ -138,6 +150,49 @@ function bindParameters(
     });
   }
   return failed ? undefined : scope;
+}
+
+/** Two tensors of unlike element types, each where the other belongs: one mistake, not two. */
+function reportSwapped(
+  context: Context,
+  parameters: readonly FunctionParameter[],
+  matched: readonly (EvaluatedArgument | undefined)[],
+  name: string,
+): boolean {
+  const wrong = parameters.flatMap((parameter, at) => {
+    const argument = matched[at];
+    if (parameter.type.kind === 'scalar-type' || argument?.binding.kind !== 'tensor' || argument.name) return [];
+    const [wanted, given] = [parameter.type.dtype.text, argument.binding.value.type.dtype];
+    return wanted === given ? [] : [{ parameter, argument, wanted, given }];
+  });
+  const [first, second, ...others] = wrong;
+  if (first === undefined || second === undefined || others.length > 0) return false;
+  if (first.wanted !== second.given || second.wanted !== first.given) return false;
+  const [one, other] = [first.parameter.name.text, second.parameter.name.text];
+  report(
+    context,
+    'SORA2103',
+    `\`${name}\` takes \`${one}\` before \`${other}\`: these two are swapped`,
+    first.argument.span,
+    {
+      labels: [
+        { span: first.parameter.type.span, text: `\`${one}\` is \`${first.wanted}\`` },
+        { span: second.parameter.type.span, text: `\`${other}\` is \`${second.wanted}\`` },
+        { span: second.argument.span, text: `this is \`${second.given}\`` },
+      ],
+      help: 'change their order, or name them',
+      fixes: [
+        {
+          title: 'swap them',
+          edits: [
+            { span: first.argument.span, text: spanText(second.argument.span) },
+            { span: second.argument.span, text: spanText(first.argument.span) },
+          ],
+        },
+      ],
+    },
+  );
+  return true;
 }
 
 function initialArgument(context: Context, parameter: FunctionParameter, scope: Scope): EvaluatedArgument | undefined {

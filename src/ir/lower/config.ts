@@ -19,13 +19,14 @@ function isObject(value: unknown): value is Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The value at a dotted key; the whole key is tried first. Only own properties count. */
+/** The value at a dotted key; the whole key is tried first. A number goes into a list. Only own properties count. */
 function valueAt(json: Json, key: string): unknown {
   if (Object.hasOwn(json, key)) return json[key];
   let at: unknown = json;
   for (const part of key.split('.')) {
-    if (!isObject(at) || !Object.hasOwn(at, part)) return undefined;
-    at = at[part];
+    if (Array.isArray(at)) at = /^\d+$/.test(part) ? at[Number(part)] : undefined;
+    else if (isObject(at) && Object.hasOwn(at, part)) at = at[part];
+    else return undefined;
   }
   return at;
 }
@@ -77,6 +78,28 @@ function fromJson(context: Context, field: ConfigField, found: Found): Binding {
   }
 }
 
+/** Fields that wait for a config file, when there is none. */
+const fieldsShown = 5;
+
+/** No config file was given and several fields need one: that is one mistake. */
+function reportNoConfig(context: Context, declaration: ConfigDeclaration, without: readonly ConfigField[]): void {
+  const [first, ...others] = without;
+  if (first === undefined) return;
+  const labels = others.slice(0, fieldsShown).map(({ name }) => ({ span: name.span, text: 'nor has this one' }));
+  const more = others.length - labels.length;
+  report(
+    context,
+    'SORA2201',
+    `\`${first.name.text}\` and ${others.length} more of \`${declaration.name.text}\` have no value: no config file is given`,
+    first.name.span,
+    {
+      labels,
+      notes: more > 0 ? [`and ${more} more`] : [],
+      help: 'give the `config.json` of the checkpoint (`--config`), or each field a default (`= …`)',
+    },
+  );
+}
+
 function fromDefault(context: Context, field: ConfigField, scope: Scope): Binding {
   if (field.initial === undefined) {
     const keys = field.from.map((source) => `"${source.key.text}"`).join(' or ');
@@ -110,10 +133,15 @@ function fromDefault(context: Context, field: ConfigField, scope: Scope): Bindin
 function bindFields(context: Context, declaration: ConfigDeclaration, fileScope: Scope): ReadonlyMap<string, Binding> {
   const values = new Map<string, Binding>();
   const scope = childScope(fileScope);
+  const without = declaration.fields.filter((field) => field.initial === undefined && field.from.length > 0);
+  const isWithoutConfig = context.json === undefined && without.length > 1;
+  if (isWithoutConfig) reportNoConfig(context, declaration, without);
   for (const field of declaration.fields) {
     if (values.has(field.name.text)) continue;
     const found = context.json === undefined ? undefined : findValue(context.json, field);
-    const binding = found ? fromJson(context, field, found) : fromDefault(context, field, scope);
+    const isReported = isWithoutConfig && without.includes(field);
+    const absent = (): Binding => (isReported ? poison : fromDefault(context, field, scope));
+    const binding = found ? fromJson(context, field, found) : absent();
     values.set(field.name.text, binding);
     scope.names.set(field.name.text, { binding, span: field.name.span, declaration: field });
   }

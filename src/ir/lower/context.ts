@@ -4,13 +4,14 @@
  * A mistake is reported once however often its module is instantiated (same code, same place). A mistake that surfaces
  * inside the library is shown at the call in the person's own file, with a label at the library line.
  */
-import type { ModuleDeclaration, SourceTree, StateField } from '../../parser/ast.ts';
+import type { ModuleDeclaration, SourceTree } from '../../parser/ast.ts';
 import type { Code } from '../../support/codes.ts';
 import { type Diagnostic, type DiagnosticDetails, diagnose, type Label } from '../../support/diagnostic.ts';
 import type { SourceFile, Span } from '../../support/source.ts';
-import type { GraphBuilder, Value, Weight } from '../graph.ts';
+import type { GraphBuilder, SessionDims, Value, Weight } from '../graph.ts';
 import { type Dim, type DimRange, symbolsOfDim } from '../symbolic.ts';
-import type { Instance } from './binding.ts';
+import type { Instance, StateBinding } from './binding.ts';
+import type { EntrySession } from './entry-session.ts';
 import type { Scope } from './scope.ts';
 
 /** The graph under construction: one per entry. */
@@ -20,6 +21,8 @@ export interface GraphSite {
   readonly weights: Map<string, Value>;
   /** Nodes made so far, for the limit. */
   nodes: number;
+  /** What the entry has to do with states; undefined where it surely has nothing. */
+  session?: EntrySession;
 }
 
 export interface Frame {
@@ -58,7 +61,9 @@ export interface Context {
   readonly fileScopes: Map<SourceFile, Scope>;
   readonly weights: Map<string, WeightRecord>;
   /** Declared states by path: `model.layers.0.kv`. */
-  readonly states: Map<string, StateField>;
+  readonly states: Map<string, StateBinding>;
+  /** The hidden dims of states, once they are needed. */
+  session: SessionDims | undefined;
   readonly frames: Frame[];
   /** The first instance of each module, to check the functions that nothing calls. */
   readonly firstInstances: Map<ModuleDeclaration, Instance>;
@@ -84,6 +89,7 @@ export function createContext(trees: readonly SourceTree[], json: Context['json'
     fileScopes: new Map(),
     weights: new Map(),
     states: new Map(),
+    session: undefined,
     frames: [],
     firstInstances: new Map(),
     instances: 0,

@@ -6,16 +6,17 @@
  */
 import type { DerivedEntry } from '../../parser/ast.ts';
 import { closest } from '../../support/suggest.ts';
-import { type AttributeValue, type Entry, type Graph, GraphBuilder, type Value } from '../graph.ts';
+import { type AttributeValue, type Entry, type Graph, GraphBuilder, type Result, type Value } from '../graph.ts';
 import { constantDim, constantValue, type Dim, substituteDim } from '../symbolic.ts';
 import type { TensorType } from '../types.ts';
 import { describe, type Instance } from './binding.ts';
 import { type Context, report } from './context.ts';
 import { symbolsOfGraph } from './entries.ts';
+import { isHiddenDim } from './entry-session.ts';
 import { evaluate } from './expressions.ts';
 import { withOrigin } from './origin.ts';
 
-type Sizes = ReadonlyMap<string, Dim>;
+export type Sizes = ReadonlyMap<string, Dim>;
 
 function isDim(value: AttributeValue): value is Dim {
   return typeof value === 'object' && 'terms' in value;
@@ -26,12 +27,12 @@ function substituteAttribute(value: AttributeValue, sizes: Sizes): AttributeValu
   return isDim(value) ? substituteDim(value, sizes) : value.map((item) => substituteAttribute(item, sizes));
 }
 
-function substituteType(type: TensorType, sizes: Sizes): TensorType {
+export function substituteType(type: TensorType, sizes: Sizes): TensorType {
   return { dtype: type.dtype, shape: type.shape.map((dim) => substituteDim(dim, sizes)) };
 }
 
-function substituteGraph(graph: Graph, name: string, sizes: Sizes): Graph {
-  const builder = new GraphBuilder();
+/** Writes a graph with these sizes put in to `builder`; gives its results there. */
+export function copyGraph(builder: GraphBuilder, graph: Graph, sizes: Sizes): readonly Result[] {
   const values = new Map<Value, Value>();
   const moved = (value: Value): Value => values.get(value) ?? value;
   for (const node of graph.nodes) {
@@ -40,19 +41,29 @@ function substituteGraph(graph: Graph, name: string, sizes: Sizes): Graph {
     );
     const types = node.outputs.map((output) => substituteType(output.type, sizes));
     const { span, label } = node;
-    const copy = builder.add(node.op, node.inputs.map(moved), types, { attributes, span, label });
+    const region = node.region && substituteGraph(node.region, node.region.name, sizes);
+    const copy = builder.add(node.op, node.inputs.map(moved), types, {
+      attributes,
+      span,
+      label,
+      ...(region ? { region } : {}),
+    });
     node.outputs.forEach((output, at) => {
       const made = copy.outputs[at];
       if (made) values.set(output, made);
     });
   }
-  const results = graph.results.map((result) => ({ name: result.name, value: moved(result.value) }));
-  return builder.finish(name, results);
+  return graph.results.map((result) => ({ name: result.name, value: moved(result.value) }));
+}
+
+function substituteGraph(graph: Graph, name: string, sizes: Sizes): Graph {
+  const builder = new GraphBuilder();
+  return builder.finish(name, copyGraph(builder, graph, sizes));
 }
 
 /** The sizes that are filled in; undefined when one does not fit (reported). */
 function readSizes(context: Context, member: DerivedEntry, base: Entry, model: Instance): Sizes | undefined {
-  const free = symbolsOfGraph(base.graph);
+  const free = new Set([...symbolsOfGraph(base.graph)].filter((name) => !isHiddenDim(context, name)));
   const sizes = new Map<string, Dim>();
   let failed = false;
   for (const { dim, value } of member.sizes) {
@@ -136,5 +147,6 @@ export function deriveEntry(
       ? { ...graph, results: graph.results.map((result) => ({ ...result, name: rename(result.name) })) }
       : graph,
     span: member.span,
+    ...(base.steps === undefined ? {} : { steps: substituteDim(base.steps, sizes) }),
   };
 }

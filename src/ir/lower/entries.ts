@@ -11,6 +11,7 @@ import { isFloat, sameType, type TensorType } from '../types.ts';
 import { type Binding, describe, type Instance, numberOf, poison } from './binding.ts';
 import { resultSpan } from './calls.ts';
 import { type Context, inFrame, rangeLabels, report } from './context.ts';
+import { checkExpectations, type EntrySession, isHiddenDim, makeEntrySession } from './entry-session.ts';
 import { evaluate } from './expressions.ts';
 import { clashingDims, numberNotes, originLabels, writtenType } from './origin.ts';
 import { childScope, type Scope } from './scope.ts';
@@ -176,6 +177,7 @@ function checkDetermined(
 ): boolean {
   const alone = new Set<string>();
   for (const parameter of parameters) {
+    if (parameter.role !== undefined) continue;
     // A parameter that may be left out tells nothing.
     if (parameter.initial !== undefined) continue;
     for (const dim of parameter.type.shape) {
@@ -183,7 +185,7 @@ function checkDetermined(
       if (name === dim.key && others.length === 0) alone.add(name);
     }
   }
-  const unknown = [...symbolsOfGraph(graph)].filter((name) => !alone.has(name));
+  const unknown = [...symbolsOfGraph(graph)].filter((name) => !alone.has(name) && !isHiddenDim(context, name));
   if (unknown.length === 0) return true;
   const names = unknown.map((name) => `\`${name}\``).join(', ');
   report(context, 'SORA2206', `no parameter of \`${entry.name.text}\` tells the size of ${names}`, entry.name.span, {
@@ -194,8 +196,24 @@ function checkDetermined(
 }
 
 export function lowerEntry(context: Context, entry: EntryMember, model: Instance): Entry | undefined {
+  if (context.states.size === 0) return lowerOnce(context, entry, model, undefined);
+  const session = makeEntrySession(entry.parameters.map((parameter) => parameter.name.text));
+  const { calls } = context;
+  const lowered = lowerOnce(context, entry, model, session);
+  if (session.appended.size > 0 || session.hidden.size === 0) return lowered;
+  // It has nothing to do with the states after all: every call starts at position 0.
+  context.calls = calls;
+  return lowerOnce(context, entry, model, undefined);
+}
+
+function lowerOnce(
+  context: Context,
+  entry: EntryMember,
+  model: Instance,
+  session: EntrySession | undefined,
+): Entry | undefined {
   const builder = new GraphBuilder();
-  context.site = { builder, weights: new Map(), nodes: 0 };
+  context.site = { builder, weights: new Map(), nodes: 0, ...(session ? { session } : {}) };
   const scope = childScope(model.scope);
   const parameters: EntryParameter[] = [];
   let failed = false;
@@ -216,6 +234,11 @@ export function lowerEntry(context: Context, entry: EntryMember, model: Instance
   );
   context.site = undefined;
   if (results === undefined || failed) return undefined;
+  const steps = session?.steps;
+  if (session && steps) {
+    if (!checkExpectations(context, session)) return undefined;
+    for (const { parameter } of session.hidden.values()) parameters.push(parameter);
+  }
   const graph = builder.finish(entry.name.text, results);
   if (!checkDetermined(context, entry, parameters, graph)) return undefined;
   return {
@@ -225,5 +248,6 @@ export function lowerEntry(context: Context, entry: EntryMember, model: Instance
     results: results.map(({ name, value }) => ({ name, type: value.type })),
     graph,
     span: entry.span,
+    ...(steps ? { steps } : {}),
   };
 }

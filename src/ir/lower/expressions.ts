@@ -12,7 +12,10 @@ import { attendExpression } from './attend.ts';
 import { type Binding, describe, intBinding, poison } from './binding.ts';
 import { callExpression } from './calls.ts';
 import { type Context, report, reportOnce } from './context.ts';
+import { foreignMember } from './foreign-names.ts';
 import { indexExpression } from './indexing.ts';
+import { intrinsicNames } from './intrinsics.ts';
+import { libraryNames } from './library.ts';
 import { nearMember, resolveName } from './names.ts';
 import { childScope, type Scope } from './scope.ts';
 import { isTensor } from './tensors.ts';
@@ -67,6 +70,12 @@ function evaluateKind(context: Context, expression: Expression, scope: Scope): B
       return evaluate(context, expression.result, enterBlock(context, expression.lets, scope));
     case 'attend':
       return attendExpression(context, expression, scope);
+    case 'lambda':
+      report(context, 'SORA2114', 'a function cannot stand here', expression.span, {
+        help: '`score` and `bias` of `attend` take functions',
+      });
+      touchNames(context, expression, scope);
+      return poison;
     case 'missing':
       return poison;
   }
@@ -100,6 +109,14 @@ function nameExpression(context: Context, name: string, span: Span, scope: Scope
   return poison;
 }
 
+/** What to write for a member of what has none. */
+function memberHelp(object: Binding, name: string): string | undefined {
+  if (object.kind === 'repeat') return 'pick one first: `layer[0].name`';
+  if (object.kind !== 'tensor') return undefined;
+  const isFunction = [...intrinsicNames(), ...libraryNames()].includes(name);
+  return isFunction ? `functions are called with the tensor: \`${name}(x)\`` : foreignMember(name);
+}
+
 function memberExpression(context: Context, expression: Kind<'member'>, scope: Scope): Binding {
   const object = evaluate(context, expression.object, scope);
   const { member } = expression;
@@ -131,10 +148,10 @@ function memberExpression(context: Context, expression: Kind<'member'>, scope: S
     case 'record':
       return object.fields.get(member.text) ?? noMember('this record', object.fields.keys());
     default: {
-      const help = object.kind === 'repeat' ? { help: 'pick one first: `layer[0].name`' } : {};
+      const help = memberHelp(object, member.text);
       report(context, 'SORA2004', `${describe(object)} has no members`, member.span, {
         labels: [{ span: expression.object.span, text: 'this one' }],
-        ...help,
+        ...(help === undefined ? {} : { help }),
       });
       return poison;
     }

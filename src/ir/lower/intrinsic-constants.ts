@@ -1,15 +1,16 @@
 /**
  * Built-in functions that make tensors of known numbers (`tensor`, `full`), and those about chance: `dropout`, which is the
- * identity wherever nothing is trained, and `rng`, which is not built.
+ * identity wherever nothing is trained, and `rng`.
  */
 import type { Span } from '../../support/source.ts';
-import { constantDim } from '../symbolic.ts';
+import { constantDim, productOfDims } from '../symbolic.ts';
 import { type DType, isFloat, type Shape } from '../types.ts';
 import { type Binding, describe, numberOf, poison } from './binding.ts';
 import { type Context, report } from './context.ts';
 import { argument, float, type Intrinsic, integer, shapeOf, wrap } from './intrinsic-call.ts';
 import { emitNode } from './nodes.ts';
-import { asTensor, broadcastTo, fitsFloat } from './tensors.ts';
+import { writtenType } from './origin.ts';
+import { asTensor, broadcastTo, fitsFloat, reshapeTo } from './tensors.ts';
 
 /** More numbers than this belong into the checkpoint. */
 const mostNumbers = 4096;
@@ -106,12 +107,28 @@ export const dropout: Intrinsic = {
   },
 };
 
+/** Uniform numbers in [0, 1): a tensor of the shape for an i32 seed, which may be a number or a scalar tensor. */
 export const rng: Intrinsic = {
   parameters: ['shape', 'seed'],
   apply(context, call) {
-    report(context, 'SORA5001', '`rng` is not supported yet', call.span, {
-      help: 'make the random numbers a parameter of the entry',
-    });
-    return poison;
+    const shape = shapeOf(context, argument(call, 0));
+    const given = argument(call, 1);
+    const seed = asTensor(context, given, 'i32');
+    if (shape === undefined || seed === undefined) return poison;
+    if (seed.type.dtype !== 'i32' || seed.type.shape.length > 0) {
+      report(
+        context,
+        'SORA2103',
+        `the seed of \`rng\` is one \`i32\`, found \`${writtenType(seed.type)}\``,
+        given.span,
+      );
+      return poison;
+    }
+    const length = productOfDims(shape);
+    const counter = emitNode(context, 'iota', [], { length, dtype: 'u32' }, call.span);
+    const places = counter && reshapeTo(context, counter, shape, call.span);
+    const key = emitNode(context, 'cast', [seed], { dtype: 'u32' }, call.span);
+    const keys = key && broadcastTo(context, key, shape, call.span);
+    return places && keys ? wrap(emitNode(context, 'random', [places, keys], {}, call.span)) : poison;
   },
 };

@@ -10,9 +10,11 @@ import { matchTensors, tensorBinary } from './arithmetic.ts';
 import { type Binding, describe, intBinding, numberOf, poison } from './binding.ts';
 import { type Context, report } from './context.ts';
 import { argument, axesOf, axisOf, flag, float, type Intrinsic, wrap } from './intrinsic-call.ts';
+import { argmax, takeAlong, topK } from './intrinsic-choice.ts';
 import { dropout, full, rng, tensor } from './intrinsic-constants.ts';
 import { einsum, rearrange } from './intrinsic-patterns.ts';
 import { gather, linear, matmul } from './intrinsic-products.ts';
+import { last, positions } from './intrinsic-session.ts';
 import { concat, iota, reshape, split, transpose } from './intrinsic-shapes.ts';
 import { conv, convTranspose, flip, pad, window } from './intrinsic-windows.ts';
 import { emitNode } from './nodes.ts';
@@ -207,10 +209,13 @@ const table: Readonly<Record<string, Intrinsic>> = {
   mean: reduction('mean'),
   amax: reduction('max'),
   amin: reduction('min'),
+  argmax,
+  top_k: topK,
   softmax,
   linear,
   matmul,
   gather,
+  take_along: takeAlong,
   conv,
   conv_transpose: convTranspose,
   pad,
@@ -219,6 +224,8 @@ const table: Readonly<Record<string, Intrinsic>> = {
   layer_norm: normalization('layer_norm', ['x', 'gain?', 'bias?'], 1e-5),
   rms_norm: normalization('rms_norm', ['x', 'gain?'], 1e-5),
   iota,
+  positions,
+  last,
   f32: cast('f32'),
   f16: cast('f16'),
   i32: cast('i32'),

@@ -8,10 +8,12 @@ import type { Span } from '../../support/source.ts';
 import { closest } from '../../support/suggest.ts';
 import { type Binding, poison } from './binding.ts';
 import { type Context, report, reportOnce } from './context.ts';
+import { foreignName } from './foreign-names.ts';
 import { intrinsicNames } from './intrinsics.ts';
 import { libraryNames } from './library.ts';
 import { lookup, type Scope, shadowedModule, visibleNames } from './scope.ts';
 
+/** Words of masks that are no built-in functions too (attend/masks.ts). */
 const maskNames: readonly string[] = ['padding', 'causal'];
 
 /** Edits that add `name` to the import of `from`, or a new import line at the top. */
@@ -29,6 +31,18 @@ function importFix(tree: SourceTree, name: string, from: string): Fix {
     title,
     edits: [{ span: { file: tree.file, start, end: start }, text: tree.imports.length > 0 ? text : `${text}\n` }],
   };
+}
+
+/** A config parameter in scope that has a field of this name. */
+function configWith(scope: Scope, name: string): { readonly name: string; readonly field: Span } | undefined {
+  for (let at: Scope | undefined = scope; at !== undefined; at = at.parent) {
+    for (const [owner, { binding }] of at.names) {
+      if (binding.kind !== 'config') continue;
+      const field = binding.declaration.fields.find((each) => each.name.text === name);
+      if (field !== undefined) return { name: owner, field: field.name.span };
+    }
+  }
+  return undefined;
 }
 
 /** Reports an unknown name, with the best guess at what was meant. */
@@ -51,13 +65,28 @@ export function reportUnknown(context: Context, name: string, span: Span, scope:
     });
     return;
   }
-  const guess = closest(name, [...visibleNames(scope), ...intrinsicNames(), ...library]);
+  const foreign = foreignName(name);
+  if (foreign?.help !== undefined) {
+    reportOnce(context, name, 'SORA2001', message, span, { help: foreign.help });
+    return;
+  }
+  const owner = configWith(scope, name);
+  if (owner !== undefined && foreign === undefined) {
+    const whole = `${owner.name}.${name}`;
+    reportOnce(context, name, 'SORA2001', message, span, {
+      labels: [{ span: owner.field, text: `\`${name}\` is a field of this config` }],
+      help: `did you mean \`${whole}\`?`,
+      fixes: [{ title: `replace by \`${whole}\``, edits: [{ span, text: whole }] }],
+    });
+    return;
+  }
+  const guess = foreign?.replacement ?? closest(name, [...visibleNames(scope), ...intrinsicNames(), ...library]);
   if (guess === undefined) {
     reportOnce(context, name, 'SORA2001', message, span);
     return;
   }
   const seen = lookup(scope, guess);
-  const fromLibrary = seen === undefined && !intrinsicNames().includes(guess);
+  const fromLibrary = seen === undefined && library.includes(guess);
   reportOnce(context, name, 'SORA2001', message, span, {
     labels: seen?.span === undefined ? [] : [{ span: seen.span, text: `\`${guess}\` is declared here` }],
     help: fromLibrary ? `did you mean \`${guess}\` of \`sora:nn\`?` : `did you mean \`${guess}\`?`,

@@ -6,7 +6,7 @@ import { unreachable } from '../../support/error.ts';
 import { limits } from '../../support/limits.ts';
 import type { Span } from '../../support/source.ts';
 import { createEmitter } from '../emit.ts';
-import { type Attributes, onlyOutput, type Value } from '../graph.ts';
+import { type Attributes, type Graph, onlyOutput, type Value } from '../graph.ts';
 import { isFailure } from '../op.ts';
 import type { TensorType } from '../types.ts';
 import { type Context, currentLabel, isLibraryFile, report } from './context.ts';
@@ -36,6 +36,7 @@ export function emitNode(
   attributes: Attributes,
   span: Span,
   operandSpans: readonly Span[] = [],
+  region: Graph | undefined = undefined,
 ): Value | undefined {
   const site = context.site;
   if (site === undefined || !countNode(context, span)) return undefined;
@@ -46,7 +47,7 @@ export function emitNode(
   );
   let result: ReturnType<typeof emitter.tryEmit>;
   try {
-    result = emitter.tryEmit(op, inputs, attributes);
+    result = emitter.tryEmit(op, inputs, attributes, region);
   } catch (error) {
     // Sizes that are computed here are exact or refused (symbolic.ts).
     if (!(error instanceof RangeError)) throw error;

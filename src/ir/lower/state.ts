@@ -1,17 +1,20 @@
 /**
  * `state kv = KVCache(batch, heads, positions, width)`: what an entry leaves for the next call. Its sizes are checked here;
- * nothing reads or writes it yet.
+ * who writes it stands in cache.ts.
  */
 import type { StateField } from '../../parser/ast.ts';
 import { closest } from '../../support/suggest.ts';
 import { constantValue, type Dim, dimBounds } from '../symbolic.ts';
 import { evaluateArguments, matchArguments } from './arguments.ts';
-import { type Binding, describe, type Instance, poison } from './binding.ts';
+import { type Binding, describe, type Instance, poison, type StateBinding } from './binding.ts';
 import { type Context, report } from './context.ts';
 import { withOrigin } from './origin.ts';
 
 const stateKinds: readonly string[] = ['KVCache'];
-const parameters = ['batch', 'heads', 'positions', 'width'].map((name) => ({ name, required: true }));
+const parameters = [
+  ...['batch', 'heads', 'positions', 'width'].map((name) => ({ name, required: true })),
+  { name: 'value_width', required: false },
+];
 
 export function stateBinding(context: Context, field: StateField, instance: Instance): Binding {
   const { text, span } = field.type;
@@ -29,7 +32,7 @@ export function stateBinding(context: Context, field: StateField, instance: Inst
   const shape: Dim[] = [];
   for (const [at, argument] of matched.entries()) {
     const name = parameters[at]?.name;
-    if (argument === undefined) return poison;
+    if (argument === undefined) continue;
     const { binding } = argument;
     if (binding.kind !== 'int') {
       report(
@@ -52,6 +55,21 @@ export function stateBinding(context: Context, field: StateField, instance: Inst
     shape.push(binding.origin ? withOrigin(binding.dim, binding.origin) : binding.dim);
   }
   const path = [...instance.path, field.name.text].join('.');
-  context.states.set(path, field);
-  return { kind: 'state', field, path, shape };
+  const [batch, heads, positions, width, valueWidth = width] = shape;
+  if (!batch || !heads || !positions || !width || !valueWidth) return poison;
+  const sizes = [heads, positions, width, valueWidth].map((dim) => constantValue(dim) ?? 0);
+  const [count = 0, most = 0, keyWidth = 0, wide = 0] = sizes;
+  const state: StateBinding = {
+    kind: 'state',
+    field,
+    path,
+    batch,
+    heads: count,
+    positions: most,
+    width: keyWidth,
+    valueWidth: wide,
+    dtype: 'f32',
+  };
+  context.states.set(path, state);
+  return state;
 }

@@ -3,6 +3,7 @@
  * found there too and nothing in it counts as unused.
  */
 import type { Expression, IndexItem, Let } from '../../parser/ast.ts';
+import { attendWords } from './attend/vocabulary.ts';
 import { poison } from './binding.ts';
 import type { Context } from './context.ts';
 import { resolveName } from './names.ts';
@@ -34,10 +35,9 @@ export function touchNames(context: Context, expression: Expression, scope: Scop
   };
   switch (expression.kind) {
     case 'name': {
-      // `padding` and `causal` have a meaning in masks only; where this stands is not known here.
-      const isMaskWord =
-        (expression.name === 'padding' || expression.name === 'causal') && !lookup(scope, expression.name);
-      if (!isMaskWord) resolveName(context, expression.name, expression.span, scope);
+      // `padding`, `rotary` and the like have a meaning in modifiers only; where this stands is not known here.
+      const isWord = attendWords.has(expression.name) && !lookup(scope, expression.name);
+      if (!isWord) resolveName(context, expression.name, expression.span, scope);
       return;
     }
     case 'member':
@@ -68,6 +68,14 @@ export function touchNames(context: Context, expression: Expression, scope: Scop
     case 'block':
       touchNames(context, expression.result, touchLets(context, expression.lets, scope));
       return;
+    case 'lambda': {
+      const inner = childScope(scope);
+      for (const name of expression.parameters) {
+        inner.names.set(name.text, { binding: poison, span: name.span, declaration: name });
+      }
+      touchNames(context, expression.body, inner);
+      return;
+    }
     case 'attend':
       all([expression.query, expression.key, expression.value, ...expression.modifiers.map((field) => field.value)]);
       return;

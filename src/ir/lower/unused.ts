@@ -32,9 +32,8 @@ function checkBody(context: Context, body: Expression): void {
 function checkModule(context: Context, declaration: ModuleDeclaration): void {
   for (const member of declaration.members) {
     if (member.kind === 'function' || member.kind === 'entry') checkBody(context, member.body);
-    // Nothing can use a state yet.
-    else if (member.kind !== 'derived-entry' && member.kind !== 'state' && !context.used.has(member))
-      warn(context, 'field', member.name);
+    else if (member.kind !== 'derived-entry' && !context.used.has(member))
+      warn(context, member.kind === 'state' ? 'state' : 'field', member.name);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * Checks the use blocks of the root file: `train`, `quantize`, `prune`, `adapter`, `golden`.
+ * Checks the use blocks of the root file: `train`, `quantize`, `prune`, `adapter`, `generate`, `golden`.
  *
- * Names, globs and values are checked against the model; nothing of a block reaches the program yet. Blocks of imported
+ * Names, globs and values are checked against the model; only what `generate` asks for reaches the program yet. Blocks of imported
  * files are theirs: how a part is used elsewhere says nothing about this model.
  */
 import type { ModuleDeclaration, SourceTree, UseBlock, UseRule, UseSetting, UseWord } from '../../parser/ast.ts';
@@ -17,6 +17,7 @@ import { makeInstance } from './modules.ts';
 import { nearMember, resolveModule } from './names.ts';
 import { childScope, type Scope } from './scope.ts';
 import { configArguments } from './uncalled.ts';
+import { type Generating, readGeneration } from './use-generate.ts';
 import { select } from './use-globs.ts';
 import { checkTraining } from './use-losses.ts';
 import {
@@ -56,7 +57,9 @@ type SettingKind =
   | { readonly kind: 'loss' }
   | { readonly kind: 'optimizer' }
   | { readonly kind: 'globs' }
-  | { readonly kind: 'path' };
+  | { readonly kind: 'path' }
+  /** Read by use-generate.ts. */
+  | { readonly kind: 'generation' };
 
 interface BlockKind {
   readonly needsEntry: boolean;
@@ -85,6 +88,11 @@ const blocks: Readonly<Record<UseWord, BlockKind>> = {
   quantize: { needsEntry: false, settings: {}, about: ['state'] },
   prune: { needsEntry: false, settings: {}, about: ['heads', 'neurons'] },
   adapter: { needsEntry: false, settings: {}, about: [] },
+  generate: {
+    needsEntry: true,
+    settings: { stop: optional({ kind: 'generation' }), top: optional({ kind: 'generation' }) },
+    about: undefined,
+  },
   golden: {
     needsEntry: true,
     settings: {
@@ -232,6 +240,7 @@ function checkSetting(site: UseSite, block: UseBlock, setting: UseSetting, subje
   }
   if (!setting.values.every((value) => checkPlain(site, value, block.use))) return;
   const { kind } = known;
+  if (kind.kind === 'generation') return;
   if (kind.kind === 'globs') {
     checkGlobs(site, setting, subject);
     return;
@@ -321,7 +330,7 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
   if (group !== undefined) checkGroup(site, rule, group, selected);
 }
 
-function checkBlock(context: Context, block: UseBlock, subject: Subject): void {
+function checkBlock(context: Context, block: UseBlock, subject: Subject): Generating | undefined {
   const site: UseSite = { context, scope: subject.scope };
   const entry = checkEntry(context, block, subject);
   const seen = new Map<string, UseSetting>();
@@ -348,18 +357,30 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): void {
     const names = absent.map((name) => `\`${name}\``).join(' and ');
     report(context, 'SORA2305', `\`${block.use}\` needs ${names}`, joinSpans(block.useSpan, block.model.span));
   }
+  return block.use === 'generate' && entry ? readGeneration(site, block, entry) : undefined;
 }
 
+/** Checks all blocks; what the model generates by, when one asks for it. */
 export function checkUses(
   context: Context,
   root: SourceTree,
   model: UsedModel | undefined,
   areFieldsRight: boolean,
-): void {
+): Generating | undefined {
   const fileScope = context.fileScopes.get(root.file);
-  if (fileScope === undefined) return;
+  if (fileScope === undefined) return undefined;
+  let generating: Generating | undefined;
+  let first: UseBlock | undefined;
   for (const block of root.uses) {
     const subject = subjectOf(context, block, fileScope, model, areFieldsRight);
-    if (subject) checkBlock(context, block, subject);
+    const found = subject && checkBlock(context, block, subject);
+    if (subject?.declaration !== model?.declaration || block.use !== 'generate') continue;
+    if (first) {
+      report(context, 'SORA2002', `\`${block.model.text}\` generates by one entry only`, block.useSpan, {
+        labels: [{ span: first.useSpan, text: 'first here' }],
+      });
+    } else generating = found;
+    first ??= block;
   }
+  return generating;
 }

@@ -3,7 +3,7 @@
  */
 import type { Attributes, Value } from '../graph.ts';
 import type { Emitter } from '../op.ts';
-import { constantDim, constantValue, type Dim, productOfDims } from '../symbolic.ts';
+import { addDims, constantDim, constantValue, type Dim, productOfDims } from '../symbolic.ts';
 import { type DType, isFloat, type Shape, sameShape } from '../types.ts';
 
 /** The value under this shape; nothing is emitted when it has it already. */
@@ -56,4 +56,19 @@ export function meanOf(emitter: Emitter, x: Value, axes: readonly number[], keep
 export function reduceKeeping(emitter: Emitter, kind: string, x: Value, axis: number): Value {
   const attributes: Attributes = { kind, axes: [axis], keep: true };
   return emitter.emit('reduce', [x], attributes);
+}
+
+/** For each part of whole rows the row of the whole that it begins with. */
+export function firstRows(parts: readonly Value[]): readonly Dim[] {
+  let first = constantDim(0);
+  return parts.map((part) => {
+    const own = first;
+    first = addDims(first, part.type.shape[0] ?? constantDim(1));
+    return own;
+  });
+}
+
+export function sumOf(emitter: Emitter, values: readonly Value[]): Value | undefined {
+  const [first, ...others] = values;
+  return first && others.reduce((sum, value) => emitter.emit('add', [sum, value]), first);
 }

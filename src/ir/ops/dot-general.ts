@@ -8,9 +8,10 @@
  */
 import type { Attributes, Value } from '../graph.ts';
 import type { Emitter, InferFailure, OpDefinition, Tensor } from '../op.ts';
-import { sameDim } from '../symbolic.ts';
+import { constantDim, sameDim } from '../symbolic.ts';
 import { copyStrided, elementCount, newTensor, stridesOf, type TensorData } from '../tensor.ts';
 import { isFloat, type TensorType } from '../types.ts';
+import { firstRows, sumOf } from './build.ts';
 import { fail, normalAxis, numbersOf, quoteType } from './shared.ts';
 
 interface Side {
@@ -285,6 +286,34 @@ export const dotGeneral: OpDefinition = {
       );
     }
     return [result];
+  },
+  /** Parts across the columns (or rows) of the result stand side by side; parts along the sum are added. */
+  byParts(emitter, inputs, attributes, at, parts) {
+    const [lhs, rhs] = inputs;
+    const other = inputs[1 - at];
+    if (!lhs || !rhs || !other) return undefined;
+    const left = sideOf(attributes, 'lhs', lhs.type.shape.length);
+    const right = sideOf(attributes, 'rhs', rhs.type.shape.length);
+    const [own, across] = at === 0 ? [left, right] : [right, left];
+    const product = (part: Value, side: Value) =>
+      emitter.emit('dot_general', at === 0 ? [part, side] : [side, part], attributes);
+    const free = own.free.indexOf(0);
+    if (free >= 0) {
+      const axis = own.batch.length + (at === 1 ? left.free.length : 0) + free;
+      const products = parts.map((part) => product(part, other));
+      return emitter.emit('concat', products, { axis });
+    }
+    const axis = across.contract[own.contract.indexOf(0)];
+    if (axis === undefined) return undefined;
+    const firsts = firstRows(parts);
+    const slices = parts.map((part, place) => {
+      const start = firsts[place] ?? constantDim(0);
+      return emitter.emit('slice', [other], { axis, start, size: part.type.shape[0] ?? constantDim(1) });
+    });
+    return sumOf(
+      emitter,
+      parts.map((part, place) => product(part, slices[place] ?? other)),
+    );
   },
   flops([lhs = []], [out = []], attributes) {
     return 2 * elementCount(out) * sizeOf(lhs, numbersOf(attributes, 'lhs_contract'));

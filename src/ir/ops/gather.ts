@@ -2,7 +2,9 @@
  * Rows of a table by index: embeddings.
  */
 import type { OpDefinition } from '../op.ts';
+import { constantDim, constantValue } from '../symbolic.ts';
 import { elementCount, newTensor } from '../tensor.ts';
+import { combine, fillLike, firstRows, sumOf } from './build.ts';
 import { fail, quoteType } from './shared.ts';
 
 export const gather: OpDefinition = {
@@ -15,6 +17,7 @@ export const gather: OpDefinition = {
   attributes: {},
   traits: [],
   skeleton: 'indexed',
+  indexedExtent: ([table]) => table?.shape[0],
   infer([table, indices]) {
     if (!table || !indices) return fail('`gather` takes a table and indices');
     if (table.shape.length === 0) return fail(`the table must have at least one axis, not ${quoteType(table)}`, 0);
@@ -37,6 +40,17 @@ export const gather: OpDefinition = {
       result.data.set(table.data.subarray(index * row, (index + 1) * row), at * row);
     });
     return [result];
+  },
+  /** A row outside of a part is a row of zeros there, so the parts' rows are added. */
+  byParts(emitter, [table, indices], _attributes, at, parts) {
+    if (at !== 0 || !indices || table?.type.dtype === 'bool') return undefined;
+    const firsts = firstRows(parts);
+    const rows = parts.map((part, place) => {
+      const first = constantValue(firsts[place] ?? constantDim(0)) ?? 0;
+      const inPart = first === 0 ? indices : combine(emitter, 'sub', indices, fillLike(emitter, first, indices));
+      return emitter.emit('gather', [part, inPart]);
+    });
+    return sumOf(emitter, rows);
   },
   flops: () => 0,
   elementsRead: ([, indices = []], [out = []]) => [elementCount(out), elementCount(indices)],

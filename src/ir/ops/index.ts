@@ -5,12 +5,15 @@ import { unreachable } from '../../support/error.ts';
 import type { Attributes, Node } from '../graph.ts';
 import type { AttributeKind, InferContext, InferResult, OpDefinition, Trait } from '../op.ts';
 import type { TensorType } from '../types.ts';
+import { append } from './append.ts';
+import { argmax } from './argmax.ts';
 import { attention } from './attention.ts';
 import { binaryOps } from './binary.ts';
 import { cast } from './cast.ts';
 import { compareOps } from './compare.ts';
 import { conv, convTranspose } from './conv.ts';
 import { dotGeneral } from './dot-general.ts';
+import { entmax, entmaxThreshold } from './entmax.ts';
 import { fused } from './fused.ts';
 import { gather } from './gather.ts';
 import { layerNorm } from './layer-norm.ts';
@@ -18,7 +21,9 @@ import { leafOps } from './leaf.ts';
 import { linear } from './linear.ts';
 import { mean } from './mean.ts';
 import { movementOps } from './movement.ts';
+import { orderKey } from './order.ts';
 import { pad } from './pad.ts';
+import { random } from './random.ts';
 import { reduce } from './reduce.ts';
 import { reverse } from './reverse.ts';
 import { rmsNorm } from './rms-norm.ts';
@@ -26,6 +31,8 @@ import { scatterAdd } from './scatter-add.ts';
 import { select } from './select.ts';
 import { fail, isDim } from './shared.ts';
 import { softmax } from './softmax.ts';
+import { takeAlong } from './take-along.ts';
+import { topK } from './top-k.ts';
 import { unaryOps } from './unary.ts';
 import { window } from './window.ts';
 
@@ -34,8 +41,10 @@ const definitions: readonly OpDefinition[] = [
   ...unaryOps,
   ...binaryOps,
   ...compareOps,
+  orderKey,
   select,
   cast,
+  random,
   ...movementOps,
   pad,
   window,
@@ -44,14 +53,20 @@ const definitions: readonly OpDefinition[] = [
   dotGeneral,
   gather,
   scatterAdd,
+  takeAlong,
+  topK,
   linear,
   conv,
   convTranspose,
   layerNorm,
   rmsNorm,
   softmax,
+  entmax,
+  entmaxThreshold,
   mean,
+  argmax,
   attention,
+  append,
   fused,
 ];
 

@@ -1,11 +1,12 @@
 /**
  * Ops without operands: what a graph starts from.
  */
-import type { OpDefinition } from '../op.ts';
+import type { Attributes } from '../graph.ts';
+import type { OpDefinition, Tensor } from '../op.ts';
 import { constantValue, evaluateDim } from '../symbolic.ts';
-import { newTensor, tensorOf, toPrecision } from '../tensor.ts';
+import { elementCount, newTensor, tensorOf, toPrecision } from '../tensor.ts';
 import { printShape } from '../types.ts';
-import { dimOf, dimsOf, dtypeAttribute, dtypeNamed, fail, numbersOf, stringOf, stringsOf } from './shared.ts';
+import { dimOf, dimsOf, dtypeAttribute, dtypeNamed, fail, numberOf, numbersOf, stringOf, stringsOf } from './shared.ts';
 
 const stated = (name: string) => () => fail(`the type of \`${name}\` is stated by its node`);
 
@@ -20,12 +21,23 @@ export const input: OpDefinition = {
   infer: stated('input'),
 };
 
+/** The rows that a part of a weight means. */
+function rowsFrom(whole: Tensor, attributes: Attributes, [shape]: readonly (readonly number[])[]): Tensor {
+  if (attributes.first === undefined || !shape) return whole;
+  const row = elementCount(whole.shape.slice(1));
+  const first = numberOf(attributes, 'first');
+  return { ...whole, shape, data: whole.data.subarray(first * row, (first + (shape[0] ?? 0)) * row) };
+}
+
 export const weight: OpDefinition = {
   name: 'weight',
   level: 'tensor',
   doc: 'A tensor of the checkpoint. Several paths are concatenated along axis 0.',
   operands: [],
-  attributes: { paths: { kind: 'strings', doc: 'names in the checkpoint, at least one' } },
+  attributes: {
+    paths: { kind: 'strings', doc: 'names in the checkpoint, at least one' },
+    first: { kind: 'int', optional: true, doc: 'only the rows from this one on, as many as the type has' },
+  },
   traits: ['leaf', 'stated'],
   skeleton: 'none',
   infer: stated('weight'),
@@ -33,7 +45,7 @@ export const weight: OpDefinition = {
     const parts = stringsOf(attributes, 'paths').map((path) => context.weight(path));
     const [first] = parts;
     if (!first) return [];
-    if (parts.length === 1) return [toPrecision(first, context.precision)];
+    if (parts.length === 1) return [rowsFrom(toPrecision(first, context.precision), attributes, context.outputShapes)];
     const shape = [parts.reduce((rows, part) => rows + (part.shape[0] ?? 0), 0), ...first.shape.slice(1)];
     const joined = newTensor(first.dtype, shape, context.precision);
     let at = 0;
@@ -41,8 +53,20 @@ export const weight: OpDefinition = {
       joined.data.set(part.data, at);
       at += part.data.length;
     }
-    return [joined];
+    return [rowsFrom(joined, attributes, context.outputShapes)];
   },
+};
+
+export const state: OpDefinition = {
+  name: 'state',
+  level: 'tensor',
+  doc: 'What a session keeps between calls, [batch, room, width]; the room depends on the session.',
+  operands: [],
+  attributes: { path: { kind: 'string', doc: 'name of the state in the program' } },
+  traits: ['leaf', 'stated'],
+  skeleton: 'none',
+  infer: stated('state'),
+  interpret: (_inputs, attributes, context) => [context.state(stringOf(attributes, 'path'))],
 };
 
 export const constant: OpDefinition = {
@@ -117,4 +141,4 @@ export const dimValue: OpDefinition = {
   },
 };
 
-export const leafOps: readonly OpDefinition[] = [input, weight, constant, iota, dimValue];
+export const leafOps: readonly OpDefinition[] = [input, weight, state, constant, iota, dimValue];

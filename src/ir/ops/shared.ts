@@ -112,9 +112,10 @@ export function lastDim(shape: Shape): Dim | undefined {
   return shape[shape.length - 1];
 }
 
-/** `f32`, `vec4<f32>`. */
+/** `f32`, `vec4<f32>`; f16 is a way to store numbers, computed in f32. */
 export function wgslType(dtype: DType, lanes: Lanes = 1): string {
-  return lanes === 1 ? dtype : `vec${lanes}<${dtype}>`;
+  const scalar = dtype === 'f16' ? 'f32' : dtype;
+  return lanes === 1 ? scalar : `vec${lanes}<${scalar}>`;
 }
 
 /** A literal as an operand of builtins, which do not mix scalars and vectors. */

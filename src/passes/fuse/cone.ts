@@ -6,7 +6,16 @@
  * materialize.ts.
  */
 import type { Node, Value } from '../../ir/graph.ts';
-import { isBijectiveView, isCast, isTable, isTileOperand, type KernelSkeleton, outputOf, roleOf } from './roles.ts';
+import {
+  anchorSkeleton,
+  isBijectiveView,
+  isCast,
+  isTable,
+  isTileOperand,
+  type KernelSkeleton,
+  outputOf,
+  roleOf,
+} from './roles.ts';
 import { rowDomain } from './row-domain.ts';
 
 export interface Cone {
@@ -39,7 +48,7 @@ export function skeletonOf(cone: Cone): KernelSkeleton | undefined {
   for (const node of cone.nodes) {
     const role = roleOf(node);
     if (role === 'foreign') return undefined;
-    if (role === 'stored' && node !== cone.root) return undefined;
+    if ((role === 'stored' || role === 'update') && node !== cone.root) return undefined;
     if (role === 'reduction') reductions++;
     if (role === 'anchor') {
       if (anchor) return undefined;
@@ -47,16 +56,13 @@ export function skeletonOf(cone: Cone): KernelSkeleton | undefined {
     }
     if (node.inputs.some((input, operand) => isTable(node, operand) && cone.nodes.has(input.node))) return undefined;
   }
+  if (roleOf(cone.root) === 'update') return anchor || reductions > 0 ? undefined : 'append';
   if (anchor) {
     if (reductions > 0 || !fitsAround(anchor, cone)) return undefined;
-    return definitionSkeleton(anchor);
+    return anchorSkeleton(anchor);
   }
   if (reductions > 0) return rowDomain(outputOf(cone.root), cone.nodes) ? 'row' : undefined;
   return 'map';
-}
-
-function definitionSkeleton(anchor: Node): KernelSkeleton {
-  return anchor.op === 'attention' ? 'attention' : 'contraction';
 }
 
 /**

@@ -5,11 +5,12 @@
  * computed inside one kernel that writes only `p`.
  */
 import type { Graph, Node } from '../../ir/graph.ts';
+import { hasTrait } from '../../ir/ops/index.ts';
 import { unreachable } from '../../support/error.ts';
 
 export interface Flow {
   readonly graph: Graph;
-  /** Nodes that the results need; everything else is as if it were not there. */
+  /** Nodes that the results or an effect need; everything else is as if it were not there. */
   isLive(node: Node): boolean;
   isResult(node: Node): boolean;
   /** Live nodes that read it, in graph order, each once. */
@@ -26,7 +27,9 @@ export function flowOf(graph: Graph): Flow {
   const at = (node: Node): number => position.get(node) ?? unreachable('a node of another graph');
   const results = new Set(graph.results.map((result) => result.value.node));
   const readers = new Map<Node, Node[]>();
-  const live = new Set<Node>(results);
+  /** Where ways end that must be gone. */
+  const ends = new Set<Node>([...results, ...graph.nodes.filter((node) => hasTrait(node, 'effect'))]);
+  const live = new Set<Node>(ends);
   const nearest = new Map<Node, Node | undefined>();
 
   const join = (left: Node | undefined, right: Node | undefined): Node | undefined => {
@@ -49,7 +52,7 @@ export function flowOf(graph: Graph): Flow {
       else readers.set(input, [node]);
     }
     const [first, ...others] = readers.get(node) ?? [];
-    nearest.set(node, results.has(node) ? undefined : others.reduce<Node | undefined>(join, first));
+    nearest.set(node, ends.has(node) ? undefined : others.reduce<Node | undefined>(join, first));
   }
 
   /** Per source; asked for nodes not far behind it, so the search goes backwards and stops at the source's position. */

@@ -6,10 +6,11 @@
  * Source of the idea: FuseOps of TVM.
  */
 import type { Node } from '../../ir/graph.ts';
+import { splatOf } from '../pass.ts';
 import { isCheap } from './cheap.ts';
 import { type Cone, coneOf, skeletonOf } from './cone.ts';
 import type { Flow } from './flow.ts';
-import { isBijectiveView, isHeavy, roleOf } from './roles.ts';
+import { isBijectiveView, isCast, isHeavy, isTileOperand, outputOf, roleOf } from './roles.ts';
 import { domainOf, sameDomain } from './row-domain.ts';
 
 /** How many nodes in a row may fail to close a group before the search for a bigger one stops: a softmax needs four. */
@@ -26,6 +27,32 @@ export function seedsOf(flow: Flow): readonly Node[] {
   ];
 }
 
+/**
+ * What stands before the tile operands of anchors, behind views and casts: it lies in a buffer whatever else is decided, so a
+ * group that does not compute it reads it. Keys joined to those of the past are one case.
+ */
+export function tileSources(flow: Flow): ReadonlySet<Node> {
+  const sources = new Set<Node>();
+  const visit = (node: Node): void => {
+    if (roleOf(node) === 'view' || isCast(node)) for (const input of node.inputs) visit(input.node);
+    else if (roleOf(node) === 'elementwise' || roleOf(node) === 'lookup') sources.add(node);
+  };
+  for (const node of flow.graph.nodes) {
+    if (roleOf(node) !== 'anchor' || !flow.isLive(node)) continue;
+    for (const [operand, input] of node.inputs.entries()) if (isTileOperand(node, operand)) visit(input.node);
+  }
+  return sources;
+}
+
+/** What groups are grown in. */
+export interface Ground {
+  readonly flow: Flow;
+  readonly stored: ReadonlySet<Node>;
+  readonly claimed: ReadonlySet<Node>;
+  /** See `tileSources`. */
+  readonly tiles: ReadonlySet<Node>;
+}
+
 /** Whether the node is computed from an anchor or a reduction of the cone, or is one. */
 export function isBehindHeavy(node: Node, cone: Cone): boolean {
   if (isHeavy(node)) return true;
@@ -33,13 +60,14 @@ export function isBehindHeavy(node: Node, cone: Cone): boolean {
 }
 
 /** What is computed together with `seed`; the root of the cone is what gets stored. */
-export function groupOf(seed: Node, flow: Flow, stored: ReadonlySet<Node>, claimed: ReadonlySet<Node>): Cone {
-  return withoutMixing(grow(seed, flow, stored, claimed), seed, flow, stored);
+export function groupOf(seed: Node, ground: Ground): Cone {
+  return withoutMixing(grow(seed, ground), seed, ground);
 }
 
 /** The biggest group that starts at `seed`, ends at one of its post-dominators and fits the seed's kernel family. */
-function grow(seed: Node, flow: Flow, stored: ReadonlySet<Node>, claimed: ReadonlySet<Node>): Cone {
-  let best = groupEndingAt(seed, seed, () => false, flow, stored);
+function grow(seed: Node, ground: Ground): Cone {
+  const { flow, stored, claimed } = ground;
+  let best = groupEndingAt(seed, seed, () => false, ground);
   const family = skeletonOf(best);
   let failures = 0;
   for (let end = flow.postDominator(seed); end !== undefined; end = flow.postDominator(end)) {
@@ -54,9 +82,9 @@ function grow(seed: Node, flow: Flow, stored: ReadonlySet<Node>, claimed: Readon
       if (!cone.nodes.has(seed) || cone.reads.some((read) => flow.dependsOn(read.node, seed))) return false;
       return skeletonOf(cone) === family && ![...cone.nodes].some((node) => claimed.has(node));
     };
-    const largest = groupEndingAt(root, seed, joins, flow, stored);
+    const largest = groupEndingAt(root, seed, joins, ground);
     if (isBlocked(largest, seed, flow)) break;
-    const group = fits(largest) ? largest : groupEndingAt(root, seed, () => false, flow, stored);
+    const group = fits(largest) ? largest : groupEndingAt(root, seed, () => false, ground);
     const grew = group === largest || fits(group);
     if (grew) best = group;
     failures = grew ? 0 : failures + 1;
@@ -71,7 +99,8 @@ function grow(seed: Node, flow: Flow, stored: ReadonlySet<Node>, claimed: Readon
  * - a row group, when a sum over other rows is all that reads it: the norm before a masked mean is like all norms;
  * - a contraction, when the rows that read it need the same cheap expression again: the mask of a masked softmax.
  */
-function withoutMixing(group: Cone, seed: Node, flow: Flow, stored: ReadonlySet<Node>): Cone {
+function withoutMixing(group: Cone, seed: Node, ground: Ground): Cone {
+  const { flow, stored } = ground;
   const { root } = group;
   if (roleOf(root) !== 'elementwise' || flow.isResult(root)) return group;
   const behind = root.inputs.filter((input) => flow.dependsOn(input.node, seed));
@@ -85,11 +114,12 @@ function withoutMixing(group: Cone, seed: Node, flow: Flow, stored: ReadonlySet<
     roleOf(seed) === 'reduction'
       ? readers.length === 1 && sums.length === 1 && beside.some(readsActivations)
       : sums.length > 0 && beside.some((node) => isNeededAgain(node, root, flow) && isCheap(node, stored));
-  return givesUp ? groupEndingAt(input.node, seed, (node) => group.nodes.has(node), flow, stored) : group;
+  return givesUp ? groupEndingAt(input.node, seed, (node) => group.nodes.has(node), ground) : group;
 }
 
-/** Whether something that depends on `root` reads `node` too. */
+/** Whether something that depends on `root` reads `node` too. A number costs nothing anywhere, and layers may share it. */
 function isNeededAgain(node: Node, root: Node, flow: Flow): boolean {
+  if (splatOf(outputOf(node)) !== undefined) return false;
   return flow.readers(node).some((reader) => reader !== root && flow.dependsOn(reader, root));
 }
 
@@ -111,22 +141,21 @@ function isBlocked(cone: Cone, seed: Node, flow: Flow): boolean {
 }
 
 /** The cone of `root` as far as it comes from `seed`; whatever else needs a heavy node that may not join is a read. */
-function groupEndingAt(
-  root: Node,
-  seed: Node,
-  mayJoin: (node: Node) => boolean,
-  flow: Flow,
-  stored: ReadonlySet<Node>,
-): Cone {
+function groupEndingAt(root: Node, seed: Node, mayJoin: (node: Node) => boolean, ground: Ground): Cone {
+  const { flow, stored, tiles } = ground;
+  // Nothing is looked up beside an anchor.
+  const besideAnchor = roleOf(seed) === 'anchor';
   const isStored = (node: Node) => stored.has(node) || roleOf(node) === 'stored';
   const memo = new Map<Node, boolean>();
   const needsOthers = (node: Node): boolean => {
     if (isStored(node)) return false;
     const known = memo.get(node);
     if (known !== undefined) return known;
-    const needs = (isHeavy(node) && !mayJoin(node)) || node.inputs.some((input) => needsOthers(input.node));
+    const isOther = (isHeavy(node) && !mayJoin(node)) || (besideAnchor && roleOf(node) === 'lookup');
+    const needs = isOther || node.inputs.some((input) => needsOthers(input.node));
     memo.set(node, needs);
     return needs;
   };
-  return coneOf(root, (node) => isStored(node) || (!flow.dependsOn(node, seed) && needsOthers(node)));
+  const isRead = (node: Node) => !flow.dependsOn(node, seed) && (tiles.has(node) || needsOthers(node));
+  return coneOf(root, (node) => isStored(node) || isRead(node));
 }

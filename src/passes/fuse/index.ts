@@ -10,7 +10,7 @@ import { type Graph, GraphBuilder, type Node, type Value } from '../../ir/graph.
 import { type Diagnostic, diagnose } from '../../support/diagnostic.ts';
 import { unreachable } from '../../support/error.ts';
 import type { Span } from '../../support/source.ts';
-import { copyNode } from '../pass.ts';
+import { copyNode, hasTrait } from '../pass.ts';
 import { coneOf } from './cone.ts';
 import { materialize, maxBindings } from './materialize.ts';
 import { type Kernel, kernelOf } from './region.ts';
@@ -63,7 +63,8 @@ export function fuse(graph: Graph, entry?: Span): Fusion {
     );
 
   const diagnostics: Diagnostic[] = [];
-  const needed = new Set<Node>(graph.results.map((result) => result.value.node));
+  const effects = graph.nodes.filter((node) => hasTrait(node, 'effect'));
+  const needed = new Set<Node>([...graph.results.map((result) => result.value.node), ...effects]);
   const kernels = new Map<Node, Kernel>();
   for (const node of [...graph.nodes].reverse()) {
     if (!stored.has(node) || !needed.has(node)) continue;

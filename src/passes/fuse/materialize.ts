@@ -14,7 +14,7 @@ import type { Graph, Node } from '../../ir/graph.ts';
 import { isCheap } from './cheap.ts';
 import { type Cone, coneOf, skeletonOf } from './cone.ts';
 import { type Flow, flowOf } from './flow.ts';
-import { groupOf, isBehindHeavy, seedsOf } from './groups.ts';
+import { groupOf, isBehindHeavy, seedsOf, tileSources } from './groups.ts';
 import { isBijectiveView, isCast, isHeavy, isTable, isTileOperand, roleOf } from './roles.ts';
 
 /** Storage buffers that every WebGPU device can bind (`maxStorageBuffersPerShaderStage`); one is the output. */
@@ -22,12 +22,13 @@ export const maxBindings = 8;
 
 export function materialize(graph: Graph): ReadonlySet<Node> {
   const flow = flowOf(graph);
-  const stored = new Set<Node>();
+  const stored = new Set<Node>(graph.nodes.filter((node) => roleOf(node) === 'update'));
   const claimed = new Set<Node>();
   const anchored = new Set<Node>();
+  const tiles = tileSources(flow);
   for (const seed of seedsOf(flow)) {
     if (claimed.has(seed)) continue;
-    const group = groupOf(seed, flow, stored, claimed);
+    const group = groupOf(seed, { flow, stored, claimed, tiles });
     stored.add(group.root);
     if (roleOf(seed) === 'anchor') anchored.add(group.root);
     for (const node of group.nodes) if (isBehindHeavy(node, group)) claimed.add(node);

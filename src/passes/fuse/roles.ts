@@ -3,20 +3,46 @@
  */
 import { type Node, onlyOutput, type Value } from '../../ir/graph.ts';
 import { productOfDims, sameDim } from '../../ir/symbolic.ts';
+import { unreachable } from '../../support/error.ts';
 import { definitionOf, isScalarConstant } from '../pass.ts';
 
 /** Kernel families that a fused node may have. */
-export type KernelSkeleton = 'map' | 'row' | 'contraction' | 'attention';
+export type KernelSkeleton = 'map' | 'row' | 'append' | AnchorSkeleton;
+
+/** Families that are built around one node of their own. */
+export type AnchorSkeleton = 'contraction' | 'attention' | 'selection';
+
+const anchorSkeletons: readonly string[] = ['contraction', 'attention', 'selection'] satisfies AnchorSkeleton[];
+
+function isAnchorSkeleton(skeleton: string): skeleton is AnchorSkeleton {
+  return anchorSkeletons.includes(skeleton);
+}
+
+/** The family of an anchor. */
+export function anchorSkeleton(anchor: Node): AnchorSkeleton {
+  const { skeleton } = definitionOf(anchor);
+  return isAnchorSkeleton(skeleton) ? skeleton : unreachable(`\`${anchor.op}\` is no anchor`);
+}
 
 /**
- * - `stored`: lies in a buffer already (graph inputs, weights, constant tensors).
+ * - `stored`: lies in a buffer already (graph inputs, weights, states, constant tensors).
  * - `inline`: a leaf that a kernel computes itself (scalars, iota, dim values).
  * - `view`, `elementwise`: as the traits say.
  * - `lookup`: an element comes from one input element at a computed place (gather, concat).
  * - `reduction`, `anchor`: what a row kernel, and a contraction or attention kernel, is built around.
+ * - `update`: writes part of an operand's buffer; a kernel of its own, whether somebody reads it or not (append).
  * - `foreign`: no kernel can hold it.
  */
-export type Role = 'stored' | 'inline' | 'view' | 'elementwise' | 'lookup' | 'reduction' | 'anchor' | 'foreign';
+export type Role =
+  | 'stored'
+  | 'inline'
+  | 'view'
+  | 'elementwise'
+  | 'lookup'
+  | 'reduction'
+  | 'anchor'
+  | 'update'
+  | 'foreign';
 
 /** Nodes are immutable, and fusion asks for roles all the time. */
 const roles = new WeakMap<Node, Role>();
@@ -34,13 +60,14 @@ function findRole(node: Node): Role {
   if (node.outputs.length !== 1) return 'foreign';
   const traits = definition.traits;
   if (traits.includes('leaf')) {
-    if (node.op === 'input' || node.op === 'weight') return 'stored';
+    if (traits.includes('stated')) return 'stored';
     return node.op === 'constant' && !isScalarConstant(onlyOutput(node)) ? 'stored' : 'inline';
   }
+  if (definition.updates !== undefined) return 'update';
   if (traits.includes('view')) return 'view';
   if (traits.includes('elementwise')) return 'elementwise';
   if (traits.includes('reduction') && definition.level === 'tensor') return 'reduction';
-  if (definition.skeleton === 'contraction' || definition.skeleton === 'attention') return 'anchor';
+  if (isAnchorSkeleton(definition.skeleton)) return 'anchor';
   if (traits.includes('movement') || definition.skeleton === 'indexed') return 'lookup';
   return 'foreign';
 }
@@ -76,12 +103,9 @@ export function isTable(reader: Node, operand: number): boolean {
   return definitionOf(reader).operands[operand] === 'table';
 }
 
-/**
- * Operands that the kernel of an anchor reads tile by tile: nothing but views and casts may stand before them. A mask is
- * evaluated element by element instead.
- */
+/** Operands that the kernel of an anchor reads tile by tile: nothing but views and casts may stand before them. */
 export function isTileOperand(anchor: Node, operand: number): boolean {
-  return !(definitionOf(anchor).operands[operand] ?? '').startsWith('mask');
+  return operand < (definitionOf(anchor).tileOperands ?? Number.POSITIVE_INFINITY);
 }
 
 export function outputOf(node: Node): Value {

@@ -118,7 +118,7 @@ export function operandIndex(node: Node, operand: number, index: Index): Index {
   const from = node.inputs[operand]?.type.shape ?? [];
   const to = node.outputs[0]?.type.shape ?? [];
   const role = roleOf(node);
-  if (role === 'elementwise') return index;
+  if (role === 'elementwise' || role === 'reduction') return index;
   const view = views[node.op];
   if (view && role === 'view') return view(node, index, from, to);
   // Lookups: every component may matter for every place.
@@ -187,7 +187,9 @@ export function rowDomain(root: Value, cone: ReadonlySet<Node>): RowDomain | und
     const same = inside.every(
       (part, axis) => first.axes.includes(axis) || part.name === `row${axis}` || isOne(first.shape[axis] as Dim),
     );
-    return same && walk(operand, inside);
+    // Further operands have one element per row.
+    const others = node.inputs.slice(1).every((input, at) => walk(input, operandIndex(node, at + 1, index)));
+    return same && others && walk(operand, inside);
   };
   return walk(output, start) ? first : undefined;
 }

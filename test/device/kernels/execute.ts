@@ -70,6 +70,8 @@ export async function runPlan(device: GPUDevice, artifact: Artifact, options: Ru
         const count = Math.max(4, Math.ceil(evaluateSize(spec.bytes, options.dims) / 4));
         return upload(new Uint32Array(count).fill(0x7fc00000));
       }
+      case 'state':
+        throw new Error('states belong to sessions');
     }
   };
   const buffers = plan.buffers.map(make);

@@ -46,7 +46,7 @@ function attend(s: Sketch, width: number, heads: number, groups: number, valueWi
   const query = s.argument('query', 'f32', [B, T, width * heads]);
   const key = s.argument('key', 'f32', [B, T, width * groups]);
   const value = s.argument('value', 'f32', [B, T, valueWidth * groups]);
-  const attributes = { heads, kv_heads: groups, scale: 1 / Math.sqrt(width) };
+  const attributes = { heads, kv_heads: groups, scale: 1 / Math.sqrt(width), extras: ['mask'] };
   return s.emit('attention', [query, key, value, maskOf(s)], attributes);
 }
 
@@ -113,6 +113,25 @@ const cases: Readonly<Record<string, Case>> = {
   softmax: { write: (s) => ({ y: s.emit('softmax', [s.argument('x', 'f32', [B, T, T])], { axis: -1 }) }) },
   'softmax over a middle axis': {
     write: (s) => ({ y: s.emit('softmax', [s.argument('x', 'f32', [B, T, 5])], { axis: 1 }) }),
+  },
+  'entmax with alpha 1.5': {
+    write: (s) => {
+      const x = s.argument('x', 'f32', [B, T, T]);
+      const near = s.emit('entmax', [s.emit('mul', [x, s.fill(3, x)])]);
+      return {
+        near,
+        far: s.emit('entmax', [s.emit('select', [s.emit('less', [x, s.fill(0, x)]), s.fill(-1e30, x), x])]),
+      };
+    },
+    dims: [{ B: 1, T: 260 }],
+  },
+  'entmax with an alpha per row': {
+    write: (s) => {
+      const x = s.argument('x', 'f32', [B, T, 12]);
+      const a = s.argument('a', 'f32', [B, T, 1]);
+      const alpha = s.emit('add', [s.emit('mul', [a, s.fill(0.45, a)]), s.fill(1.52, a)]);
+      return { y: s.emit('entmax', [s.emit('mul', [x, s.fill(4, x)]), alpha]) };
+    },
   },
   'layer norm': {
     write: (s) => {
@@ -209,7 +228,50 @@ const cases: Readonly<Record<string, Case>> = {
   },
   'attention with a padding mask': { write: (s) => ({ y: attend(s, 16, 2, 2) }), dims: [{ B: 2, T: 129 }] },
   'attention of odd width with shared keys': { write: (s) => ({ y: attend(s, 6, 4, 2, 5) }) },
+  'attention from the end to the start': {
+    write: (s) => ({ y: s.emit('reverse', [attend(s, 8, 2, 2)], { axes: [1] }) }),
+  },
+  'attention under an axis of length 1': {
+    write(s) {
+      const y = attend(s, 8, 1, 1);
+      return { y: s.emit('broadcast', [y], { shape: [one, ...y.type.shape] }) };
+    },
+  },
+  'a product from the end to the start, with an axis of length 1': {
+    write(s) {
+      const y = s.emit('reverse', [linear(s, 12, 20)], { axes: [2] });
+      return { y: s.emit('tanh', [s.emit('broadcast', [y], { shape: [one, ...y.type.shape] })]) };
+    },
+  },
   'attention of wide heads': { write: (s) => ({ y: attend(s, 128, 1, 1) }) },
+  'attention to the past in a window': {
+    write: (s) => {
+      const x = s.argument('x', 'f32', [B, T, 24]);
+      const key = s.argument('key', 'f32', [B, twice(T), 12]);
+      const extras = ['offsets'];
+      const attributes = { heads: 2, kv_heads: 1, scale: 0.3, causal: true, window: 9, extras };
+      return { y: s.emit('attention', [x, key, key, s.argument('offsets', 'i32', [B])], attributes) };
+    },
+  },
+  'attention whose inputs have the names of its locals': {
+    write: (s) => {
+      const [query, key, value] = ['score', 'products', 'normalizer'].map((name) =>
+        s.argument(name, 'f32', [B, T, 24]),
+      );
+      const [sinks, reach] = [s.argument('sum_0', 'f32', [2]), s.argument('mixed_0_0', 'f32', [2])];
+      const extras = ['sinks', 'reach'];
+      const operands = [query, key, value, sinks, reach].filter((operand) => operand !== undefined);
+      return {
+        y: s.emit('attention', operands, { heads: 2, kv_heads: 2, scale: 0.3, causal: true, window: 9, extras }),
+      };
+    },
+  },
+  'attention in a window on both sides': {
+    write: (s) => {
+      const x = s.argument('x', 'f32', [B, T, 24]);
+      return { y: s.emit('attention', [x, x, x], { heads: 2, kv_heads: 2, scale: 0.3, window: 4 }) };
+    },
+  },
   'encoder layer': {
     write: (s) => {
       const x = s.argument('x', 'f32', [B, T, smallBert.hidden]);
@@ -312,19 +374,46 @@ describe.each(gpuDevices)('on %s', (kind) => {
     120_000,
   );
 
-  test('erf is within 2.5e-7 everywhere', async () => {
+  test.each([
+    // 1.5e-7 of the approximation and two roundings of numbers near 1.
+    ['erf', 2.5e-7, (i: number) => i / 400 - 5],
+    // Angles of the fastest pair of rotary positions, to 131,000, and small ones.
+    ['sin', 2e-7, (i: number) => (i < 2000 ? i / 100 - 10 : (i - 3000) * 131)],
+    ['cos', 2e-7, (i: number) => (i < 2000 ? i / 100 - 10 : (i - 3000) * 131)],
+  ] as const)('%s is within %f everywhere', async (op, bound, at) => {
     const { device } = await testDevice(kind);
     const s = sketch();
-    const program = programOf(s.finish({ y: s.emit('erf', [s.argument('x', 'f32', [T])]) }));
+    const program = programOf(s.finish({ y: s.emit(op, [s.argument('x', 'f32', [T])]) }));
     const { value: artifact } = compiled(program);
-    const x: Tensor = { dtype: 'f32', shape: [4001], data: Float32Array.from({ length: 4001 }, (_, i) => i / 400 - 5) };
+    const x: Tensor = { dtype: 'f32', shape: [4001], data: Float32Array.from({ length: 4001 }, (_, i) => at(i)) };
     const inputs = new Map([['x', x]]);
     const weight = (): Tensor => x;
     const want = runProgram(program, 'run', { inputs, weight, precision: 'f64' }).get('y');
     const got = (await runPlan(device, artifact, { profile: 'gpu', dims: { T: 4001 }, inputs, weight })).get('y');
     let worst = 0;
     for (let i = 0; i < 4001; i++) worst = Math.max(worst, Math.abs(Number(got?.[i]) - Number(want?.data[i])));
-    // 1.5e-7 of the approximation and two roundings of numbers near 1.
-    expect(worst).toBeLessThanOrEqual(2.5e-7);
+    expect(worst).toBeLessThanOrEqual(bound);
+  });
+
+  test('random numbers are those of the interpreter, bit for bit', async () => {
+    const { device } = await testDevice(kind);
+    const s = sketch();
+    const seed = s.emit('cast', [s.argument('seed', 'i32', [])], { dtype: 'u32' });
+    const counter = s.emit('iota', [], { length: T, dtype: 'u32' });
+    const program = programOf(
+      s.finish({ y: s.emit('random', [counter, s.emit('broadcast', [seed], { shape: [T] })]) }),
+    );
+    const { value: artifact } = compiled(program);
+    const dims = { T: 1003 };
+    for (const number of [0, 1, -5, 2147483647]) {
+      const inputs = new Map([['seed', { dtype: 'i32' as const, shape: [], data: Int32Array.of(number) }]]);
+      const weight = (): Tensor => expect.fail('no weights');
+      const known = new Map(Object.entries(dims));
+      const want = runProgram(program, 'run', { inputs, weight, precision: 'f64', dims: known }).get('y');
+      for (const profile of profileNames) {
+        const got = (await runPlan(device, artifact, { profile, dims, inputs, weight })).get('y');
+        expect(Array.from(got ?? [])).toEqual(Array.from(want?.data ?? []));
+      }
+    }
   });
 });

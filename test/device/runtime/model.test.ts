@@ -3,6 +3,7 @@ import type { Artifact } from '../../../src/runtime/artifact.ts';
 import { createModel, encodeSafetensors, type LoadOptions, type Model } from '../../../src/runtime/index.ts';
 import { firstGpuDevice, gpuDevices, testDevice } from '../../support/devices.ts';
 import { handArtifact, handBias, handExpected, handTable } from '../../support/hand-artifact.ts';
+import { withoutImmediates } from '../../support/without-immediates.ts';
 
 const weights = encodeSafetensors([
   { name: 'table.first', shape: [2, 3], data: Float32Array.from(handTable.slice(0, 2).flat()) },
@@ -26,34 +27,6 @@ async function check(model: Model, rows: number, seed: number): Promise<void> {
 }
 
 const coded = (code: string) => expect.objectContaining({ name: 'SoraError', code });
-
-/** The device as one of a browser that does not know immediates. */
-function withoutImmediates(device: GPUDevice, shaders: string[]): GPUDevice {
-  const wrap = <Target extends object>(target: Target, replace: (name: string, value: unknown) => unknown): Target =>
-    new Proxy(target, {
-      get(inner, name) {
-        const value: unknown = Reflect.get(inner, name, inner);
-        const bound = typeof value === 'function' ? value.bind(inner) : value;
-        return typeof name === 'string' ? replace(name, bound) : bound;
-      },
-    });
-  const encoder = (): GPUCommandEncoder =>
-    wrap(device.createCommandEncoder(), (name, value) =>
-      name !== 'beginComputePass'
-        ? value
-        : () =>
-            wrap((value as () => GPUComputePassEncoder)(), (member, own) =>
-              member === 'setImmediates' ? undefined : own,
-            ),
-    );
-  const shader = (descriptor: GPUShaderModuleDescriptor): GPUShaderModule => {
-    shaders.push(descriptor.code);
-    return device.createShaderModule(descriptor);
-  };
-  return wrap(device, (name, value) =>
-    name === 'createCommandEncoder' ? encoder : name === 'createShaderModule' ? shader : value,
-  );
-}
 
 describe.each(gpuDevices)('a model written by hand on %s', (adapter) => {
   test('gives the right numbers for few, many and no rows', async () => {

@@ -57,7 +57,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) workgr
         let wanted_key = block * 32u + key;
         let j = min(wanted_key, dims.T - 1u);
         let visible = (mask[at_2 + j] != 0i);
-        score = select(-1e30f, score, visible && wanted_key < dims.T);
+        score = select(-1e30f, score, (wanted_key < dims.T) & (visible));
         scores[own * 32u + key] = score;
       }
       workgroupBarrier();

@@ -5,6 +5,7 @@ import { SlotAllocator } from '../../../src/codegen/plan/slots.ts';
 import type { Program } from '../../../src/ir/graph.ts';
 import { addDims, constantDim, multiplyDims, symbolDim } from '../../../src/ir/symbolic.ts';
 import { profileNames } from '../../../src/ir/target.ts';
+import { decoder } from '../../support/decoder.ts';
 import { B, bertGraph, programOf, sketch, smallBert, T, testDims } from '../../support/graphs.ts';
 import { planned } from './compiled.ts';
 
@@ -91,4 +92,56 @@ test('numbers of workgroups round up factor by factor', () => {
   });
   expect(evaluateSize(size, { B: 3, T: 3 })).toBe(2 * 18);
   expect(sizeOf(addDims(T, constantDim(-1)))).toEqual(['+', 'T', -1]);
+});
+
+describe('plans with states', () => {
+  const { program, artifact } = decoder();
+  const dims = { B: 2, T: 5, past: 7, slack: 4 };
+
+  test.each(profileNames)('hold what every step reads, and write each state once, under profile %s', (profile) => {
+    const stage = planned(program);
+    expect(stage.diagnostics).toEqual([]);
+    for (const { entry, planned: plans } of stage.value.entries) {
+      const { plan, meanings } = plans[profile];
+      expect(planProblems(plan, meanings(dims), dims)).toEqual([]);
+      const states = plan.buffers.flatMap((spec, at) => (spec.kind === 'state' ? [at] : []));
+      expect(states).toHaveLength(entry.steps === undefined ? 0 : 4);
+      const writes = meanings(dims).flatMap((meaning) => meaning.writes.map(({ buffer }) => buffer));
+      for (const state of states) expect(writes.filter((buffer) => buffer === state)).toHaveLength(1);
+    }
+  });
+
+  test('are refused when a state is read before it is written, or written twice', () => {
+    const own = planned(program).value.entries[0]?.planned.software;
+    if (!own) throw new Error('no entry');
+    const { plan, meanings } = own;
+    const isState = (buffer: number) => plan.buffers[buffer]?.kind === 'state';
+    const later = meanings(dims).map((meaning) => ({
+      ...meaning,
+      reads: meaning.reads.map((read) => (isState(read.buffer) ? { ...read, value: 'another' } : read)),
+    }));
+    expect(planProblems(plan, later, dims).join()).toContain('which holds');
+    const first = plan.buffers.findIndex((spec) => spec.kind === 'state');
+    const twice = meanings(dims).map((meaning) => ({
+      ...meaning,
+      writes: meaning.writes.map((write) => (isState(write.buffer) ? { ...write, buffer: first } : write)),
+    }));
+    expect(planProblems(plan, twice, dims).join()).toContain('again');
+  });
+
+  test('share their kernels between layers', () => {
+    for (const profile of profileNames) {
+      const steps = artifact.entries.find(({ name }) => name === 'prefill')?.plans[profile].steps ?? [];
+      const appends = steps.filter(({ kernel }) => kernel.includes('append')).map(({ kernel }) => kernel);
+      expect(appends).toHaveLength(4);
+      expect(new Set(appends).size).toBe(2);
+    }
+  });
+
+  test('show callers no hidden input', () => {
+    for (const entry of artifact.entries) expect(entry.inputs.map(({ name }) => name)).toEqual(['ids']);
+    expect(artifact.states?.map(({ path }) => path)).toEqual([
+      ...['layers.0.kv.key', 'layers.0.kv.value', 'layers.1.kv.key', 'layers.1.kv.value'],
+    ]);
+  });
 });

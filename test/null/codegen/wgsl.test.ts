@@ -60,7 +60,7 @@ const golden: Readonly<Record<string, readonly [ProfileName, (s: Sketch) => Valu
       const v = s.argument('v', 'f32', [B, T, 64]);
       const mask = s.argument('mask', 'i32', [B, T]);
       const visible = s.emit('reshape', [s.emit('not_equal', [mask, s.fill(0, mask)])], { shape: [B, one, one, T] });
-      return s.emit('attention', [q, k, v, visible], { heads: 2, kv_heads: 2, scale: 0.25 });
+      return s.emit('attention', [q, k, v, visible], { heads: 2, kv_heads: 2, scale: 0.25, extras: ['mask'] });
     },
   ],
 };
@@ -119,22 +119,40 @@ describe('kernels of an encoder', () => {
   });
 });
 
-test('a weight beyond 128 MiB is named', () => {
+test('a weight beyond 128 MiB that cannot be split is named', () => {
   const { diagnostics } = compiled(
-    program((s) => s.emit('gather', [s.parameter('vocabulary', [150000, 1024]), s.argument('ids', 'i32', [B])])),
+    program((s) => {
+      const table = s.parameter('vocabulary', [150000, 1024]);
+      return s.emit('reduce', [s.emit('exp', [table])], { kind: 'sum', axes: [0], keep: false });
+    }),
   );
   expect(diagnostics.map((diagnostic) => diagnostic.code)).toEqual(['SORA5002']);
   expect(diagnostics[0]?.message).toContain('`vocabulary`');
 });
 
-test('a kernel with heads too wide for workgroup memory is refused at its place', () => {
-  const { diagnostics } = compiled(
+test('a table beyond 128 MiB is several buffers', () => {
+  const { diagnostics, value } = compiled(
+    program((s) => s.emit('gather', [s.parameter('vocabulary', [150000, 1024]), s.argument('ids', 'i32', [B])])),
+  );
+  expect(diagnostics).toEqual([]);
+  expect(value.weights.map(({ first = 0, shape }) => [first, ...shape])).toEqual([
+    [0, 30016, 1024],
+    [30016, 30016, 1024],
+    [60032, 30016, 1024],
+    [90048, 30016, 1024],
+    [120064, 29936, 1024],
+  ]);
+});
+
+test('heads too wide for workgroup memory are written as products', () => {
+  const { value, diagnostics } = compiled(
     program((s) => {
       const x = s.argument('x', 'f32', [B, T, 2048]);
       return s.emit('attention', [x, x, x], { heads: 1, kv_heads: 1, scale: 1 });
     }),
   );
-  expect(diagnostics.map((diagnostic) => diagnostic.code)).toEqual(['SORA5001']);
+  expect(diagnostics).toEqual([]);
+  expect(value.entries[0]?.plans.gpu.steps.length).toBeGreaterThan(1);
 });
 
 describe('names and literals', () => {

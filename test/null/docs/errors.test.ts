@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { parse } from '../../../src/parser/index.ts';
 import { type Code, codes } from '../../../src/support/codes.ts';
 import { describeDiagnostics, sourceFile } from '../../support/language.ts';
-import { lower } from '../lower/kit.ts';
+import { lower, through } from '../lower/kit.ts';
 
 const folder = new URL('../../../docs/errors/', import.meta.url);
 const pages = readdirSync(folder).filter((name) => name.endsWith('.md'));
@@ -43,7 +43,7 @@ describe.each(all)('%s', (code) => {
   test('its wrong program has this mistake and no other', () => {
     const [wrong = '', ...others] = blocks(text, 'sora wrong');
     expect(others).toEqual([]);
-    const { diagnostics } = lower(wrong);
+    const { diagnostics } = through(wrong);
     expect(
       diagnostics.map((each) => each.code),
       describeDiagnostics(diagnostics).join('\n'),

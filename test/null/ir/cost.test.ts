@@ -56,6 +56,21 @@ test('attention is dominated by its two products', () => {
   expect(total(graph).flops).toBe(products + 6 * 4 * 10 * 10 + 4 * 10);
 });
 
+test('appending reads and writes new rows, not the state', () => {
+  const region = buildGraph((emitter) => {
+    const [state, rows] = [emitter.input('state', f32(2, 'T', 8)), emitter.input('rows', f32(2, 3, 8))];
+    return { y: emitter.emit('append', [state, rows, emitter.input('at', i32(2))]) };
+  });
+  const graph = buildGraph((emitter) => {
+    const [state, rows] = [emitter.input('state', f32(2, 'T', 8)), emitter.input('rows', f32(2, 3, 8))];
+    const [y] = emitter.fused('append', [state, rows, emitter.input('at', i32(2))], region).outputs;
+    return y ? { y } : {};
+  });
+  for (const each of [region, graph]) {
+    expect(total(each)).toEqual({ flops: 0, bytesRead: 4 * (2 * 3 * 8 + 2), bytesWritten: 4 * 2 * 3 * 8 });
+  }
+});
+
 test('gathering reads rows and computes nothing', () => {
   const graph = buildGraph((emitter) => {
     const ids = emitter.input('ids', i32('T'));

@@ -74,11 +74,17 @@ const refusals: readonly Refusal[] = [
   [
     'attention',
     [hidden, hidden, hidden, bool('B', 'T')],
-    heads,
+    { ...heads, extras: ['mask'] },
     '`mask` is `bool[B, T]`, which does not broadcast to `bool[B, 12, T, T]`',
     3,
   ],
-  ['attention', [hidden, hidden, hidden, f32('B', 1, 1, 'T')], heads, '`mask` is `f32[B, 1, 1, T]`', 3],
+  [
+    'attention',
+    [hidden, hidden, hidden, f32('B', 1, 1, 'T')],
+    { ...heads, extras: ['mask'] },
+    '`mask` is `f32[B, 1, 1, T]`',
+    3,
+  ],
   ['add', [f32('B'), f32('T')], {}, 'operands have different shapes: `f32[B]` and `f32[T]`', 1],
   ['add', [f32('B'), i32('B')], {}, '`add` needs operands of one element type, got `f32` and `i32`', 1],
   ['add', [bool(1), bool(1)], {}, '`add` takes numbers, not `bool[1]`', 0],
@@ -110,6 +116,14 @@ const refusals: readonly Refusal[] = [
   ['dot_general', [f32(2, 3), f32(5, 3)], dot([1], []), 'as many batch and contracted axes', 1],
   ['gather', [f32(), i32(2)], {}, 'the table must have at least one axis', 0],
   ['gather', [f32(5, 3), f32(2)], {}, 'indices must be `i32` or `u32`, not `f32[2]`', 1],
+  ['take_along', [f32(5, 3), f32(5, 2)], { axis: 1 }, 'indices must be `i32` or `u32`, not `f32[5, 2]`', 1],
+  ['take_along', [f32(5, 3), i32(4, 2)], { axis: 1 }, 'differ from `f32[5, 3]` on other axes than 1', 1],
+  ['take_along', [f32(5, 3), i32(5, 2)], { axis: 2 }, '`f32[5, 3]` has no axis 2', 0],
+  ['top_k', [f32(5, 3)], { k: 4 }, 'a row of `f32[5, 3]` may have 3 elements, fewer than 4', 0],
+  ['top_k', [f32(5, 300)], { k: 257 }, '`k` must be 1 to 256, not 257', undefined],
+  ['top_k', [bool(5, 3)], { k: 1 }, '`top_k` takes numbers, not `bool[5, 3]`', 0],
+  ['argmax', [f32(5, 3)], { axis: 2, keep: false }, '`f32[5, 3]` has no axis 2', 0],
+  ['argmax', [f32(5, 0)], { axis: 1, keep: false }, 'axis 1 of `f32[5, 0]` has no element', 0],
   ['constant', [], { values: [1, 2], dtype: 'f32', shape: [3] }, 'shape `[3]` needs 3 values, 2 given', undefined],
   ['iota', [], { length: 3, dtype: 'bool' }, '`iota` counts numbers', undefined],
 ];
@@ -152,6 +166,7 @@ test('attention infers the width of the values', () => {
     heads: 12,
     kv_heads: 4,
     scale: 1,
+    extras: ['mask'],
   });
   expect(isFailure(types) ? types : types.map(printType)).toEqual(['f32[B, T, 192]']);
 });

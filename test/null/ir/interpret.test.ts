@@ -220,7 +220,7 @@ describe.each(precisions)('in %s', (precision) => {
             expected[(b * t + i) * heads * e + h * e + n] = sum === 0 ? 0 : mixed / sum;
           }
         }
-    const attributes = { heads, kv_heads: kvHeads, scale };
+    const attributes = { heads, kv_heads: kvHeads, scale, extras: ['mask'] };
     const y = runOp('attention', [query, key, value, mask], attributes, precision);
     expect(difference(y.data, expected)).toBeLessThanOrEqual(8 * tolerance);
     // The first query of the first head sees nothing.
@@ -311,6 +311,7 @@ function scaled(): Program {
       ['T', { minimum: 1, maximum: 8, multiple: 1 }],
     ]),
     weights: [],
+    states: [],
     entries: [
       {
         name: 'scale',

@@ -126,6 +126,26 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[f32(0, 3), i32(0)], { rows: 2 }],
   ],
   gather: [[[f32(11, 3), i32(2, 5)]], [[f32(11), i32()]], [[f32(0, 3), i32(2)]], [[i32(3, 2, 2), typed('u32', [0])]]],
+  take_along: [
+    [[f32(2, 3, 5), i32(2, 7, 5)], { axis: 1 }],
+    [[f32(4), typed('u32', [0])], { axis: -1 }],
+    [[i32(3, 1), i32(3, 2)], { axis: 1 }],
+    [[f32(0, 3), i32(0, 2)], { axis: 1 }],
+  ],
+  top_k: [
+    [[f32(2, 3, 5)], { k: 3 }],
+    [[f32(7)], { k: 7 }],
+    [[i32(3, 1)], { k: 1 }],
+    [[typed('u32', [0, 4])], { k: 2 }],
+    [[typed('f16', [2, 5])], { k: 2 }],
+  ],
+  argmax: [
+    [[f32(2, 3, 5)], { axis: 1, keep: false }],
+    [[f32(7)], { axis: -1, keep: true }],
+    [[i32(3, 1)], { axis: 1, keep: false }],
+    [[typed('u32', [4, 0])], { axis: 0, keep: false }],
+    [[typed('f16', [3, 5])], { axis: 1, keep: false }],
+  ],
   linear: [
     [[f32(2, 3, 5), f32(7, 5), f32(7)]],
     [[f32(5), f32(1, 5)]],
@@ -151,15 +171,33 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[f32(0, 3)], { axis: 1 }],
     [[typed('f16', [3, 5])], { axis: 1 }],
   ],
+  entmax: [
+    [[f32(2, 3, 5)], {}],
+    [[f32(2, 3, 5), f32(2, 3, 1)], {}],
+    [[f32(0, 3)], {}],
+    [[typed('f16', [3, 5])], {}],
+  ],
+  entmax_threshold: [
+    [[f32(2, 3, 5)], { axes: [2] }],
+    [[f32(4), f32(1)], { axes: [0] }],
+  ],
   mean: [
     [[f32(2, 3, 5)], { axes: [1, -1], keep: false }],
     [[f32(2, 3)], { axes: [0], keep: true }],
     [[typed('f16', [2, 3])], { axes: [0], keep: true }],
   ],
+  append: [
+    [[f32(2, 9, 3), f32(2, 4, 3), typed('i32', [2])]],
+    [[f32(1, 7, 4), f32(1, 1, 4), typed('i32', [1])]],
+    [[typed('f16', [2, 8, 2]), typed('f16', [2, 3, 2]), typed('i32', [2])]],
+  ],
   attention: [
     [[f32(2, 3, 8), f32(2, 5, 8), f32(2, 5, 12)], { heads: 4, kv_heads: 4, scale: 0.5 }],
-    [[f32(2, 3, 8), f32(2, 5, 4), f32(2, 5, 2), bool(2, 1, 1, 5)], { heads: 4, kv_heads: 2, scale: 0.5 }],
-    [[f32(3, 6), f32(3, 2), f32(3, 2), bool(3, 3, 3)], { heads: 3, kv_heads: 1, scale: 1 }],
+    [
+      [f32(2, 3, 8), f32(2, 5, 4), f32(2, 5, 2), bool(2, 1, 1, 5)],
+      { heads: 4, kv_heads: 2, scale: 0.5, extras: ['mask'] },
+    ],
+    [[f32(3, 6), f32(3, 2), f32(3, 2), bool(3, 3, 3)], { heads: 3, kv_heads: 1, scale: 1, extras: ['mask'] }],
     [[f32(1, 2, 4), f32(1, 0, 4), f32(1, 0, 4)], { heads: 2, kv_heads: 2, scale: 1 }],
     [[typed('f16', [1, 2, 4]), typed('f16', [1, 3, 4]), typed('f16', [1, 3, 4])], { heads: 2, kv_heads: 2, scale: 1 }],
   ],

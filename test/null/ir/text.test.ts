@@ -149,6 +149,7 @@ function program(): Program {
       { path: 'a.b/c "d"', type: f32(3, 5), span: undefined, doc: 'the table' },
       { path: 'scalar', type: f32(), span: undefined, doc: undefined },
     ],
+    states: [],
     entries: [
       {
         name: 'run',

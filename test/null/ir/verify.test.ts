@@ -174,6 +174,7 @@ describe('programs', () => {
     config: {},
     dims: new Map([['T', { minimum: 1, maximum: 4, multiple: 1 }]]),
     weights: [{ path: 'w', type: f32(4, 4), span: undefined, doc: undefined }],
+    states: [],
     entries: [
       {
         name: 'run',

@@ -2,6 +2,7 @@
  * What tests of lowering share: text to a program with the real library, and programs run in the interpreter.
  */
 import { expect } from 'vitest';
+import { compile } from '../../../src/compile.ts';
 import type { Program } from '../../../src/ir/graph.ts';
 import { runProgram } from '../../../src/ir/interpret.ts';
 import { lowerModel } from '../../../src/ir/lower.ts';
@@ -27,6 +28,15 @@ export function lower(text: string, options: LowerOptions = {}, path = 'test.sor
   if (hasErrors(parsed.diagnostics)) return { value: undefined, diagnostics: parsed.diagnostics };
   const lowered = lowerModel({ trees: parsed.value, ...rest });
   return { value: lowered.value, diagnostics: [...parsed.diagnostics, ...lowered.diagnostics] };
+}
+
+/** The same through the whole compiler, for mistakes that only the writing of kernels meets. */
+export function through(text: string, options: LowerOptions = {}, path = 'test.sora'): Stage<Program | undefined> {
+  const found = lower(text, options, path);
+  if (found.diagnostics.length > 0) return found;
+  const { files = {}, ...rest } = options;
+  const stage = compile({ file: sourceFile(text, path), host: { readFile: (name) => files[name] }, ...rest });
+  return { value: stage.value?.program, diagnostics: stage.diagnostics };
 }
 
 /** The text lowers without a word to a program that the verifier accepts. */

@@ -1,7 +1,9 @@
 /**
  * `rearrange` and `einsum`: numbers against loops over the pattern, mistakes shown inside the string.
  */
+
 import { describe, expect, test } from 'vitest';
+import { philox2 } from '../../../src/ir/ops/random.ts';
 import { lowered, model, type PlainTensor, refused, run } from './kit.ts';
 
 function filled(shape: readonly number[], start = 1): PlainTensor {
@@ -181,7 +183,8 @@ describe('axes and constants', () => {
     ['full([0], 1.0)', 'SORA2204', 'at least 1'],
     ['dropout(x, 1.5)', 'SORA2204', 'below 1'],
     ['dropout(x, 0.1, seed: 0.5)', 'SORA2006', 'the seed'],
-    ['rng([B], 1)', 'SORA5001', 'not supported yet'],
+    ['rng([B], 0.5)', 'SORA2103', 'a tensor of `i32`'],
+    ['rng([T], iota(T))', 'SORA2103', 'one `i32`'],
   ])('%s', (body, code, message) => {
     refused(model('x: f32[B, T]', 'f32[B, T]', body), { code, message });
   });
@@ -194,6 +197,30 @@ describe('axes and constants', () => {
     refused(text('[1, 2, 2]'), { code: 'SORA2101', at: '[1, 2, 2]', message: '5 together, the axis is `4`' });
     refused(text('[1, 0, 3]'), { code: 'SORA2204', message: 'at least 1' });
     refused(text('[1, 3]'), { code: 'SORA2007', at: 'a, b, c' });
+  });
+
+  test('rng depends on place and seed, and is uniform', () => {
+    const program = lowered(
+      'dim B in 1..4000\nmodel M {\n  entry f(x: f32[B, 2], seed: i32) -> { a: f32[B, 2], b: f32[B, 2] } {\n    { a: x + rng([B, 2], seed), b: x + rng([B, 2], 7) }\n  }\n}\n',
+    );
+    const x = { shape: [2000, 2], values: new Array<number>(4000).fill(0) };
+    const call = (seed: number) => run(program, { x, seed: { shape: [], values: [seed], dtype: 'i32' } });
+    const [seven, eight] = [call(7), call(8)];
+    const values = seven.a?.values ?? [];
+    expect(values).toEqual(seven.b?.values);
+    expect(eight.a?.values).not.toEqual(values);
+    expect(Math.min(...values)).toBeGreaterThanOrEqual(0);
+    expect(Math.max(...values)).toBeLessThan(1);
+    // Mean 1/2 and variance 1/12 of 4,000 draws: within four deviations, 1/sqrt(12 n) and about 1/sqrt(180 n).
+    const mean = values.reduce((sum, value) => sum + value, 0) / 4000;
+    expect(Math.abs(mean - 0.5)).toBeLessThan(0.019);
+    const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / 4000;
+    expect(Math.abs(variance - 1 / 12)).toBeLessThan(0.005);
+  });
+
+  test('philox2x32-10 gives the published words', () => {
+    // Known answers of Random123: counter (0, 0) under key 0, and the all-ones block cut to what this op can ask for.
+    expect(philox2(0, 0)).toBe(0xff1dae59);
   });
 
   test('dropout leaves an entry as it is', () => {

@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { printType } from '../../../src/ir/types.ts';
 import { formatSource } from '../../../src/parser/index.ts';
-import { describeDiagnostics, sourceFile } from '../../support/language.ts';
-import { lower, lowered } from './kit.ts';
+import { sourceFile } from '../../support/language.ts';
+import { lowered } from './kit.ts';
 
 const folder = new URL('../../golden/programs/', import.meta.url);
 const read = (name: string): string => readFileSync(new URL(`${name}.sora`, folder), 'utf8');
@@ -37,25 +37,21 @@ describe('bert-classifier.sora', () => {
 
 describe('llama.sora', () => {
   const text = read('llama');
-  /** The lines of `attend` that nothing builds yet. */
-  const later = /^ +(?:rope|cache): .*\n/gm;
 
-  test('what is not built is refused, once each', () => {
-    const { diagnostics } = lower(text);
-    for (const { code } of diagnostics) expect(code).toBe('SORA5001');
-    const lines = text.split('\n');
-    const expected = [...text.matchAll(later)].map(([line]) => lines.indexOf(line.trimEnd()) + 1);
-    expect(describeDiagnostics(diagnostics).map((line) => Number(line.split(':')[0]))).toEqual(expected);
-  });
-
-  test('compiles without them', () => {
+  test('compiles', () => {
     const config = { num_hidden_layers: 2 };
-    expect(signatures(text.replaceAll(later, ''), { config })).toEqual([
-      'prefill(i32[B, T]) -> f32[B, 32000]',
-      'decode(i32[B, 1]) -> f32[B, 32000]',
+    expect(signatures(text, { config })).toEqual([
+      // The last parameter is for sessions and hidden from callers.
+      'prefill(i32[B, T], i32[B]) -> f32[B, 32000]',
+      'decode(i32[B, 1], i32[B]) -> f32[B, 32000]',
     ]);
-    const head = lowered(text.replaceAll(later, ''), { config }).weights.find(({ path }) => path === 'lm_head.weight');
+    const program = lowered(text, { config });
+    const head = program.weights.find(({ path }) => path === 'lm_head.weight');
     expect(head?.tied).toBe('model.embed_tokens.weight');
+    expect(program.states.map(({ path, dtype, width }) => `${path} ${dtype} ${width}`).slice(0, 2)).toEqual([
+      'model.layers.0.kv.key f16 256',
+      'model.layers.0.kv.value f16 256',
+    ]);
   });
 });
 

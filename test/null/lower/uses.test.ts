@@ -12,8 +12,11 @@ config Sizes { width: int = 32, rate: float = 0.001 }
 module Block(c: Sizes) {
   q_proj = Linear(c.width, c.width) as "attn.q_proj"
   up = Linear(c.width, c.width) as "mlp.fc1"
-  state kv = KVCache(B, 2, 16, 8)
-  fn (x: f32[B, T, c.width]) = x + up(q_proj(x))
+  state kv = KVCache(B, 2, 16, 16)
+  fn (x: f32[B, T, c.width]) {
+    let q = q_proj(x)
+    x + up(attend(q, q, q) { heads: 2, mask: causal, cache: kv })
+  }
 }
 model Tagger(c: Sizes) {
   word = Embedding(100, c.width)

@@ -11,7 +11,11 @@ import { Node, Project, type SourceFile, SyntaxKind } from 'ts-morph';
 import { afterAll, describe, expect, test } from 'vitest';
 import { usedGlobals } from '../../../src/codegen/module/describe.ts';
 import { emitModule } from '../../../src/codegen/module/index.ts';
-import { runtimeText } from '../../../src/codegen/module/runtime-text.generated.ts';
+import {
+  generationRuntimeText,
+  runtimeText,
+  sessionRuntimeText,
+} from '../../../src/codegen/module/runtime-text.generated.ts';
 import type { Artifact } from '../../../src/runtime/artifact.ts';
 import { handArtifact } from '../../support/hand-artifact.ts';
 import { canary, hostileNames } from '../../support/hostile-names.ts';
@@ -225,7 +229,7 @@ describe('names of a model', () => {
 
   test('of a class cannot hide a global that the runtime uses', () => {
     const words = new Set(
-      runtimeText.replace(/"[^"\n]*"/g, '""').match(/(?<![.\w$])[A-Za-z_$][\w$]*(?![\w$]*:)/g) ?? [],
+      generationRuntimeText.replace(/"[^"\n]*"/g, '""').match(/(?<![.\w$])[A-Za-z_$][\w$]*(?![\w$]*:)/g) ?? [],
     );
     const standard = Object.getOwnPropertyNames(globalThis).filter((name) => words.has(name));
     expect(standard.length).toBeGreaterThan(15);
@@ -252,5 +256,18 @@ describe('size', () => {
   test('of the runtime: at most 18 kB minified and gzipped', async () => {
     const { code } = await transform(runtimeText, { minify: true, format: 'esm' });
     expect(gzipSync(code).byteLength).toBeLessThan(18 * 1024);
+  });
+
+  test('of the runtime with sessions: at most 2 kB more', async () => {
+    const { code } = await transform(sessionRuntimeText, { minify: true, format: 'esm' });
+    expect(gzipSync(code).byteLength).toBeLessThan(20 * 1024);
+  });
+
+  test('of the runtime that generates: at most 4 kB more', async () => {
+    const [sessions, generates] = await Promise.all(
+      [sessionRuntimeText, generationRuntimeText].map((text) => transform(text, { minify: true, format: 'esm' })),
+    );
+    const size = (code = '') => gzipSync(code).byteLength;
+    expect(size(generates?.code) - size(sessions?.code)).toBeLessThan(4 * 1024);
   });
 });

@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { emitModule } from '../../../src/codegen/module/index.ts';
+import { decoder } from '../../support/decoder.ts';
 import { handArtifact } from '../../support/hand-artifact.ts';
 
 // Inside of the repository, so that `@webgpu/types` and TypeScript's own libraries are found.
@@ -70,6 +71,43 @@ export async function main(model: Hand): Promise<void> {
 }
 `;
 
+const sessions = `
+import { Decoder, DecoderSession, load, signature, type SessionCallOptions, type SessionOptions } from './decoder.js';
+
+export async function main(): Promise<number> {
+  const model: Decoder = await load({ weights: 'decoder.safetensors' });
+  const start: SessionOptions = { capacity: 128 };
+  const session: DecoderSession = model.session(start);
+  const options: SessionCallOptions = { lengths: [2, 1], signal: new AbortController().signal };
+  const ids = { data: Int32Array.of(1, 2, 3, 4), shape: [2, 2] as const };
+  const { logits } = await session.prefill({ ids }, options);
+  await session.decode({ ids }, { lengths: Int32Array.of(1, 1) });
+  const branch: DecoderSession = await session.fork();
+  branch.reset();
+  const lengths: readonly number[] = branch.lengths;
+  await branch[Symbol.asyncDispose]();
+  await session.close();
+  const { x } = await model.words({ ids });
+  return logits.data.length + lengths.length + session.capacity + x.shape[1];
+}
+
+export async function mistakes(model: Decoder, session: DecoderSession): Promise<void> {
+  const ids = { data: Int32Array.of(1), shape: [1, 1] as const };
+  // @ts-expect-error entries with states are methods of sessions
+  await model.prefill({ ids });
+  // @ts-expect-error and others of the model
+  await session.words({ ids });
+  // @ts-expect-error the session fills what is hidden
+  await session.prefill({ ids, past: ids });
+  // @ts-expect-error lengths are for sessions
+  await model.words({ ids }, { lengths: [1] });
+  // @ts-expect-error sessions come from models
+  new DecoderSession();
+  // @ts-expect-error hidden dims
+  signature.dims.past;
+}
+`;
+
 const withDevice = `
 import { load } from './hand.js';
 export const main = (device: GPUDevice, gpu: GPU, signal: AbortSignal, file: File) =>
@@ -88,6 +126,10 @@ beforeAll(() => {
   writeFileSync(join(folder, 'right.ts'), right);
   writeFileSync(join(folder, 'wrong.ts'), wrong);
   writeFileSync(join(folder, 'device.ts'), withDevice);
+  const stateful = emitModule(decoder().artifact, { fileName: 'decoder.sora' });
+  writeFileSync(join(folder, 'decoder.js'), stateful.js);
+  writeFileSync(join(folder, 'decoder.d.ts'), stateful.dts);
+  writeFileSync(join(folder, 'sessions.ts'), sessions);
 });
 
 function check(files: readonly string[], options: Record<string, unknown>): string {
@@ -107,7 +149,8 @@ describe('a consumer type-checks under strict nodenext', () => {
       ['right', 'wrong'],
       { exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, isolatedModules: true },
     ],
-    ['with the types of Node', ['right', 'wrong'], { types: ['node'] }],
+    ['with the types of Node', ['right', 'wrong', 'sessions'], { types: ['node'] }],
+    ['with sessions', ['sessions'], { lib: ['es2022', 'dom'], exactOptionalPropertyTypes: true }],
     ['with explicit resource management', ['right', 'wrong'], { lib: ['esnext', 'dom'] }],
     ['with the DOM and its own WebGPU types', ['device'], { lib: ['es2022', 'dom', 'dom.iterable'] }],
     // The two declare WebGPU differently, hence skipLibCheck; the generated file is checked in the cases above.

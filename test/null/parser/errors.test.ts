@@ -45,7 +45,7 @@ describe('one mistake gives one diagnostic, near it', () => {
     ['member without name', inBody('let a = c.\nlet b = 3\nb'), { line: 2, message: 'expected a name' }],
     ['attend of two', inBody('attend(a, b)'), { line: 2, at: 'attend', message: 'found 2 arguments' }],
     ['attend with named argument', inBody('attend(a, b, c, heads: 2)'), { line: 2, at: 'heads', help: '{ heads' }],
-    ['function value', inBody('f((s) => s)'), { line: 2, at: '=>', help: 'later version' }],
+    ['function value', inBody('f((s) => s)'), { line: 2, at: '=>', help: 'modifier of `attend`' }],
     ['new outside an index', inBody('x + new'), { line: 2, at: 'new', help: 'x[:, new]' }],
     ['parameter without type', 'fn f(x, y: f32) = y', { line: 1, at: ',', message: 'expected `:` and a type' }],
     ['function without body', 'fn f(x: f32)\ndim B in 1..2', { line: 1, column: 13, message: 'expected `{` or `=`' }],
@@ -195,19 +195,22 @@ dim B 1..2
 });
 
 describe('use blocks and clauses', () => {
-  test.each(['train', 'quantize', 'prune', 'adapter', 'golden'])('a `%s` block is one shape for all', (word) => {
-    const text = `${word} Model.entry {\n  target y: i32[B]\n  "a.**", "b": int4(group: 32), freeze: "c", "d"\n  heads "e": keep 0.5 by l2\n}\ndim B in 1..2`;
-    const tree = expectOk(text);
-    expect(tree.declarations).toHaveLength(1);
-    const [block] = tree.uses;
-    expect([block?.use, block?.model.text, block?.entry?.text]).toEqual([word, 'Model', 'entry']);
-    const items = block?.items.map((item) => {
-      if (item.kind === 'target') return item.name.text;
-      if (item.kind === 'setting') return `${item.name.text} ${item.values.length}`;
-      return `${item.about?.text ?? ''} ${item.globs.map(({ text: glob }) => glob)} ${item.value.by?.text ?? ''}`;
-    });
-    expect(items).toEqual(['y', ' a.**,b ', 'freeze 2', 'heads e l2']);
-  });
+  test.each(['train', 'quantize', 'prune', 'adapter', 'generate', 'golden'])(
+    'a `%s` block is one shape for all',
+    (word) => {
+      const text = `${word} Model.entry {\n  target y: i32[B]\n  "a.**", "b": int4(group: 32), freeze: "c", "d"\n  heads "e": keep 0.5 by l2\n}\ndim B in 1..2`;
+      const tree = expectOk(text);
+      expect(tree.declarations).toHaveLength(1);
+      const [block] = tree.uses;
+      expect([block?.use, block?.model.text, block?.entry?.text]).toEqual([word, 'Model', 'entry']);
+      const items = block?.items.map((item) => {
+        if (item.kind === 'target') return item.name.text;
+        if (item.kind === 'setting') return `${item.name.text} ${item.values.length}`;
+        return `${item.about?.text ?? ''} ${item.globs.map(({ text: glob }) => glob)} ${item.value.by?.text ?? ''}`;
+      });
+      expect(items).toEqual(['y', ' a.**,b ', 'freeze 2', 'heads e l2']);
+    },
+  );
 
   test('these words are names elsewhere', () => {
     const names = 'train golden tied missing with state target keep by'.split(' ');

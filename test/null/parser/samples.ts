@@ -101,6 +101,10 @@ prune Words {
   neurons "mlp": keep c.share,
 }
 
+generate Words.step {
+  stop: [0, c.end], top: 8
+}
+
 golden Words.step {}
 `;
 

@@ -54,6 +54,8 @@ export function sketch(expression: Expression): string {
       const operands = [expression.query, expression.key, expression.value].map(sketch).join(', ');
       return `attend(${operands}){${expression.modifiers.map(sketchArgument).join(', ')}}`;
     }
+    case 'lambda':
+      return `(${expression.parameters.map(({ text }) => text).join(', ')}) => ${sketch(expression.body)}`;
     case 'missing':
       return '?';
   }

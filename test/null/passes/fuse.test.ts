@@ -188,6 +188,46 @@ describe('contraction kernels', () => {
     expect(result).toEqual(['map: tanh', 'contraction: dot_general add']);
   });
 
+  test('read what is joined or looked up, and still take in what follows them', () => {
+    const result = kernels((s) => {
+      const past = s.argument('past', 'f32', [B, T, 6]);
+      const x = s.emit('gather', [s.parameter('table', [9, 6]), s.argument('ids', 'i32', [B, one])]);
+      const keys = s.emit('concat', [past, linear(s, x, 'key', 6)], { axis: 1 });
+      const dot = { lhs_batch: [0], rhs_batch: [0], lhs_contract: [2], rhs_contract: [2] };
+      const scores = s.emit('dot_general', [x, keys], dot);
+      const weights = s.emit('softmax', [s.emit('mul', [scores, s.fill(0.25, scores)])], { axis: 2 });
+      const mixed = s.emit('dot_general', [weights, keys], { ...dot, rhs_contract: [1] });
+      return { y: s.emit('add', [x, linear(s, mixed, 'out', 6)]), keys };
+    });
+    expect(result).toEqual([
+      'map: gather',
+      'contraction: dot_general add',
+      'map: concat',
+      'contraction: dot_general mul',
+      'row: reduce sub exp reduce div',
+      'contraction: dot_general',
+      'contraction: dot_general add add',
+    ]);
+  });
+
+  test('keep their scale, though the next layer has the same number', () => {
+    const result = kernels((s) => {
+      const dot = { lhs_batch: [0], rhs_batch: [0], lhs_contract: [2], rhs_contract: [2] };
+      const layer = (x: Value) => {
+        const scores = s.emit('dot_general', [x, x], dot);
+        const weights = s.emit('softmax', [s.emit('mul', [scores, s.fill(0.25, scores)])], { axis: 2 });
+        return s.emit('dot_general', [weights, x], { ...dot, rhs_contract: [1] });
+      };
+      return { y: layer(layer(activations(s))) };
+    });
+    const kernelsOfLayer = [
+      'contraction: dot_general mul',
+      'row: reduce sub exp reduce div',
+      'contraction: dot_general',
+    ];
+    expect(result).toEqual([...kernelsOfLayer, ...kernelsOfLayer]);
+  });
+
   test('make no cycle with a reduction of their own result', () => {
     const result = kernels((s) => {
       const y = linear(s, activations(s), 'w', 6);
@@ -310,4 +350,18 @@ test('an op that no kernel family takes is a diagnostic', () => {
   expect(diagnostics.map(({ code, message }) => [code, message])).toEqual([
     ['SORA4001', 'no kernel computes `softmax` yet'],
   ]);
+});
+
+test('an op of more tensors than a kernel binds is a diagnostic; the passes before fusion leave none', () => {
+  const graph = graphOf((s) => ({
+    y: s.emit(
+      'concat',
+      Array.from({ length: maxBindings }, (_, at) => s.argument(`x${at}`, 'f32', [B, T])),
+      { axis: 1 },
+    ),
+  }));
+  expect(fuse(graph).diagnostics.map(({ code, message }) => [code, message])).toEqual([
+    ['SORA4002', 'one kernel of `concat` reads too many buffers'],
+  ]);
+  kernelGraph(graph);
 });

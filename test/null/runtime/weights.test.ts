@@ -44,6 +44,31 @@ describe('layouts', () => {
     expect(await fill(shapes)).toEqual([1, 2, 3, 4, 5, 6, 1001, 1002, 1003]);
   });
 
+  test.each([undefined, 4])(
+    'rows of a weight in parts come from the sources that hold them (panels %s)',
+    async (width) => {
+      const shapes = [
+        [9, 3],
+        [2, 3],
+        [6, 3],
+      ];
+      const whole = spec(shapes, width);
+      const expected = await fill(shapes, width);
+      for (const [first, rows] of [
+        [0, 8],
+        [8, 4],
+        [12, 5],
+      ] as const) {
+        const part: WeightSpec = { ...whole, shape: [rows, 3], first };
+        const buffer = new ArrayBuffer(weightElements(part) * 4);
+        await fillWeight(await checkpointOf(shapes), part, buffer);
+        expect(Array.from(new Float32Array(buffer))).toEqual(
+          expected.slice(first * 3, first * 3 + weightElements(part)),
+        );
+      }
+    },
+  );
+
   test.each([
     [[[4, 3]], 4],
     [[[5, 3]], 4],

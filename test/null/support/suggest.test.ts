@@ -30,6 +30,8 @@ describe('closest', () => {
     ['sotfmax', 'softmax'],
     ['gleu', 'gelu'],
     ['convolution', undefined],
+    ['gelo', 'gelu'],
+    ['galo', undefined],
     ['x', undefined],
     ['ab', undefined],
     ['linear', undefined],

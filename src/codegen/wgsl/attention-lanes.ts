@@ -1,0 +1,199 @@
+/**
+ * Attention for CPU drivers, where only a part of the keys is visible: a lane takes a few queries of one head and walks over
+ * the keys that any query of its workgroup may see. No barriers and no memory between lanes; scores and
+ * mixture are registers with names. Softmax is streamed as in attention.ts.
+ */
+import type { Node } from '../../ir/graph.ts';
+import { numberOf } from '../../ir/ops/shared.ts';
+import { constantDim } from '../../ir/symbolic.ts';
+import {
+  finishScore,
+  keyBounds,
+  masked,
+  perHead,
+  positionConditions,
+  type ScorePlace,
+  scoreMapper,
+} from './attention-scores.ts';
+import { type Geometry, geometryOf, last, openWork, workGroups } from './attention-shape.ts';
+import { range } from './columns.ts';
+import { addIndices, constantIndex, type Index, scaleIndex } from './index-algebra.ts';
+import type { Draft, Written } from './kernel.ts';
+import { operandOf } from './regions.ts';
+import { finisher, type Target } from './results.ts';
+import { fourth, type IndexVector } from './values.ts';
+
+const lanes = 8;
+/**
+ * Keys per step. Two are a tenth quicker and take twice as long to compile (lavapipe, heads of 64, window of 128 over 2,048
+ * keys: 1 key 113 ms after 1.3 s, 2 keys 98 ms after 2.8 s, 4 keys 127 ms after 5.7 s).
+ */
+const step = 1;
+/** Vectors of the mixture that a lane keeps. */
+const mostVectors = 32;
+
+interface Row {
+  readonly i: Index;
+  /** The query's number, past the end for the last lanes. */
+  readonly wanted: string;
+  readonly conditions: readonly string[];
+}
+
+interface Parts extends ScorePlace {
+  readonly draft: Draft;
+  readonly node: Node;
+  readonly geometry: Geometry;
+  readonly rows: readonly Row[];
+  /** Head of key and value. */
+  readonly group: Index;
+}
+
+export function writeLanes(draft: Draft, node: Node, targets: readonly Target[]): Written {
+  const { writer, walker } = draft;
+  const geometry = geometryOf(node);
+  const perLane = Math.max(1, Math.min(4, Math.floor((4 * mostVectors) / geometry.valueWidth)));
+  const perGroup = lanes * perLane;
+  const columns = range(geometry.valueWidth / 4);
+  for (const row of range(perLane)) {
+    writer.reserve(['greatest', 'sum', 'top', 'shrink'].map((name) => `${name}_${row}`));
+    writer.reserve(columns.map((column) => `mixed_${row}_${column}`));
+    for (const name of ['products', 'score', 'weight']) writer.reserve(range(step).map((at) => `${name}_${row}_${at}`));
+  }
+  writer.reserve(['vectors']);
+  const place = openWork(draft, geometry, perGroup);
+  const base = writer.let('first_query', `query_block * ${perGroup}u + lane * ${perLane}u`);
+  const rows = range(perLane).map((row): Row => {
+    const wanted = row === 0 ? base : writer.let(`query_${row}`, `${base} + ${row}u`);
+    const i = writer.variable(`i_${row}`, geometry.queries, `min(${wanted}, ${last(draft, geometry.queries)})`);
+    return { i, wanted, conditions: positionConditions(draft, node, place, i) };
+  });
+  const group = walker.algebra.quotient(place.head, constantDim(geometry.headsPerGroup));
+  const parts: Parts = { ...place, draft, node, geometry, rows, group };
+  const end = `query_block * ${perGroup}u + ${perGroup - 1}u`;
+  const stretch = { first: `query_block * ${perGroup}u`, last: `min(${end}, ${last(draft, geometry.queries)})` };
+  const bounds = keyBounds(draft, node, place, stretch, geometry.keys);
+
+  for (const row of range(perLane)) {
+    writer.line(`var greatest_${row} = ${masked};`);
+    writer.line(`var sum_${row} = 0.0f;`);
+    for (const column of columns) writer.line(`var mixed_${row}_${column} = vec4f(0);`);
+  }
+  const map = scoreMapper(draft, node);
+  // A number that the driver does not know: it would unroll the loop over a head, and compile for many seconds.
+  writer.line(`let vectors = select(0u, ${geometry.width / 4}u, ${writer.dim(geometry.queries)} > 0u);`);
+  writer.open(`for (var key = ${bounds.first}; key < ${bounds.end}; key += ${step}u)`);
+  const keys = range(step).map((at) => {
+    const text = `min(key${at === 0 ? '' : ` + ${at}u`}, ${last(draft, geometry.keys)})`;
+    return writer.variable(`j_${at}`, geometry.keys, text);
+  });
+  writeProducts(parts, keys);
+  writeScores(parts, keys, map);
+  writeMixture(parts, keys, columns);
+  writer.close();
+
+  const sink = perHead(draft, node, 'sinks', place.head);
+  const finish = finisher(draft, node, targets);
+  rows.forEach(({ i, wanted }, row) => {
+    writer.open(`if (${wanted} < ${writer.dim(geometry.queries)})`);
+    if (sink === undefined) writer.line(`let normalizer = select(0.0f, 1.0f / sum_${row}, sum_${row} > 0.0f);`);
+    else {
+      writer.line(`let top = max(greatest_${row}, ${sink});`);
+      writer.line(`let seen = exp(greatest_${row} - top);`);
+      const total = `(sum_${row} * seen + exp(${sink} - top))`;
+      writer.line(`let normalizer = select(0.0f, seen / ${total}, sum_${row} > 0.0f);`);
+    }
+    for (const column of columns) {
+      const first = addIndices(scaleIndex(place.head, geometry.valueWidth), constantIndex(4 * column));
+      const index: IndexVector = [...place.batch, i, addIndices(first, fourth)];
+      finish(index, { text: `mixed_${row}_${column} * normalizer`, lanes: 4, dtype: 'f32' });
+    }
+    writer.close();
+  });
+  writer.close();
+  return {
+    workgroup: lanes,
+    groups: workGroups(geometry, perGroup),
+    note: `attention: ${perLane} queries per lane, the keys that they may see`,
+  };
+}
+
+/** Sums of products of every query of the lane with the keys at hand, `products_ROW_KEY`. */
+function writeProducts({ draft, node, geometry, batch, head, group, rows }: Parts, keys: readonly Index[]): void {
+  const { writer, walker } = draft;
+  for (const row of rows.keys()) for (const at of keys.keys()) writer.line(`var products_${row}_${at} = vec4f(0);`);
+  const name = writer.fresh('d');
+  writer.open(`for (var ${name} = 0u; ${name} < vectors; ${name}++)`);
+  const four = writer.variable(name, constantDim(geometry.width / 4));
+  const column = addIndices(scaleIndex(four, 4), fourth);
+  const read = (operand: number, row: Index, of: Index) => {
+    const index: IndexVector = [...batch, row, addIndices(scaleIndex(of, geometry.width), column)];
+    return walker.named(walker.as(walker.at(operandOf(node, operand), index), 4), operand === 0 ? 'q' : 'k').text;
+  };
+  const queries = rows.map(({ i }) => read(0, i, head));
+  keys.forEach((j, at) => {
+    const key = read(1, j, group);
+    queries.forEach((query, row) => {
+      writer.line(`products_${row}_${at} = fma(${query}, ${key}, products_${row}_${at});`);
+    });
+  });
+  writer.close();
+}
+
+/** Scaled, mapped and masked: `score_ROW_KEY`. */
+function writeScores(
+  { draft, node, geometry, batch, head, rows }: Parts,
+  keys: readonly Index[],
+  map: ReturnType<typeof scoreMapper>,
+): void {
+  const { writer } = draft;
+  const scale = numberOf(node.attributes, 'scale');
+  rows.forEach(({ i, conditions }, row) => {
+    keys.forEach((j, at) => {
+      writer.line(`var score_${row}_${at} = 0.0f;`);
+      writer.open('');
+      const sum = ['x', 'y', 'z', 'w'].map((part) => `products_${row}_${at}.${part}`).join(' + ');
+      writer.line(`var score = (${sum}) * f32(${scale});`);
+      writer.line(`let wanted_key = key + ${at}u;`);
+      const inside = `wanted_key < ${writer.dim(geometry.keys)}`;
+      finishScore(draft, node, [...batch, head, i, j], map, [inside, ...conditions]);
+      writer.line(`score_${row}_${at} = score;`);
+      writer.close();
+    });
+  });
+}
+
+/** Takes the keys at hand into the mixture. */
+function writeMixture(
+  { draft, node, geometry, batch, group, rows }: Parts,
+  keys: readonly Index[],
+  columns: readonly number[],
+): void {
+  const { writer, walker } = draft;
+  for (const row of rows.keys()) {
+    const scores = keys.map((_, at) => `score_${row}_${at}`);
+    const top = scores.reduce((left, right) => `max(${left}, ${right})`, `greatest_${row}`);
+    writer.line(`let top_${row} = ${top};`);
+    writer.line(`let shrink_${row} = exp(greatest_${row} - top_${row});`);
+    writer.line(`greatest_${row} = top_${row};`);
+    scores.forEach((score, at) => {
+      writer.line(`let weight_${row}_${at} = select(0.0f, exp(${score} - top_${row}), ${score} > ${masked});`);
+    });
+    const weights = keys.map((_, at) => `weight_${row}_${at}`).join(' + ');
+    writer.line(`sum_${row} = fma(sum_${row}, shrink_${row}, ${weights});`);
+  }
+  for (const column of columns) {
+    const at = addIndices(scaleIndex(group, geometry.valueWidth), constantIndex(4 * column));
+    const values = keys.map((j) => {
+      const index: IndexVector = [...batch, j, addIndices(at, fourth)];
+      return walker.named(walker.as(walker.at(operandOf(node, 2), index), 4), 'v').text;
+    });
+    for (const row of rows.keys()) {
+      const mixed = `mixed_${row}_${column}`;
+      const sum = values.reduce(
+        (total, value, key) => `fma(vec4f(weight_${row}_${key}), ${value}, ${total})`,
+        `${mixed} * shrink_${row}`,
+      );
+      writer.line(`${mixed} = ${sum};`);
+    }
+  }
+}

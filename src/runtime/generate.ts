@@ -1,0 +1,257 @@
+/**
+ * Text from a session, token by token.
+ *
+ * The prompt goes in by chunks, rows padded on the right. Then a token is chosen for each row, the step that takes it in is
+ * sent to the device, and only then the token is given: the device works while the caller does. So at every moment the session
+ * holds the prompt and every token that was given, whether the caller goes on, leaves the loop or aborts, and a second
+ * `generate` goes on from there. (Where a text ends because the session is full, its last token was given and did not fit.)
+ *
+ * A step reads the most probable tokens only; all logits of a row are read when these cannot decide (sampler.ts).
+ */
+import type { Artifact, GenerationSpec, SessionSpec } from './artifact.ts';
+import type { HostTensor } from './cpu.ts';
+import { SoraError } from './error.ts';
+import { type GenerateOptions, type Settings, settingsOf } from './generate-options.ts';
+import { freeLazies, type Lazies } from './lazies.ts';
+import { full, type ModelSession, type Results } from './model-session.ts';
+import { uniform } from './philox.ts';
+import { allCandidates, choose, heatOf } from './sampler.ts';
+
+export type { GenerateOptions } from './generate-options.ts';
+
+export type TokenIds = readonly number[] | Int32Array;
+
+/**
+ * `stop`: a token or sequence that ends a text. `length`: `maxTokens` are reached. `full`: the session holds as many positions as
+ * the model allows. `aborted`: by the signal.
+ */
+export type EndReason = 'stop' | 'length' | 'full' | 'aborted';
+
+export interface GeneratedToken {
+  readonly token: number;
+  /** Log of the probability that the model gives it, before penalty, temperature and filters. */
+  readonly logprob: number;
+  /** From 0. */
+  readonly step: number;
+}
+
+/** One step of a batch; null for rows that have ended. */
+export interface GeneratedTokens {
+  readonly tokens: readonly (number | null)[];
+  readonly logprobs: readonly (number | null)[];
+  readonly step: number;
+}
+
+export interface GenerationEnd {
+  readonly reason: EndReason;
+}
+
+export interface GenerationEnds {
+  readonly reasons: readonly EndReason[];
+}
+
+export interface GenerateParts {
+  readonly session: Pick<ModelSession, 'call' | 'lengths'>;
+  readonly artifact: Artifact;
+  readonly spec: SessionSpec;
+}
+
+/** What has been found out about the next token of a row. */
+interface Next {
+  readonly token: number;
+  readonly logprob: number;
+}
+
+interface Row {
+  readonly prompt: TokenIds;
+  readonly given: number[];
+  /** Prompt and given tokens, for the penalty. */
+  readonly history: Set<number>;
+  next: Next | undefined;
+  reason: EndReason | undefined;
+}
+
+/** Sessions in use: two texts in one session would mix. */
+const busy = new WeakSet<object>();
+
+export function generate(
+  parts: GenerateParts,
+  ids: TokenIds | readonly TokenIds[],
+  options: GenerateOptions = {},
+): AsyncGenerator<GeneratedToken | GeneratedTokens, GenerationEnd | GenerationEnds, undefined> {
+  const { artifact } = parts;
+  const { generation } = artifact;
+  if (generation === undefined) {
+    throw new SoraError('SORA6022', `\`${artifact.name}\` does not generate text`, {
+      help: 'say by which entry: `generate Model.entry { … }` in the .sora file',
+    });
+  }
+  const isBatch = (Array.isArray(ids) && Array.isArray(ids[0])) || (ids as readonly unknown[])[0] instanceof Int32Array;
+  const prompts = (isBatch ? ids : [ids]) as readonly TokenIds[];
+  for (const prompt of prompts) checkPrompt(prompt, generation);
+  const settings = settingsOf(options, generation, artifact.dims[generation.length]?.maximum ?? 1);
+  const steps = run({ ...parts, generation, settings }, prompts);
+  return isBatch ? steps : single(steps);
+}
+
+function checkPrompt(prompt: TokenIds, { vocabulary }: GenerationSpec): void {
+  const isList = Array.isArray(prompt) || prompt instanceof Int32Array;
+  if (!isList || prompt.length === 0) {
+    throw new SoraError('SORA6021', '`generate` needs at least one token per row, as an array or an Int32Array');
+  }
+  const odd = Array.from(prompt).find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
+  if (odd === undefined) return;
+  throw new SoraError('SORA6021', `tokens are whole numbers of 0 to ${vocabulary - 1}, got ${String(odd)}`);
+}
+
+async function* single(
+  steps: AsyncGenerator<GeneratedTokens, GenerationEnds, undefined>,
+): AsyncGenerator<GeneratedToken, GenerationEnd, undefined> {
+  try {
+    for (;;) {
+      const { value, done } = await steps.next();
+      if (done) return { reason: value.reasons[0] ?? 'stop' };
+      yield { token: value.tokens[0] ?? 0, logprob: value.logprobs[0] ?? 0, step: value.step };
+    }
+  } finally {
+    await steps.return({ reasons: [] });
+  }
+}
+
+interface Running extends GenerateParts {
+  readonly generation: GenerationSpec;
+  readonly settings: Settings;
+}
+
+async function* run(
+  running: Running,
+  prompts: readonly TokenIds[],
+): AsyncGenerator<GeneratedTokens, GenerationEnds, undefined> {
+  const { session, spec, generation, settings } = running;
+  if (busy.has(session)) {
+    throw new SoraError('SORA6020', 'this session is generating already', {
+      help: 'use a session for each text: `fork`',
+    });
+  }
+  busy.add(session);
+  const lazies: Lazies = new Map();
+  let feeding: Promise<Results> | undefined;
+  try {
+    const rows = prompts.map(
+      (prompt): Row => ({ prompt, given: [], history: new Set(prompt), next: undefined, reason: undefined }),
+    );
+    await prefill(running, rows, lazies);
+    for (let step = 0; ; step++) {
+      const isAborted = settings.signal?.aborted === true;
+      for (const row of rows) row.reason ??= isAborted ? 'aborted' : endBefore(row, settings);
+      const active = rows.filter((row) => row.reason === undefined);
+      if (active.length === 0) return { reasons: rows.map((row) => row.reason ?? 'stop') };
+
+      const tokens = rows.map((row) => (row.reason === undefined ? (row.next?.token ?? null) : null));
+      const logprobs = rows.map((row) => (row.reason === undefined ? (row.next?.logprob ?? null) : null));
+      const isFull = Math.max(...session.lengths) >= spec.positions;
+      if (!isFull) {
+        const data = Int32Array.from(tokens, (token) => token ?? 0);
+        const lengths = tokens.map((token) => (token === null ? 0 : 1));
+        feeding = call(running, generation.step, data, [rows.length, 1], lengths, lazies);
+        feeding.catch(() => undefined);
+      }
+      for (const { given, history, next } of active) {
+        if (next === undefined) continue;
+        given.push(next.token);
+        history.add(next.token);
+      }
+      yield { tokens, logprobs, step };
+      const results = await feeding;
+      feeding = undefined;
+      for (const row of active) row.reason ??= endAfter(row, settings) ?? (isFull ? 'full' : undefined);
+      if (results && settings.signal?.aborted !== true)
+        await chooseNext(running, rows, results, lazies, step + 1, active);
+    }
+  } finally {
+    // What is under way counts: the caller has its token.
+    await feeding?.catch(() => undefined);
+    freeLazies(lazies);
+    busy.delete(session);
+  }
+}
+
+/** Why a row ends before its next token is given. */
+function endBefore({ next, given }: Row, settings: Settings): EndReason | undefined {
+  if (given.length >= settings.maxTokens) return 'length';
+  return next !== undefined && settings.stop.has(next.token) ? 'stop' : undefined;
+}
+
+function endAfter({ given }: Row, settings: Settings): EndReason | undefined {
+  const ends = (sequence: readonly number[]) =>
+    sequence.length <= given.length && sequence.every((id, at) => given[given.length - sequence.length + at] === id);
+  if (settings.stopSequences.some(ends)) return 'stop';
+  return given.length >= settings.maxTokens ? 'length' : undefined;
+}
+
+function call(
+  { session, generation, settings }: Running,
+  entry: string,
+  data: Int32Array,
+  shape: readonly [number, number],
+  lengths: readonly number[],
+  lazies: Lazies,
+): Promise<Results> {
+  const [rows] = shape;
+  const heat = heatOf(settings.sampling.temperature);
+  const heats = Float32Array.from({ length: 2 * rows }, (_, at) => (at % 2 === 0 ? 1 : heat));
+  const inputs = { [generation.tokens]: { data, shape }, ':heats': { data: heats, shape: [rows, 2] } };
+  return session.call(entry, inputs, { lengths, lazies });
+}
+
+/** Takes the prompts in; every row knows its first token afterwards, unless the signal came. */
+async function prefill(running: Running, rows: readonly Row[], lazies: Lazies): Promise<void> {
+  const { session, spec, generation, settings } = running;
+  const longest = Math.max(...rows.map(({ prompt }) => prompt.length));
+  const held = Math.max(0, ...session.lengths);
+  if (held + longest > spec.positions) throw full(spec, held, longest);
+  for (let start = 0; start < longest && settings.signal?.aborted !== true; start += settings.chunk) {
+    const width = Math.min(settings.chunk, longest - start);
+    const data = new Int32Array(rows.length * width);
+    const lengths = rows.map(({ prompt }, row) => {
+      const part = Array.from(prompt).slice(start, start + width);
+      data.set(part, row * width);
+      return part.length;
+    });
+    const entry = width === 1 ? generation.step : generation.prefill;
+    const results = await call(running, entry, data, [rows.length, width], lengths, lazies);
+    const ready = rows.filter(({ prompt }) => prompt.length > start && prompt.length <= start + width);
+    await chooseNext(running, rows, results, lazies, 0, ready);
+  }
+}
+
+/** Chooses the next token of `ready` rows from the results of a call about all rows. */
+async function chooseNext(
+  { generation, settings }: Running,
+  rows: readonly Row[],
+  results: Results,
+  lazies: Lazies,
+  step: number,
+  ready: readonly Row[],
+): Promise<void> {
+  const { top, vocabulary } = generation;
+  const [ids, values, totals] = [results.ids, results.values, results.totals].map((tensor) => tensor?.data ?? []);
+  let logits: HostTensor | undefined = results.logits;
+  for (const row of ready) {
+    if (row.reason !== undefined) continue;
+    const at = rows.indexOf(row);
+    const part = (data: ArrayLike<number> = [], width = top) => Array.from(data).slice(at * width, (at + 1) * width);
+    const [plainTotal = 0, logTotal = 0] = part(totals, 2);
+    const told = { ids: part(ids), logits: part(values), isAll: top === vocabulary, logTotal };
+    const draw = settings.sampling.temperature === 0 ? 0 : uniform(settings.seed, step, at);
+    let token = choose(told, settings.sampling, row.history, draw);
+    let logit = told.logits[told.ids.indexOf(token ?? -1)];
+    if (token === undefined || logit === undefined) {
+      logits ??= await lazies.get('logits')?.fetch();
+      const all = part(logits?.data, vocabulary);
+      token = choose(allCandidates(all), settings.sampling, row.history, draw) ?? 0;
+      logit = all[token] ?? 0;
+    }
+    row.next = { token, logprob: logit - plainTotal };
+  }
+}

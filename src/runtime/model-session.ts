@@ -1,0 +1,271 @@
+/**
+ * Sessions: calls that go on where the last one ended. A session owns its states and how many positions each row holds; the
+ * model owns weights, pipelines and scratch memory, which all its sessions share.
+ *
+ * A call counts when its result has arrived: one that fails or is aborted leaves `lengths` as they were, and what it wrote
+ * behind them is overwritten by the next.
+ */
+import type { Artifact, EntrySpec, SessionSpec } from './artifact.ts';
+import type { HostTensor } from './cpu.ts';
+import { type Ending, firstOf, makeEnding } from './ending.ts';
+import { SoraError } from './error.ts';
+import type {
+  GeneratedToken,
+  GeneratedTokens,
+  GenerateOptions,
+  GenerateParts,
+  GenerationEnd,
+  GenerationEnds,
+  TokenIds,
+} from './generate.ts';
+import { type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
+import type { Lazies } from './lazies.ts';
+import { evaluateSize } from './size.ts';
+
+/** Room that a session starts with where no other is asked for. */
+const FIRST_CAPACITY = 64;
+
+export interface SessionOptions {
+  /** Positions to make room for at first. The room grows by itself up to what the model declares. Default: 64. */
+  readonly capacity?: number;
+}
+
+export interface SessionCallOptions {
+  /** Stops waiting for the result; the session stays as it was before the call. */
+  readonly signal?: AbortSignal;
+  /**
+   * How many positions of each row are real, for rows padded on the right; the others leave no trace. Results of a row of 0
+   * mean nothing. Default: all.
+   */
+  readonly lengths?: readonly number[] | Int32Array;
+  /** Keeps the results that stay on the device. */
+  readonly lazies?: Lazies;
+}
+
+/** A result. f16 comes as f32, bool as 0 and 1. */
+export type Results = Readonly<Record<string, HostTensor>>;
+
+export interface ModelSession {
+  /** Calls of one session run one after the other, in the order in which they were made. */
+  call(entry: string, inputs: Inputs, options?: SessionCallOptions): Promise<Results>;
+  /** Positions that each row holds; empty before the first call. */
+  readonly lengths: readonly number[];
+  /** Positions that fit before the states have to grow. */
+  readonly capacity: number;
+  /** Forgets all positions, when calls under way are done; the next call may have another batch. */
+  reset(): void;
+  /** Text that follows these tokens: see generate.ts. Several rows of tokens are a batch. */
+  generate(ids: TokenIds, options?: GenerateOptions): AsyncGenerator<GeneratedToken, GenerationEnd, undefined>;
+  generate(
+    ids: readonly TokenIds[],
+    options?: GenerateOptions,
+  ): AsyncGenerator<GeneratedTokens, GenerationEnds, undefined>;
+  /** A session that starts with what this one holds after the calls made so far. Both go on by themselves. */
+  fork(): Promise<ModelSession>;
+  /** Frees the states. Calls under way and later ones reject with SORA6002. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** The states of one session and calls with them; one kind for a device (device-states.ts), one for the interpreter. */
+export interface StateRunner {
+  run(entry: EntrySpec, inputs: BoundInputs): Promise<ReadonlyMap<string, HostTensor>>;
+  /** Makes states of so many rows with room for so many positions; the first `held[b]` positions of row `b` stay. */
+  reserve(rows: number, room: number, held: readonly number[]): Promise<void>;
+  /** Zeros, so that no number of an earlier text can be read. */
+  clear(): void;
+  copy(): Promise<StateRunner>;
+  free(): void;
+}
+
+/** `generate` of generate.ts, which modules of models that generate nothing do not carry. */
+export type Generate = (
+  parts: GenerateParts,
+  ids: TokenIds | readonly TokenIds[],
+  options?: GenerateOptions,
+) => AsyncGenerator<GeneratedToken | GeneratedTokens, GenerationEnd | GenerationEnds, undefined>;
+
+/** What a session has of its model. */
+export interface SessionContext {
+  readonly artifact: Artifact;
+  readonly spec: SessionSpec;
+  readonly ending: Ending;
+  /** Counts a call. */
+  begin(): void;
+  /** An entry that needs no session. */
+  readonly generate?: Generate;
+  callModel(entry: string, inputs: Inputs, options: { readonly signal?: AbortSignal }): Promise<Results>;
+}
+
+/** What is held: a fork starts with a copy. */
+interface Holding {
+  readonly rows: number;
+  readonly room: number;
+  readonly lengths: readonly number[];
+}
+
+const nothing: Holding = { rows: 0, room: 0, lengths: [] };
+
+export function makeModelSession(
+  context: SessionContext,
+  states: StateRunner,
+  options: SessionOptions = {},
+  start: Holding = nothing,
+): ModelSession {
+  const { artifact, spec, ending } = context;
+  const first = options.capacity ?? FIRST_CAPACITY;
+  if (!Number.isInteger(first) || first < 1)
+    throw new SoraError('SORA6018', `\`capacity\` is a whole number of at least 1, got ${first}`);
+  const entries = new Map(artifact.entries.map((entry) => [entry.name, entry] as const));
+  let holding = start;
+  let pending = 0;
+  let tail: Promise<unknown> = Promise.resolve();
+  let isClosed = false;
+  /** The session ends with its model, or by itself. */
+  const own = makeEnding(undefined);
+  const leave = ending.listen((error) => own.end(error));
+
+  const throwIfEnded = (): void => {
+    if (own.error) throw own.error;
+  };
+  /** Runs `work` when everything before it is done: at once when nothing is. */
+  const inOrder = <Value>(work: () => Promise<Value>): Promise<Value> => {
+    const running = pending === 0 ? work() : tail.then(work);
+    pending++;
+    tail = running
+      .catch(() => undefined)
+      .then(() => {
+        pending--;
+      });
+    return running;
+  };
+  /** Room for the call, doubled as often as it takes. */
+  const makeRoom = async (rows: number, needed: number): Promise<void> => {
+    if (rows === holding.rows && needed <= holding.room) return;
+    let room = rows === holding.rows && holding.room > 0 ? holding.room : first;
+    while (room < needed) room *= 2;
+    room = Math.min(room, spec.positions);
+    await states.reserve(rows, room, holding.lengths);
+    holding = { ...holding, rows, room };
+  };
+  const run = async (entry: EntrySpec, bound: BoundInputs, options: SessionCallOptions): Promise<Results> => {
+    const { signal, lengths } = options;
+    throwIfEnded();
+    signal?.throwIfAborted();
+    const steps = evaluateSize(entry.steps ?? 0, bound.dims);
+    const rows = rowsOf(entry, bound);
+    const held = holding.lengths.length === 0 ? Array.from({ length: rows }, () => 0) : holding.lengths;
+    if (held.length !== rows) throw wrongBatch(held.length, rows);
+    const real = realLengths(lengths, rows, steps);
+    const past = Math.max(0, ...held);
+    if (past + steps > spec.positions) throw full(spec, past, steps);
+    await makeRoom(rows, past + steps);
+    throwIfEnded();
+    signal?.throwIfAborted();
+    context.begin();
+    const slack = holding.room - past - steps;
+    const dims = new Map([...bound.dims, [spec.past, past] as const, [spec.slack, slack] as const]);
+    const running = states.run(entry, withHidden(entry, { ...bound, dims }, held, real)).catch((error: unknown) => {
+      throw own.error ?? error;
+    });
+    const results = await firstOf(running, own, signal);
+    holding = { ...holding, lengths: held.map((length, row) => length + (real[row] ?? 0)) };
+    return Object.fromEntries(entry.results.map((result) => [result.name, results.get(result.name) as HostTensor]));
+  };
+  const close = async (): Promise<void> => {
+    if (isClosed) return;
+    isClosed = true;
+    leave();
+    own.end(new SoraError('SORA6002', `a session of \`${artifact.name}\` was used after \`close\``));
+    states.free();
+  };
+  const session: ModelSession = {
+    async call(name, inputs, callOptions = {}) {
+      throwIfEnded();
+      callOptions.signal?.throwIfAborted();
+      const entry = entries.get(name);
+      if (entry?.steps === undefined) return context.callModel(name, inputs, callOptions);
+      const checked = bindInputs(artifact, entry, inputs);
+      const bound = callOptions.lazies ? { ...checked, lazies: callOptions.lazies } : checked;
+      // The caller may fill the same array anew while this call waits for another, or for room.
+      const data = bound.data.map((given): InputData | undefined => given?.slice());
+      const running = inOrder(() => run(entry, { ...bound, data }, callOptions));
+      return firstOf(running, own, callOptions.signal);
+    },
+    generate: ((ids: TokenIds | readonly TokenIds[], own?: GenerateOptions) => {
+      throwIfEnded();
+      if (context.generate) return context.generate({ session, artifact, spec }, ids, own);
+      throw new SoraError('SORA6022', `\`${artifact.name}\` does not generate text`);
+    }) as ModelSession['generate'],
+    get lengths() {
+      return [...holding.lengths];
+    },
+    get capacity() {
+      return holding.room;
+    },
+    reset() {
+      throwIfEnded();
+      const forget = (): void => {
+        if (own.error) return;
+        holding = { ...holding, lengths: [] };
+        states.clear();
+      };
+      // Nothing under way: the next line of the caller sees it.
+      if (pending === 0) forget();
+      else inOrder(async () => forget()).catch(() => undefined);
+    },
+    fork: async () => {
+      throwIfEnded();
+      return inOrder(async () => {
+        throwIfEnded();
+        const copied = holding;
+        return makeModelSession(context, await states.copy(), options, copied);
+      });
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+  return session;
+}
+
+function rowsOf(entry: EntrySpec, bound: BoundInputs): number {
+  const [rows = 1] = entry.hidden?.[0]?.shape ?? [];
+  return evaluateSize(rows, bound.dims);
+}
+
+function withHidden(
+  entry: EntrySpec,
+  bound: BoundInputs,
+  past: readonly number[],
+  lengths: readonly number[],
+): BoundInputs {
+  const values = { past, lengths };
+  const hidden = (entry.hidden ?? []).map(({ role }) => Int32Array.from(values[role]));
+  return {
+    ...bound,
+    data: [...bound.data, ...hidden],
+    shapes: [...bound.shapes, ...hidden.map((data) => [data.length])],
+  };
+}
+
+function wrongBatch(held: number, given: number): SoraError {
+  return new SoraError('SORA6017', `the session holds a batch of ${held}, this call has ${given}`, {
+    help: 'call `reset` first, or use another session',
+  });
+}
+
+export function full(spec: SessionSpec, past: number, steps: number): SoraError {
+  const message = `the session holds ${past} of ${spec.positions} positions; ${steps} more do not fit`;
+  return new SoraError('SORA6016', message, { help: `at most ${spec.positions - past} fit; \`reset\` makes room` });
+}
+
+function realLengths(given: SessionCallOptions['lengths'], rows: number, steps: number): readonly number[] {
+  if (given === undefined) return Array.from({ length: rows }, () => steps);
+  const lengths = Array.from(given);
+  const fits = lengths.length === rows && lengths.every((n) => Number.isInteger(n) && n >= 0 && n <= steps);
+  if (fits) return lengths;
+  throw new SoraError(
+    'SORA6018',
+    `\`lengths\` takes ${rows} whole numbers of 0 to ${steps}, got [${lengths.join(', ')}]`,
+  );
+}
