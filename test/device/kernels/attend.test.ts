@@ -120,15 +120,16 @@ describe.skipIf(gpuDevices.length > 0)('attend', () => {
   test.skip('skipped: no adapter here; `npx sorac gpu install` brings one', () => {});
 });
 
+function caseOf(name: string, modifier: string, sizes: Sizes, lengths: readonly number[]) {
+  return { name: `${name}, ${sizes.heads} heads of ${sizes.width}, ${sizes.kv} of keys`, modifier, sizes, lengths };
+}
+
 const cases = Object.entries(modifiers).flatMap(([name, modifier], at) => {
   // Every modifier meets two shapes, and every shape many modifiers; together with the lengths below all pairs are met.
+  // SORAC_ALL_SHAPES=1 runs every modifier on every shape and length, which takes minutes.
+  if (process.env.SORAC_ALL_SHAPES) return shapes.map((sizes) => caseOf(name, modifier, sizes, [1, 7, 33, 129]));
   const picked = [at, at + 1 + (at % 4)].map((index) => shapes[index % shapes.length] as Sizes);
-  return picked.map((sizes, turn) => ({
-    name: `${name}, ${sizes.heads} heads of ${sizes.width}, ${sizes.kv} of keys`,
-    modifier,
-    sizes,
-    lengths: turn === 0 ? [1, 33] : [7],
-  }));
+  return picked.map((sizes, turn) => caseOf(name, modifier, sizes, turn === 0 ? [1, 33] : [7]));
 });
 
 async function compare(kind: (typeof gpuDevices)[number], modifier: string, sizes: Sizes, lengths: readonly number[]) {
