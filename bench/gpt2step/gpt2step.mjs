@@ -2,12 +2,15 @@
 // positions in the cache, a head over 4,096 tokens). All sides get the same seeded weights and inputs.
 export const shape = { layers: 12, width: 768, heads: 12, inner: 3072, past: 128, vocab: 4096, positions: 512 };
 
-/** The model without a session, as the peers have it: keys and values of the past are parameters. */
-export function soraText({ layers, width, heads, inner, past, vocab, positions } = shape) {
+/**
+ * The decoder with its states, as an app has it. Keys and values of the past are seeded on all sides, so that logits can be
+ * compared: `fill` puts them where a prompt's would be. The measured entry is `step`, which goes on from there.
+ */
+export function soraText({ layers, width, heads, inner, vocab, positions } = shape) {
   const each = (write, joiner) => Array.from({ length: layers }, (_, at) => write(at)).join(joiner);
   return `import { Embedding, LayerNorm, Linear, gelu } from "sora:nn"
 
-dim B in 1..8
+dim B in 1..8, T in 1..${positions}
 
 module Layer {
   n1 = LayerNorm(${width})
@@ -16,12 +19,15 @@ module Layer {
   n2 = LayerNorm(${width})
   f1 = Linear(${width}, ${inner})
   f2 = Linear(${inner}, ${width})
+  state kv = KVCache(B, ${heads}, ${positions}, ${width / heads})
 
-  fn (x: f32[B, 1, ${width}], past_key: f32[B, ${past}, ${width}], past_value: f32[B, ${past}, ${width}]) {
+  fn fill(key: f32[B, T, ${width}], value: f32[B, T, ${width}]) -> f32[B, T, ${width}] {
+    attend(key, key, value) { heads: ${heads}, cache: kv }
+  }
+
+  fn (x: f32[B, T, ${width}]) -> f32[B, T, ${width}] {
     let [q, k, v] = split(qkv(n1(x)), 3)
-    let key = concat([past_key, k], axis: 1)
-    let value = concat([past_value, v], axis: 1)
-    let y = x + o(attend(q, key, value) { heads: ${heads} })
+    let y = x + o(attend(q, k, v) { heads: ${heads}, cache: kv })
     y + f2(gelu(f1(n2(y))))
   }
 }
@@ -33,14 +39,16 @@ model Gpt2Step {
   n = LayerNorm(${width})
   lm = Linear(${width}, ${vocab}, bias: false)
 
-  entry step(
-    ids: i32[B, 1],
-${each((at) => `    k${at}: f32[B, ${past}, ${width}],\n    v${at}: f32[B, ${past}, ${width}],`, '\n')}
-  ) -> logits: f32[B, 1, ${vocab}] {
-    let x0 = e(ids) + p[${past}]
-${each((at) => `    let x${at + 1} = b[${at}](x${at}, k${at}, v${at})`, '\n')}
-    lm(n(x${layers}))
+  entry fill(
+${each((at) => `    k${at}: f32[B, T, ${width}],\n    v${at}: f32[B, T, ${width}],`, '\n')}
+  ) -> filled: f32[B, T, ${width}] {
+${each((at) => `    let x${at} = b[${at}].fill(k${at}, v${at})`, '\n')}
+    ${each((at) => `x${at}`, ' + ')}
   }
+
+  entry prefill(ids: i32[B, T]) -> logits: f32[B, ${vocab}] = lm(n(last(b(e(ids) + gather(p, positions(B, T))))))
+
+  entry step = prefill with T = 1
 }
 `;
 }
