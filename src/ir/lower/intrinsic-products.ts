@@ -3,6 +3,7 @@
  */
 import type { Value } from '../graph.ts';
 import { constantDim, constantValue, type Dim, dimBounds, subtractDims } from '../symbolic.ts';
+import { isFloat } from '../types.ts';
 import { describe, poison } from './binding.ts';
 import { type Context, rangeLabels, report } from './context.ts';
 import { argument, type Call, type Intrinsic, wrap } from './intrinsic-call.ts';
@@ -163,6 +164,8 @@ export const gather: Intrinsic = {
 /** The greatest index where it is known when compiling: positions counted by `iota`, a constant. */
 function greatestIndex(indices: Value): Dim | undefined {
   const { op, attributes } = indices.node;
+  // Numbers that are no indices are refused with the operands' types.
+  if (isFloat(indices.type.dtype)) return undefined;
   if (op === 'iota') {
     const [length] = indices.type.shape;
     return length && subtractDims(length, constantDim(1));

@@ -1,37 +1,21 @@
 /**
  * Memory of the process: loading needs little beside the weights themselves, and models that are closed leave nothing.
  */
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { compile } from '../../../src/compile.ts';
 import type { Artifact } from '../../../src/runtime/artifact.ts';
 import { createModel } from '../../../src/runtime/index.ts';
 import { encodeSafetensors } from '../../../src/runtime/safetensors.ts';
 import { firstGpuDevice, testDevice } from '../../support/devices.ts';
-
-const MiB = 2 ** 20;
+import { collectGarbage, MiB, memory } from '../../support/memory.ts';
 
 function compiled(text: string): Artifact {
   const { value } = compile({ file: { path: 'memory.sora', text } });
   if (value === undefined) throw new Error('the model does not compile');
   return value.artifact;
-}
-
-/** Bytes of the process that lie in no file: its own, and on software drivers the device's too. */
-function memory(): number {
-  const status = readFileSync('/proc/self/status', 'utf8');
-  const kilobytes = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
-  return 1024 * (kilobytes('RssAnon') + kilobytes('RssShmem'));
-}
-
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc');
-  const gc: () => void = runInNewContext('gc');
-  gc();
 }
 
 const isMeasurable = firstGpuDevice !== undefined && process.platform === 'linux';
