@@ -11,7 +11,8 @@ import type { Attributes, Value } from '../graph.ts';
 import type { Attend, Building } from './attend/building.ts';
 import { hideUnheld } from './attend/cache.ts';
 import { chosenField } from './attend/choice.ts';
-import { laterModifiers, modifierNames, modifiersAfter, modifiersBefore, sizeModifiers } from './attend/modifiers.ts';
+import { maskWords } from './attend/masks.ts';
+import { modifierNames, modifiersAfter, modifiersBefore, sizeModifiers } from './attend/modifiers.ts';
 import { finishScores } from './attend/scores.ts';
 import { headCount, headWidth, scaleOf } from './attend/sizes.ts';
 import { type Binding, poison, tensorBinding } from './binding.ts';
@@ -22,21 +23,20 @@ import { writtenType } from './origin.ts';
 import type { Scope } from './scope.ts';
 import { asTensor, type Operand } from './tensors.ts';
 
-/** Modifiers by name; unknown, repeated and future ones are reported. */
+/** Modifiers by name; unknown and repeated ones are reported. */
 function readModifiers(context: Context, attend: Attend, scope: Scope): ReadonlyMap<string, RecordField> | undefined {
   const found = new Map<string, RecordField>();
   let failed = false;
   for (const modifier of attend.modifiers) {
     const { text, span } = modifier.name;
     const earlier = found.get(text);
-    if (laterModifiers.includes(text)) {
-      report(context, 'SORA5001', `\`${text}\` of \`attend\` is not supported yet`, span);
-      failed = true;
-    } else if (!modifierNames.includes(text)) {
-      const guess = closest(text, [...modifierNames, ...laterModifiers]);
+    if (!modifierNames.includes(text)) {
+      const isMask = maskWords.includes(text);
+      const guess = isMask ? undefined : closest(text, modifierNames);
       report(context, 'SORA2111', `\`attend\` has no modifier \`${text}\``, span, {
-        help:
-          guess === undefined
+        help: isMask
+          ? `it is a word of \`mask\`: \`mask: ${text}${text === 'causal' ? '' : '(…)'}\``
+          : guess === undefined
             ? `there is ${modifierNames.map((name) => `\`${name}\``).join(', ')}`
             : `did you mean \`${guess}\`?`,
         ...(guess === undefined

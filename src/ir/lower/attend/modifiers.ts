@@ -39,6 +39,3 @@ export const modifiersAfter: readonly ResultModifier[] = [
 export const modifierNames: readonly string[] = [
   ...new Set([...sizeModifiers, ...[...modifiersBefore, ...modifiersAfter].map(({ name }) => name)]),
 ];
-
-/** Modifiers that the language names and this version does not build. */
-export const laterModifiers: readonly string[] = [];
