@@ -97,7 +97,9 @@ export function generate(
 function checkPrompt(prompt: TokenIds, { vocabulary }: GenerationSpec): void {
   const isList = Array.isArray(prompt) || prompt instanceof Int32Array;
   if (!isList || prompt.length === 0) {
-    throw new SoraError('SORA6021', '`generate` needs at least one token per row, as an array or an Int32Array');
+    throw new SoraError('SORA6021', '`generate` needs at least one token per row, as an array or an Int32Array', {
+      help: 'a session holds no scores of its last token: to go on with a text, give the tokens that follow it',
+    });
   }
   const odd = Array.from(prompt).find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
   if (odd === undefined) return;

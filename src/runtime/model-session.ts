@@ -256,7 +256,12 @@ function wrongBatch(held: number, given: number): SoraError {
 
 export function full(spec: SessionSpec, past: number, steps: number): SoraError {
   const message = `the session holds ${past} of ${spec.positions} positions; ${steps} more do not fit`;
-  return new SoraError('SORA6016', message, { help: `at most ${spec.positions - past} fit; \`reset\` makes room` });
+  const room = spec.positions - past;
+  const help =
+    steps > spec.positions
+      ? `no session holds more than ${spec.positions}: shorten the text`
+      : `at most ${room} fit; \`reset\` makes room`;
+  return new SoraError('SORA6016', message, { help });
 }
 
 function realLengths(given: SessionCallOptions['lengths'], rows: number, steps: number): readonly number[] {

@@ -70,6 +70,10 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
 /** How many names an error lists before it only counts. */
 const LISTED = 8;
 
+/** The usual reason: sizes and layers of one checkpoint, weights of another. */
+const ownConfig =
+  'was the module compiled for this checkpoint? `sorac compile` takes its sizes with `--config config.json`';
+
 /**
  * Compares names and shapes before anything is loaded, and reports everything that is wrong at once.
  *
@@ -89,18 +93,22 @@ export function checkCheckpoint(checkpoint: Checkpoint, specs: readonly WeightSp
   const where = `\`${checkpoint.name}\``;
   if (missing.length > 0) {
     const unused = checkpoint.names.filter((name) => !sources.has(name));
-    const lines = missing.slice(0, LISTED).map((path) => {
-      const near = nearest(path, unused);
-      return `  \`${path}\`${near === undefined ? '' : `: did you mean \`${near}\`?`}`;
+    const near = missing.slice(0, LISTED).map((path) => nearest(path, unused));
+    const lines = near.map((name, at) => {
+      const guess = name === undefined ? '' : `: did you mean \`${name}\`?`;
+      return `  \`${missing[at]}\`${guess}`;
     });
     const count = `${missing.length} of ${sources.size} weights`;
-    throw new SoraError('SORA7201', `${count} are not in ${where}\n${withRest(lines, missing.length)}`);
+    throw new SoraError('SORA7201', `${count} are not in ${where}\n${withRest(lines, missing.length)}`, {
+      ...(near.every((name) => name === undefined) && { help: ownConfig }),
+    });
   }
   if (wrong.length > 0) {
     const lines = wrong.slice(0, LISTED).map((line) => `  ${line}`);
     throw new SoraError(
       'SORA7202',
       `${wrong.length} weights of ${where} have another shape\n${withRest(lines, wrong.length)}`,
+      { help: ownConfig },
     );
   }
 }

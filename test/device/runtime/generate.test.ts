@@ -214,7 +214,15 @@ describe.each(devices)('on %s', (kind) => {
     // The last token was given and did not fit.
     expect(tokens).toHaveLength(positions - prompt.length + 1);
     expect(session.lengths).toEqual([positions]);
-    await expect(textOf(session, [1], {})).rejects.toMatchObject({ code: 'SORA6016' });
+    await expect(textOf(session, [1], {})).rejects.toMatchObject({
+      code: 'SORA6016',
+      help: 'at most 0 fit; `reset` makes room',
+    });
+    const tooLong = Array.from({ length: positions + 1 }, () => 1);
+    await expect(textOf(session, tooLong, {})).rejects.toMatchObject({
+      code: 'SORA6016',
+      help: `no session holds more than ${positions}: shorten the text`,
+    });
     await session.close();
   });
 

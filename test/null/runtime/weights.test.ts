@@ -146,6 +146,13 @@ describe('a checkpoint that does not fit', () => {
     );
   });
 
+  test('asks for the config where no name is alike', async () => {
+    const checkpoint = await openCheckpoint(encodeSafetensors([tensor('layers.0', 1)]));
+    expect(() => checkCheckpoint(checkpoint, [wanted('layers.0', 1), wanted('other', 1)])).toThrow(
+      expect.objectContaining({ code: 'SORA7201', help: expect.stringContaining('--config config.json') }),
+    );
+  });
+
   test('shows both shapes', async () => {
     const checkpoint = await openCheckpoint(encodeSafetensors([tensor('a', 2, 3), tensor('b', 4)]));
     expect(() => checkCheckpoint(checkpoint, [wanted('a', 3, 2), wanted('b', 4)])).toThrow(
