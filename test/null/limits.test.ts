@@ -149,6 +149,18 @@ describe('what is at the limit passes, what is beyond is one diagnostic', () => 
     expect(check(ranged(limits.dim + 1)).diagnostics.map(({ code }) => code)).toEqual(['SORA2206']);
   });
 
+  test('the sizes of a state, and its elements', () => {
+    const kept = (positions: number, heads = 1): string =>
+      `dim B in 1..4, T in 1..8\nmodel M { state kv = KVCache(B, ${heads}, ${positions}, 1)\n` +
+      `entry f(x: f32[B, T, ${heads}]) -> y: f32[B, T, ${heads}] { attend(x, x, x) { heads: ${heads}, cache: kv } } }\n`;
+    for (const most of [limits.dim - 1, limits.dim]) expect(check(kept(most)).diagnostics).toEqual([]);
+    expect(check(kept(limits.dim + 1)).diagnostics.map(({ code }) => code)).toEqual(['SORA5002']);
+    expect(check(kept(Number.MAX_SAFE_INTEGER)).diagnostics.map(({ code }) => code)).toEqual(['SORA5002']);
+    const [least, over] = [limits.elements / 5, limits.elements / 5 + 1];
+    for (const most of [least - 1, least]) expect(check(kept(most, 5)).diagnostics).toEqual([]);
+    expect(check(kept(over, 5)).diagnostics.map(({ code }) => code)).toEqual(['SORA5002']);
+  });
+
   test('dims that grow beyond it in a product', () => {
     const squared = (most: number): string =>
       `dim B in 1..${most}\nmodel M { entry f(x: f32[B, 4]) -> y: f32[B * ${2 ** 16}] { x[:, 0] + 1 } }\n`;

@@ -58,6 +58,8 @@ export function bytesOf(type: TensorType): Dim {
 export function greatest(dim: Dim, ranges: ReadonlyMap<string, DimRange>): number {
   const maxima = new Map([...ranges].map(([name, range]) => [name, range.maximum]));
   const bound = dimBounds(dim, ranges).maximum;
+  // No device holds so much: what compares sizes needs no exact one.
+  if (bound > Number.MAX_SAFE_INTEGER) return bound;
   // Where no term falls, the value at the maxima is exact; interval arithmetic may overshoot otherwise.
   return dim.terms.every((term) => term.coefficient > 0) ? evaluateDim(dim, maxima) : bound;
 }

@@ -3,6 +3,7 @@
  * who writes it stands in cache.ts.
  */
 import type { StateField } from '../../parser/ast.ts';
+import { limits } from '../../support/limits.ts';
 import { closest } from '../../support/suggest.ts';
 import { constantValue, type Dim, dimBounds } from '../symbolic.ts';
 import { evaluateArguments, matchArguments } from './arguments.ts';
@@ -52,6 +53,12 @@ export function stateBinding(context: Context, field: StateField, instance: Inst
       report(context, 'SORA2204', `\`${name}\` of \`${text}\` is at least 1, found ${binding.dim.key}`, argument.span);
       return poison;
     }
+    const most = constantValue(binding.dim) ?? 1;
+    if (most > limits.dim) {
+      const message = `\`${name}\` of \`${text}\` is ${most}, more than ${limits.dim}`;
+      report(context, 'SORA5002', message, argument.span);
+      return poison;
+    }
     shape.push(binding.origin ? withOrigin(binding.dim, binding.origin) : binding.dim);
   }
   const path = [...instance.path, field.name.text].join('.');
@@ -59,6 +66,13 @@ export function stateBinding(context: Context, field: StateField, instance: Inst
   if (!batch || !heads || !positions || !width || !valueWidth) return poison;
   const sizes = [heads, positions, width, valueWidth].map((dim) => constantValue(dim) ?? 0);
   const [count = 0, most = 0, keyWidth = 0, wide = 0] = sizes;
+  const least = dimBounds(batch, context.ranges).minimum;
+  const elements = least * count * most * Math.max(keyWidth, wide);
+  if (elements > limits.elements) {
+    const message = `a state has at most ${limits.elements} elements of keys or values, this has ${elements} or more`;
+    report(context, 'SORA5002', message, field.span);
+    return poison;
+  }
   const state: StateBinding = {
     kind: 'state',
     field,
