@@ -148,6 +148,11 @@ const advices: readonly Advice[] = [
   { expected: '`=` and a value', actual: Colon, help: 'a `let` has no type: it is that of the value' },
   { expected: '`=` and a module, or', actual: As, help: '`as "…"` stands after the module or the type' },
   { expected: '`=` and a module, or', previous: /^(?:def|func|function)$/, help: 'functions start with `fn`' },
+  {
+    expected: '`=` and a module, or',
+    previous: /^state$/,
+    help: 'a state is written `state kv = KVCache(batch, heads, positions, width)`',
+  },
   { expected: '`=` and a module, or', previous: /^for$/, help: 'copies are made by `repeat name[count] = Module(…)`' },
   {
     expected: '`=` and a module, or',

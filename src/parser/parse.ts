@@ -5,7 +5,7 @@
 import { type CstNode, EOF, type IRecognitionException, type IToken } from 'chevrotain';
 import { type Diagnostic, diagnose, hasErrors, type Stage } from '../support/diagnostic.ts';
 import { limits } from '../support/limits.ts';
-import { positionAt, type SourceFile, type Span } from '../support/source.ts';
+import { positionAt, type SourceFile, type Span, spanText } from '../support/source.ts';
 import type { SourceTree } from './ast.ts';
 import { buildTree } from './build-ast.ts';
 import { lex, tokenSpan } from './lex.ts';
@@ -31,6 +31,18 @@ function errorSpan(file: SourceFile, token: IToken, previous: IToken | undefined
   return { file, start: end, end };
 }
 
+/** Whether a place lies in a parenthesis or list without its closer: what stands there was read as part of it. */
+function insideUnclosed(diagnostics: readonly Diagnostic[]): (span: Span) => boolean {
+  const unclosed = diagnostics.flatMap(({ code, span, labels }) =>
+    code === 'SORA1007' && /^[([]$/.test(spanText(span))
+      ? labels
+          .filter(({ text }) => text === 'noticed here')
+          .map((label) => ({ start: span.start, end: label.span.end }))
+      : [],
+  );
+  return (span) => unclosed.some(({ start, end }) => start <= span.start && span.start <= end);
+}
+
 /** Diagnostics of the grammar's errors, without those that an earlier diagnostic explains. */
 function grammarDiagnostics(
   file: SourceFile,
@@ -40,6 +52,7 @@ function grammarDiagnostics(
 ): Diagnostic[] {
   const indexOf = (token: IToken): number => (token.tokenType === EOF ? tokens.length : contextOf(token).index);
   const spoiledLines = new Set(earlier.map((one) => positionAt(file, one.span.start).line));
+  const isInUnclosed = insideUnclosed(earlier);
   const found: Diagnostic[] = [];
   // Errors come in the order of the parse; those up to this token follow from the last one reported.
   let explainedUpTo = 0;
@@ -57,6 +70,7 @@ function grammarDiagnostics(
     const span = errorSpan(file, error.token, previous);
     const isRepaired = isVirtual(error.token) && error.token.tokenType !== EOF;
     if (isRepaired || spoiledLines.has(positionAt(file, span.start).line)) continue;
+    if (isInUnclosed(span)) continue;
     if (namesTaken.has(error.token.image)) continue;
     const [message = ''] = error.message.split('\n');
     if (reservedTypes.has(error.token.tokenType) && message.startsWith('expected a name'))
@@ -102,8 +116,10 @@ export function buildParsed(file: SourceFile, parsed: Parsed): Stage<SourceTree>
   const built = buildTree(file, parsed.root, parsed.tokens, parsed.comments);
   // Rules beyond the grammar are checked on what recovery left too; on a line that is already wrong they add nothing.
   const wrongLines = new Set(parsed.diagnostics.map((one) => positionAt(file, one.span.start).line));
+  const isInUnclosed = insideUnclosed(parsed.diagnostics);
   const extra = hasErrors(parsed.diagnostics)
     ? built.diagnostics.filter((one) => {
+        if (isInUnclosed(one.span)) return false;
         const spans = [one.span, ...one.labels.map((label) => label.span)];
         return spans.every((span) => !wrongLines.has(positionAt(file, span.start).line));
       })

@@ -733,12 +733,12 @@ class SoraParser extends CstParser {
     this.CONSUME(t.FatArrow);
   });
 
-  /** Whether `(a, b) =>` comes next. */
+  /** Whether `(a, b) =>` comes next; `->` in its place is one mistake. */
   private startsLambda(): boolean {
     if (!this.is(1, t.LParen)) return false;
     let distance = 2;
     while (this.is(distance, t.Identifier) || this.is(distance, t.Comma)) distance++;
-    return this.is(distance, t.RParen) && this.is(distance + 1, t.FatArrow);
+    return this.is(distance, t.RParen) && (this.is(distance + 1, t.FatArrow) || this.is(distance + 1, t.Arrow));
   }
 }
 
