@@ -54,6 +54,11 @@ export function reportUnknown(context: Context, name: string, span: Span, scope:
     });
     return;
   }
+  if (what === 'name' && name === 'KVCache') {
+    const help = 'it is a kind of state, declared in the module: `state kv = KVCache(batch, heads, positions, width)`';
+    reportOnce(context, name, 'SORA2001', message, span, { help });
+    return;
+  }
   const library = libraryNames();
   const tree = context.trees.find((candidate) => candidate.file === span.file);
   if (library.includes(name) && tree) {

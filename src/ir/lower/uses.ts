@@ -15,7 +15,7 @@ import { lowerEntry } from './entries.ts';
 import { evaluate } from './expressions.ts';
 import { makeInstance } from './modules.ts';
 import { nearMember, resolveModule } from './names.ts';
-import { childScope, type Scope } from './scope.ts';
+import { childScope, lookup, type Scope } from './scope.ts';
 import { configArguments } from './uncalled.ts';
 import { type Generating, readGeneration } from './use-generate.ts';
 import { select } from './use-globs.ts';
@@ -124,7 +124,16 @@ function subjectOf(
   model: UsedModel | undefined,
   areFieldsRight: boolean,
 ): Subject | undefined {
-  const binding = resolveModule(context, block.model.text, block.model.span, fileScope);
+  const { text, span } = block.model;
+  if (model?.entries.some((entry) => entry.name === text) && lookup(fileScope, text) === undefined) {
+    const whole = `${model.declaration.name.text}.${text}`;
+    report(context, 'SORA2001', `\`${block.use}\` names the model first, \`${text}\` is an entry`, span, {
+      help: `did you mean \`${whole}\`?`,
+      fixes: [{ title: `replace by \`${whole}\``, edits: [{ span, text: whole }] }],
+    });
+    return undefined;
+  }
+  const binding = resolveModule(context, text, span, fileScope);
   if (binding.kind === 'poison') return undefined;
   if (binding.kind !== 'module-type') {
     report(context, 'SORA2006', `\`${block.use}\` is about a model, not ${describe(binding)}`, block.model.span);

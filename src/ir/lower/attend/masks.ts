@@ -91,6 +91,29 @@ function maskCall(expression: Call, scope: Scope): string | undefined {
   return lookup(scope, callee.name) ? undefined : callee.name;
 }
 
+/** Whether an operator or a list holds a mask word, which no value can stand for. */
+function holdsMaskWord(expression: Expression, scope: Scope): boolean {
+  switch (expression.kind) {
+    case 'name':
+      return maskWords.includes(expression.name) && !lookup(scope, expression.name);
+    case 'call':
+      return maskCall(expression, scope) === 'padding' || isWindowWord(expression, scope);
+    case 'binary':
+      return holdsMaskWord(expression.left, scope) || holdsMaskWord(expression.right, scope);
+    case 'unary':
+      return holdsMaskWord(expression.operand, scope);
+    case 'list':
+      return expression.items.some((item) => holdsMaskWord(item, scope));
+    default:
+      return false;
+  }
+}
+
+/** `window(n)`; the function `window` takes more than that. */
+function isWindowWord(call: Call, scope: Scope): boolean {
+  return maskCall(call, scope) === 'window' && call.arguments.length === 1;
+}
+
 /** The n of `window(n)`. */
 function windowSize(building: Building, call: Call, scope: Scope): number | undefined {
   const { context } = building;
@@ -167,6 +190,13 @@ function maskValue(building: Building, expression: Expression, scope: Scope): Ma
       return both(context, expression, left, right);
     }
     default:
+  }
+  if ((expression.kind === 'binary' || expression.kind === 'list') && holdsMaskWord(expression, scope)) {
+    const { span } = expression.kind === 'binary' ? { span: expression.operatorSpan } : expression;
+    report(context, 'SORA2110', 'masks are joined by `and`, `or` and `not` alone', span, {
+      help: 'write `causal and window(128)`',
+    });
+    return undefined;
   }
   return boolMask(context, { binding: evaluate(context, expression, scope), span: expression.span }, geometry);
 }

@@ -97,6 +97,16 @@ function lambdaOf(building: Building, field: RecordField, parameters: readonly s
     report(context, 'SORA2114', `\`${name.text}\` takes a function`, value.span, { help: `write ${form}` });
     return undefined;
   }
+  const twice = value.parameters.find((each, at) => value.parameters.findIndex((one) => one.text === each.text) < at);
+  if (twice !== undefined) {
+    const labels = value.parameters
+      .filter((each) => each !== twice && each.text === twice.text)
+      .slice(0, 1)
+      .map((each) => ({ span: each.span, text: 'first here' }));
+    const message = `\`${twice.text}\` is declared twice in the function of \`${name.text}\``;
+    report(context, 'SORA2002', message, twice.span, { labels, help: `write ${form}` });
+    return undefined;
+  }
   if (value.parameters.length === parameters.length) return value;
   const message = `the function of \`${name.text}\` has ${parameters.length} parameters, found ${value.parameters.length}`;
   report(context, 'SORA2114', message, value.span, { help: `write ${form}` });
