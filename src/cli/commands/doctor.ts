@@ -2,7 +2,6 @@
  * `sorac doctor`: versions, every rung of the device ladder, a test kernel on each, and the one command that is missing.
  * `--json` is what a bug report needs.
  */
-
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';

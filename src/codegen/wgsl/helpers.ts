@@ -85,10 +85,6 @@ function vectorized(name: string, source: string): string {
   return source.replaceAll('f32', 'vec4f').replaceAll('u32', 'vec4u').replace(`fn ${name}(`, `fn ${name}4(`);
 }
 
-export function isHelper(name: string): boolean {
-  return name in sources;
-}
-
 /** Text of the named functions (`sora_erf`, `sora_erf_vec4`), sorted, each followed by an empty line. */
 export function helperSource(names: ReadonlySet<string>): readonly string[] {
   return [...names].sort().flatMap((name) => {

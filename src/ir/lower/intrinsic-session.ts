@@ -10,7 +10,7 @@ import { hiddenInput } from './entry-session.ts';
 import { argument, type Call, type Intrinsic, wrap } from './intrinsic-call.ts';
 import { emitNode } from './nodes.ts';
 import { withOrigin, writtenType } from './origin.ts';
-import { asTensor, broadcastTo, broadcastTogether, reshapeTo } from './tensors.ts';
+import { asTensor, broadcastTo, emitTogether, reshapeTo } from './tensors.ts';
 
 /** Argument `at` as a dim; undefined when it is none (reported). */
 function dimArgument(context: Context, call: Call, at: number): Dim | undefined {
@@ -39,12 +39,9 @@ export const positions: Intrinsic = {
     const message = '`positions` counts in the rows of the states';
     context.site.session?.expectations.push({ dim: batch, of: 'batch', message, span: argument(call, 0).span });
     const first = reshapeTo(context, past, [batch, constantDim(1)], span);
-    const sides = first && broadcastTogether(context, [first, index].map(at(span)), span, 'positions');
-    return sides === undefined ? poison : wrap(emitNode(context, 'add', sides, {}, span));
+    return first === undefined ? poison : wrap(emitTogether(context, 'add', [first, index], span, 'positions'));
   },
 };
-
-const at = (span: Call['span']) => (value: Value) => ({ value, span });
 
 /** `last(x)`: [B, T, …] at the last real position of each row, [B, …]. */
 export const last: Intrinsic = {

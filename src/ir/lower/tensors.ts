@@ -190,6 +190,19 @@ export function broadcastTogether(
   return values;
 }
 
+/** An elementwise op on values that stand at one place, in their common shape; `operation` is what a clash is told of. */
+export function emitTogether(
+  context: Context,
+  op: string,
+  values: readonly Value[],
+  span: Span,
+  operation = op,
+): Value | undefined {
+  const sides = values.map((value) => ({ value, span }));
+  const joined = broadcastTogether(context, sides, span, operation);
+  return joined && emitNode(context, op, joined, {}, span);
+}
+
 function reportClash(
   context: Context,
   clash: Clash,

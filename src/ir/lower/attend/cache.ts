@@ -15,7 +15,7 @@ import { hiddenInput, makeEntrySession, roomOf, sessionDims, tensorsOf } from '.
 import { evaluate } from '../expressions.ts';
 import { emitLeaf, emitNode } from '../nodes.ts';
 import { dimWithNumber, originLabels, writtenType } from '../origin.ts';
-import { broadcastTogether, convert, reshapeTo } from '../tensors.ts';
+import { convert, emitTogether, reshapeTo } from '../tensors.ts';
 import type { Building } from './building.ts';
 import { keyPositions } from './positions.ts';
 
@@ -160,14 +160,4 @@ export function hideUnheld(building: Building): boolean {
   if (mask === undefined) return false;
   extras.splice(at < 0 ? 0 : at, at < 0 ? 0 : 1, { role: 'mask', value: mask, span });
   return true;
-}
-
-function emitTogether(context: Context, op: string, values: readonly Value[], span: Span): Value | undefined {
-  const sides = broadcastTogether(
-    context,
-    values.map((value) => ({ value, span })),
-    span,
-    op,
-  );
-  return sides && emitNode(context, op, sides, {}, span);
 }

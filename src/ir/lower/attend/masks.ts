@@ -15,7 +15,7 @@ import { conditionValue, enterBlock, evaluate } from '../expressions.ts';
 import { emitNode } from '../nodes.ts';
 import { originLabels, writtenDim, writtenType } from '../origin.ts';
 import { lookup, type Scope } from '../scope.ts';
-import { asTensor, broadcastTogether, isTensor, type Operand, reshapeTo, tensorOf } from '../tensors.ts';
+import { asTensor, broadcastTogether, emitTogether, isTensor, type Operand, reshapeTo, tensorOf } from '../tensors.ts';
 import { type Building, fullShape, geometryOf, type ScoreGeometry } from './building.ts';
 import { keyPositions, positionsMeet, queryPositions } from './positions.ts';
 
@@ -210,9 +210,7 @@ function causal(building: Building, span: Span): Value | undefined {
 function comparePositions(building: Building, op: string, span: Span): Value | undefined {
   const key = keyPositions(building, span);
   const query = key && queryPositions(building, span);
-  const sides = query && [key, query].map((value) => ({ value, span }));
-  const joined = sides && broadcastTogether(building.context, sides, span, op);
-  return joined && emitNode(building.context, op, joined, {}, span);
+  return query && emitTogether(building.context, op, [key, query], span);
 }
 
 /** Keys nearer than `size`, on both sides. */
@@ -221,9 +219,7 @@ function windowMask(building: Building, size: number, span: Span): Value | undef
   const behind = comparePositions(building, 'sub', span);
   const distance = behind && emitNode(context, 'abs', [behind], {}, span);
   const limit = distance && emitNode(context, 'constant', [], { values: [size], dtype: 'i32', shape: [] }, span);
-  const sides = limit && [distance, limit].map((value) => ({ value, span }));
-  const joined = sides && broadcastTogether(context, sides, span, 'window');
-  return joined && emitNode(context, 'less', joined, {}, span);
+  return limit && emitTogether(context, 'less', [distance, limit], span, 'window');
 }
 
 /** Lengths [batch…], or one number per key [batch…, S]. */
@@ -249,34 +245,14 @@ function padding(context: Context, operand: Operand, geometry: ScoreGeometry): V
       dtype === 'i32' || dtype === 'u32'
         ? emitNode(context, 'constant', [], { values: [0], dtype, shape: [] }, span)
         : zero;
-    const joined =
-      nothing &&
-      broadcastTogether(
-        context,
-        [
-          { value: spread, span },
-          { value: nothing, span },
-        ],
-        span,
-        'padding',
-      );
-    return joined && emitNode(context, 'not_equal', joined, {}, span);
+    return nothing && emitTogether(context, 'not_equal', [spread, nothing], span, 'padding');
   }
   if (fits(batch) && dtype === 'i32') {
     const index = emitNode(context, 'iota', [], { length: keys, dtype: 'i32' }, span);
     const row = index && reshapeTo(context, index, [...batch.map(() => one), one, one, keys], span);
     const lengths = reshapeTo(context, given, [...batch, one, one, one], span);
     if (row === undefined || lengths === undefined) return undefined;
-    const joined = broadcastTogether(
-      context,
-      [
-        { value: row, span },
-        { value: lengths, span },
-      ],
-      span,
-      'padding',
-    );
-    return joined && emitNode(context, 'less', joined, {}, span);
+    return emitTogether(context, 'less', [row, lengths], span, 'padding');
   }
   const text = (wanted: Shape) => `[${wanted.map(writtenDim).join(', ')}]`;
   report(

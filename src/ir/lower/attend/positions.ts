@@ -7,7 +7,7 @@ import { constantDim, sameDim } from '../../symbolic.ts';
 import { report } from '../context.ts';
 import { emitNode } from '../nodes.ts';
 import { dimWithNumber, originLabels } from '../origin.ts';
-import { broadcastTogether, reshapeTo } from '../tensors.ts';
+import { emitTogether, reshapeTo } from '../tensors.ts';
 import { type Building, geometryOf } from './building.ts';
 
 const one = constantDim(1);
@@ -27,9 +27,7 @@ export function queryPositions(building: Building, span: Span): Value | undefine
   const place = index && reshapeTo(context, index, [...batch.map(() => one), one, queries, one], span);
   if (place === undefined || offsets === undefined) return place;
   const start = reshapeTo(context, offsets, [...batch, one, one, one], span);
-  const sides = start && [start, place].map((value) => ({ value, span }));
-  const joined = sides && broadcastTogether(context, sides, span, '+');
-  return joined && emitNode(context, 'add', joined, {}, span);
+  return start && emitTogether(context, 'add', [start, place], span, '+');
 }
 
 /** Whether the positions of queries and keys have to do with each other; reported when they have not. */

@@ -18,7 +18,7 @@ import { evaluateArguments, matchArguments } from '../arguments.ts';
 import { describe, numberOf } from '../binding.ts';
 import { report } from '../context.ts';
 import { emitNode } from '../nodes.ts';
-import { broadcastTogether, convert, reshapeTo } from '../tensors.ts';
+import { convert, emitTogether, reshapeTo } from '../tensors.ts';
 import type { Building } from './building.ts';
 import { type Rotation, scalings } from './rope-frequencies.ts';
 import { readWord, type Word } from './words.ts';
@@ -147,8 +147,7 @@ class Writer {
   /** An elementwise op on values that broadcast. */
   together(op: string, ...inputs: readonly (Value | undefined)[]): Value | undefined {
     if (!inputs.every((input) => input !== undefined)) return undefined;
-    const sides = inputs.map((value) => ({ value, span: this.#span }));
-    return this.emit(op, broadcastTogether(this.#building.context, sides, this.#span, op) ?? [undefined]);
+    return emitTogether(this.#building.context, op, inputs, this.#span);
   }
 
   reshape(value: Value | undefined, shape: Shape): Value | undefined {
