@@ -6,10 +6,10 @@ import type { EntrySpec, StateSpec, Step } from './artifact.ts';
 import { type BufferPool, guard, usage } from './buffers.ts';
 import { elementBytes } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
+import type { DeviceStates } from './entry-runner.ts';
 import { SoraError } from './error.ts';
 import type { BoundInputs } from './inputs.ts';
 import type { StateRunner } from './model-session.ts';
-import type { DeviceStates } from './session.ts';
 
 export interface DeviceStateParts {
   readonly device: GPUDevice;

@@ -9,12 +9,12 @@ import type { CpuModule, HostTensor } from './cpu.ts';
 import { type DeviceInfo, type DeviceOptions, openDevice } from './device.ts';
 import type { DeviceStateParts } from './device-states.ts';
 import { type Ending, firstOf, makeEnding } from './ending.ts';
+import { type DeviceStates, type EntryRunner, makeEntryRunner } from './entry-runner.ts';
 import { messageOf, SoraError } from './error.ts';
 import type { HostStateParts } from './host-states.ts';
 import { allInputs, type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
 import type { Generate, ModelSession, Results, SessionContext, SessionOptions, StateRunner } from './model-session.ts';
 import { createPipelines, hasImmediates, kernelsOf, type Pipelines, warmUp } from './pipelines.ts';
-import { type DeviceStates, makeSession, type Session } from './session.ts';
 import { evaluateSize } from './size.ts';
 import {
   type Checkpoint,
@@ -267,8 +267,8 @@ async function deviceExecutor(
     await warm?.value;
     options.signal?.throwIfAborted();
     const parts = { device, pool, pipelines, artifact, profile, weights };
-    const sessions = new Map(artifact.entries.map((entry) => [entry, makeSession(parts, entry)] as const));
-    return executorOf(artifact, device, pool, pipelines, sessions, closeDevice);
+    const runners = new Map(artifact.entries.map((entry) => [entry, makeEntryRunner(parts, entry)] as const));
+    return executorOf(artifact, device, pool, pipelines, runners, closeDevice);
   } catch (error) {
     pool.destroyAll();
     throw error;
@@ -280,7 +280,7 @@ function executorOf(
   device: GPUDevice,
   pool: BufferPool,
   pipelines: Pipelines,
-  sessions: ReadonlyMap<EntrySpec, Session>,
+  runners: ReadonlyMap<EntrySpec, EntryRunner>,
   closeDevice: () => void,
 ): Executor {
   const run = async (
@@ -288,16 +288,16 @@ function executorOf(
     inputs: BoundInputs,
     states?: DeviceStates,
   ): Promise<ReadonlyMap<string, HostTensor>> => {
-    const session = sessions.get(entry);
-    if (!session) throw new SoraError('SORA6011', `no session for \`${entry.name}\``);
-    const { value, checked } = guard(device, 'SORA6102', `\`${entry.name}\``, () => session.submit(inputs, states));
+    const runner = runners.get(entry);
+    if (!runner) throw new SoraError('SORA6011', `no session for \`${entry.name}\``);
+    const { value, checked } = guard(device, 'SORA6102', `\`${entry.name}\``, () => runner.submit(inputs, states));
     const reading = value.read();
     reading.catch(() => undefined);
     try {
       await checked;
       return await reading;
     } catch (error) {
-      session.reset();
+      runner.reset();
       throw error instanceof SoraError
         ? error
         : new SoraError('SORA6102', `\`${entry.name}\` failed: ${messageOf(error)}`, { cause: error });

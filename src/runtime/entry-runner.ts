@@ -26,7 +26,7 @@ import { napWhile } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
 import { type Dims, evaluateSize, makeSizeTable, type SizeTable } from './size.ts';
 
-export interface SessionParts {
+export interface EntryRunnerParts {
   readonly device: GPUDevice;
   readonly pool: BufferPool;
   readonly pipelines: Pipelines;
@@ -50,7 +50,7 @@ export interface DeviceStates {
   readonly groups: WeakMap<object, Map<Step, GPUBindGroup>>;
 }
 
-export interface Session {
+export interface EntryRunner {
   /** @param states needed by entries that append to them */
   submit(inputs: BoundInputs, states?: DeviceStates): Submitted;
   /** Forgets all buffers after a failed call: one of them may be what failed. */
@@ -97,7 +97,7 @@ interface Slot {
   capacity: number;
 }
 
-export function makeSession(parts: SessionParts, entry: EntrySpec): Session {
+export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): EntryRunner {
   const { device, pool, pipelines } = parts;
   const greatestDims = new Map(Object.entries(parts.artifact.dims).map(([name, dim]) => [name, dim.maximum] as const));
   const plan = entry.plans[parts.profile];
