@@ -85,7 +85,9 @@ export type BufferSpec =
   | { readonly kind: 'constant'; readonly dtype: ElementType; readonly values: readonly number[] }
   | { readonly kind: 'scratch'; readonly bytes: SizeExpression }
   /** By index into `states`; the session brings it. */
-  | { readonly kind: 'state'; readonly state: number };
+  | { readonly kind: 'state'; readonly state: number }
+  /** Part of an arena, by index into `arenas`; the trainer brings it. `offset` is a multiple of 256. */
+  | { readonly kind: 'arena'; readonly arena: number; readonly offset: number; readonly bytes: number };
 
 /**
  * One dispatch: `groups` workgroups in one line, folded by the runtime when there are more than 65,535. A step with
@@ -118,6 +120,8 @@ export interface EntrySpec {
   readonly steps?: SizeExpression;
   /** For the runtime only: no method of the model, not in its signature. */
   readonly internal?: boolean;
+  /** Results that lie in arenas and are not read back; `path` as in the program's text, `weight:NAME` or `gradient:NAME`. */
+  readonly pieces?: readonly PieceSpec[];
   readonly plans: Readonly<Record<ProfileName, EntryPlan>>;
 }
 
@@ -156,6 +160,75 @@ export interface GenerationSpec {
   readonly stop: readonly number[];
 }
 
+/** A flat vector of f32 that the trainer keeps between steps. */
+export interface ArenaSpec {
+  /** `weights:0`, `gradients:0`, `first:0`, … */
+  readonly path: string;
+  readonly elements: number;
+}
+
+/** A result of an entry that is written into an arena. */
+export interface PieceSpec {
+  /** Name of the result in the program's text. */
+  readonly name: string;
+  readonly arena: number;
+  /** In elements. */
+  readonly offset: number;
+  readonly shape: readonly number[];
+}
+
+/** How fresh weights are drawn: `uniform` from low to high, `normal` cut off at two standard deviations when `truncated`. */
+export type InitializerSpec =
+  | { readonly kind: 'constant'; readonly value: number }
+  | { readonly kind: 'uniform'; readonly low: number; readonly high: number }
+  | { readonly kind: 'normal'; readonly mean: number; readonly std: number; readonly truncated?: boolean };
+
+export interface ParameterSpec {
+  /** Name in the checkpoint. */
+  readonly path: string;
+  readonly shape: readonly number[];
+  /** Elements from the start of the group's arenas. */
+  readonly offset: number;
+  readonly initial?: InitializerSpec;
+  /** The name that is read when the checkpoint has none of the name `path`. */
+  readonly tied?: string;
+}
+
+/** Learning rates over the steps: a line up over the first `warmup` share of all steps, then what the kind says. */
+export interface ScheduleSpec {
+  readonly kind: 'constant' | 'linear' | 'cosine';
+  readonly peak: number;
+  /** Share of all steps, 0 to 1. */
+  readonly warmup: number;
+  /** Learning rate of the last step; 0 when left out. */
+  readonly final?: number;
+}
+
+/** A train block: which hidden entries make a step, and what the host must keep. See decision 0007. */
+export interface TrainingSpec {
+  /** The entry that the model's author wrote. */
+  readonly entry: string;
+  readonly gradients: string;
+  readonly evaluate: string;
+  readonly accumulate: string;
+  readonly update: string;
+  /** Inputs that are targets, not parameters of the entry. */
+  readonly targets: readonly string[];
+  readonly groups: readonly {
+    /** Arenas by index, each of the same number of elements; `slots` are the optimizer's. */
+    readonly weights: number;
+    readonly gradients: number;
+    readonly sums: number;
+    readonly slots: readonly number[];
+    readonly parameters: readonly ParameterSpec[];
+  }[];
+  readonly optimizer: { readonly name: string; readonly beta1?: number; readonly beta2?: number };
+  readonly schedule: ScheduleSpec;
+  /** Micro-batches that usually make a step. */
+  readonly microBatches: number;
+  readonly seed: number;
+}
+
 export interface DimSpec {
   readonly minimum: number;
   readonly maximum: number;
@@ -178,6 +251,9 @@ export interface Artifact {
   readonly entries: readonly EntrySpec[];
   /** Present when the model generates text. */
   readonly generation?: GenerationSpec;
+  /** Present when the model trains. */
+  readonly arenas?: readonly ArenaSpec[];
+  readonly training?: TrainingSpec;
   /** Text form of the unoptimized program: what the CPU interpreter runs when there is no adapter. */
   readonly program: string;
 }
