@@ -9,12 +9,13 @@ import type { CpuModule, HostTensor } from './cpu.ts';
 import { type DeviceInfo, type DeviceOptions, openDevice } from './device.ts';
 import type { DeviceStateParts } from './device-states.ts';
 import { type Ending, firstOf, makeEnding } from './ending.ts';
-import { type DeviceStates, type EntryRunner, makeEntryRunner } from './entry-runner.ts';
-import { messageOf, SoraError } from './error.ts';
+import { type BroughtBuffers, type EntryRunner, makeEntryRunner } from './entry-runner.ts';
+import { SoraError } from './error.ts';
 import type { HostStateParts } from './host-states.ts';
 import { allInputs, type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
 import type { Generate, ModelSession, Results, SessionContext, SessionOptions, StateRunner } from './model-session.ts';
 import { createPipelines, hasImmediates, kernelsOf, type Pipelines, warmUp } from './pipelines.ts';
+import { runCalls } from './run-calls.ts';
 import { evaluateSize } from './size.ts';
 import {
   type Checkpoint,
@@ -286,22 +287,12 @@ function executorOf(
   const run = async (
     entry: EntrySpec,
     inputs: BoundInputs,
-    states?: DeviceStates,
+    brought?: BroughtBuffers,
   ): Promise<ReadonlyMap<string, HostTensor>> => {
     const runner = runners.get(entry);
     if (!runner) throw new SoraError('SORA6011', `no session for \`${entry.name}\``);
-    const { value, checked } = guard(device, 'SORA6102', `\`${entry.name}\``, () => runner.submit(inputs, states));
-    const reading = value.read();
-    reading.catch(() => undefined);
-    try {
-      await checked;
-      return await reading;
-    } catch (error) {
-      runner.reset();
-      throw error instanceof SoraError
-        ? error
-        : new SoraError('SORA6102', `\`${entry.name}\` failed: ${messageOf(error)}`, { cause: error });
-    }
+    const [results] = await runCalls(device, [{ entry, runner, inputs, brought }]);
+    return results ?? new Map();
   };
   return {
     run: (entry, inputs) => run(entry, inputs),
