@@ -31,6 +31,7 @@ import { scatterAdd } from './scatter-add.ts';
 import { select } from './select.ts';
 import { fail, isDim } from './shared.ts';
 import { softmax } from './softmax.ts';
+import { stopGradient } from './stop-gradient.ts';
 import { takeAlong } from './take-along.ts';
 import { topK } from './top-k.ts';
 import { unaryOps } from './unary.ts';
@@ -44,6 +45,7 @@ const definitions: readonly OpDefinition[] = [
   orderKey,
   select,
   cast,
+  stopGradient,
   random,
   ...movementOps,
   pad,
