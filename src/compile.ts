@@ -1,7 +1,7 @@
 /**
  * The pipeline on one screen: source text in, artifact out.
  *
- *   parse -> resolve imports -> lower -> optimize -> toKernels (per profile) -> generate
+ *   parse -> resolve imports -> lower -> train -> optimize -> toKernels (per profile) -> generate
  *
  * Each stage is one function of an immutable value that returns `{ value, diagnostics }`; a stage runs only when the ones
  * before it made no error. Printing the module is `emitModule` (src/codegen/module); files are the command line's business.
@@ -13,7 +13,7 @@ import type { ProfileName } from './ir/target.ts';
 import type { SourceTree } from './parser/ast.ts';
 import { resolveImports } from './parser/index.ts';
 import { library } from './parser/library.generated.ts';
-import { optimize, toKernels } from './passes/index.ts';
+import { addTraining, optimize, toKernels } from './passes/index.ts';
 import type { Artifact } from './runtime/artifact.ts';
 import { type Diagnostic, hasErrors, type Stage } from './support/diagnostic.ts';
 import type { SourceFile } from './support/source.ts';
@@ -67,7 +67,9 @@ export function checkSource(input: CompileInput): Stage<Program | undefined> {
   const parsed = parseAll(input);
   if (hasErrors(parsed.diagnostics)) return { value: undefined, diagnostics: parsed.diagnostics };
   const lowered = lowerAll(parsed.value, input, true);
-  return { value: lowered.value, diagnostics: [...parsed.diagnostics, ...lowered.diagnostics] };
+  const trained = lowered.value && addTraining(lowered.value, input.bindingBytes);
+  const diagnostics = [...parsed.diagnostics, ...lowered.diagnostics, ...(trained?.diagnostics ?? [])];
+  return { value: lowered.value, diagnostics };
 }
 
 export function compile(input: CompileInput): Stage<Compilation | undefined> {
@@ -80,8 +82,10 @@ export function compile(input: CompileInput): Stage<Compilation | undefined> {
 
   const trees = keep(parseAll(input));
   if (hasErrors(diagnostics)) return failed;
-  const program = keep(lowerAll(trees, input));
-  if (program === undefined || hasErrors(diagnostics)) return failed;
+  const lowered = keep(lowerAll(trees, input));
+  if (lowered === undefined || hasErrors(diagnostics)) return failed;
+  const program = keep(addTraining(lowered, input.bindingBytes));
+  if (hasErrors(diagnostics)) return failed;
   const optimized = keep(optimize(program));
   if (hasErrors(diagnostics)) return failed;
   const limit = input.bindingBytes === undefined ? {} : { bindingBytes: input.bindingBytes };

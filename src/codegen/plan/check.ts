@@ -31,7 +31,7 @@ export function planProblems(
     for (const { buffer, value, bytes } of meaning.reads) {
       const spec = plan.buffers[buffer];
       // A state comes with what earlier calls left, until this call writes it.
-      const isFresh = spec?.kind === 'state' && !holds.has(buffer);
+      const isFresh = (spec?.kind === 'state' || spec?.kind === 'arena') && !holds.has(buffer);
       const isGiven = spec?.kind === 'input' || spec?.kind === 'weight' || spec?.kind === 'constant' || isFresh;
       if (!isGiven && holds.get(buffer) !== value) {
         problems.push(
@@ -42,8 +42,9 @@ export function planProblems(
     }
     for (const { buffer, value, bytes } of meaning.writes) {
       const kind = plan.buffers[buffer]?.kind;
-      if (kind === 'state' && holds.has(buffer)) problems.push(`step ${at} writes the state ${buffer} again`);
-      if (kind !== 'scratch' && kind !== 'result' && kind !== 'state')
+      if ((kind === 'state' || kind === 'arena') && holds.has(buffer))
+        problems.push(`step ${at} writes the state ${buffer} again`);
+      if (kind !== 'scratch' && kind !== 'result' && kind !== 'state' && kind !== 'arena')
         problems.push(`step ${at} writes buffer ${buffer} of kind ${kind}`);
       if (meaning.reads.some((read) => read.buffer === buffer)) {
         problems.push(`step ${at} (${step.kernel}) reads and writes buffer ${buffer}`);

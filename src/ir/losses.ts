@@ -7,20 +7,11 @@
  *
  * Source: torch.nn.functional (cross_entropy, binary_cross_entropy_with_logits, mse_loss, l1_loss).
  */
-import type { Value } from '../../ir/graph.ts';
-import type { Emitter } from '../../ir/op.ts';
-import {
-  broadcastTo,
-  combine,
-  dimScalar,
-  fillLike,
-  meanOf,
-  reduceKeeping,
-  reshapeTo,
-  widened,
-} from '../../ir/ops/build.ts';
-import { calculus } from '../../ir/ops/calculus.ts';
-import { constantDim } from '../../ir/symbolic.ts';
+import type { Value } from './graph.ts';
+import type { Emitter } from './op.ts';
+import { broadcastTo, combine, dimScalar, fillLike, meanOf, reduceKeeping, reshapeTo, widened } from './ops/build.ts';
+import { calculus } from './ops/calculus.ts';
+import { constantDim } from './symbolic.ts';
 
 const everyAxis = (value: Value): readonly number[] => value.type.shape.map((_, axis) => axis);
 
