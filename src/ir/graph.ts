@@ -135,6 +135,16 @@ export type Optimizer =
       readonly eps: number;
     };
 
+/** Low-rank matrices that train beside a weight: y = W x + alpha / rank B (A x). Hu et al. 2021. */
+export interface Adapter {
+  /** The weight [outputs, inputs] or [inputs, outputs]. */
+  readonly path: string;
+  readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
+  readonly span: Span;
+}
+
 /** A `train` block as it is written: what src/passes/training makes entries of. */
 export interface TrainBlock {
   readonly entry: string;
@@ -148,6 +158,8 @@ export interface TrainBlock {
   readonly clipNorm: number | undefined;
   readonly microBatches: number;
   readonly seed: number;
+  /** When there are any, nothing else trains. */
+  readonly adapters: readonly Adapter[];
   readonly span: Span;
 }
 
@@ -161,6 +173,17 @@ export interface ParameterGroup {
   readonly parameters: readonly { readonly weight: Weight; readonly offset: number }[];
 }
 
+/** The matrices of an adapter by their paths: [rank, inputs] and [outputs, rank]. */
+export interface AdapterParts {
+  readonly path: string;
+  readonly down: string;
+  readonly up: string;
+  /** alpha / rank */
+  readonly factor: number;
+  /** The weight is [inputs, outputs]. */
+  readonly isTransposed: boolean;
+}
+
 /** How a program is trained: names of the hidden entries, and where everything lies. */
 export interface Training {
   readonly block: TrainBlock;
@@ -171,6 +194,7 @@ export interface Training {
   readonly arenas: readonly Arena[];
   readonly pieces: readonly Piece[];
   readonly groups: readonly ParameterGroup[];
+  readonly adapters: readonly AdapterParts[];
 }
 
 export interface EntryParameter {

@@ -7,7 +7,7 @@
 import type { Expression } from '../../parser/ast.ts';
 import { closest } from '../../support/suggest.ts';
 import type { Value } from '../graph.ts';
-import { binaryCrossEntropy, crossEntropy, meanAbsoluteError, meanSquaredError } from '../losses.ts';
+import { binaryCrossEntropy, crossEntropy, meanAbsoluteError, meanSquaredError, nextToken } from '../losses.ts';
 import type { Emitter } from '../op.ts';
 import { isFloat, sameShape, type TensorType } from '../types.ts';
 import { matchArguments } from './arguments.ts';
@@ -35,6 +35,15 @@ const losses: Readonly<Record<string, Loss>> = {
       { name: 'smoothing', value: { kind: 'number', minimum: 0, below: 1 } },
     ],
     build: (emitter, logits, target, options) => crossEntropy(emitter, { logits, target, ...options }),
+  },
+  next_token: {
+    operands: ['logits', 'tokens'],
+    target: 'classes',
+    options: [
+      { name: 'ignore', value: { kind: 'number' } },
+      { name: 'smoothing', value: { kind: 'number', minimum: 0, below: 1 } },
+    ],
+    build: (emitter, logits, tokens, options) => nextToken(emitter, { logits, tokens, ...options }),
   },
   binary_cross_entropy: {
     operands: ['logits', 'target'],

@@ -162,6 +162,7 @@ export function readTraining(
     clipNorm: numberSetting('clip_norm'),
     microBatches: numberSetting('accumulate') ?? 1,
     seed: numberSetting('seed') ?? 0,
+    adapters: [],
     span: block.useSpan,
   };
 }

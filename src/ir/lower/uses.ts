@@ -5,11 +5,11 @@
  * files are theirs: how a part is used elsewhere says nothing about this model.
  */
 import type { ModuleDeclaration, SourceTree, UseBlock, UseRule, UseSetting, UseWord } from '../../parser/ast.ts';
-import { joinSpans } from '../../support/source.ts';
+import { joinSpans, type Span } from '../../support/source.ts';
 import { closest } from '../../support/suggest.ts';
-import type { Entry, TrainBlock, Weight } from '../graph.ts';
+import type { Adapter, Entry, TrainBlock, Weight } from '../graph.ts';
 import { constantValue } from '../symbolic.ts';
-import { describe, type Instance, numberOf, poison } from './binding.ts';
+import { type Binding, describe, type Instance, numberOf, poison } from './binding.ts';
 import { type Context, report } from './context.ts';
 import { lowerEntry } from './entries.ts';
 import { evaluate } from './expressions.ts';
@@ -289,7 +289,14 @@ function partsOf(paths: readonly string[]): readonly string[] {
   return [...parts];
 }
 
-function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subject): void {
+function adapterOf(values: ReadonlyMap<string, Binding>, path: string, span: Span): Adapter {
+  const number = (name: string) => numberOf(values.get(name) ?? poison);
+  const rank = number('rank') ?? 1;
+  // As in peft: without alpha the matrices count as they are.
+  return { path, rank, alpha: number('alpha') ?? rank, dropout: number('dropout') ?? 0, span };
+}
+
+function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subject, chosenAdapters: Adapter[]): void {
   const { about } = rule;
   const { context } = site;
   const words = blocks[block.use].about;
@@ -327,9 +334,13 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
   }
   if (!checkPlain(site, rule.value, block.use)) return;
   if (block.use === 'adapter') {
-    checkMethod(site, adapters, rule.value.value, 'adapter');
+    const found = checkMethod(site, adapters, rule.value.value, 'adapter');
     if (selected.length > 0 && selected.every(({ type }) => type.shape.length !== 2)) {
       wrongValue(site, 'an adapter belongs to matrices, and none is selected', rule.globs[0]?.span ?? rule.span);
+    }
+    if (found) {
+      const matrices = selected.filter(({ type }) => type.shape.length === 2);
+      chosenAdapters.push(...matrices.map(({ path }) => adapterOf(found.values, path, rule.value.span)));
     }
     return;
   }
@@ -342,14 +353,17 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
 export interface Used {
   readonly generating?: Generating | undefined;
   readonly training?: TrainBlock | undefined;
+  /** By weight; a later rule overrides an earlier one. */
+  readonly adapters?: readonly Adapter[];
 }
 
 function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
   const site: UseSite = { context, scope: subject.scope };
   const entry = checkEntry(context, block, subject);
   const seen = new Map<string, UseSetting>();
+  const chosenAdapters: Adapter[] = [];
   for (const item of block.items) {
-    if (item.kind === 'rule') checkRule(site, block, item, subject);
+    if (item.kind === 'rule') checkRule(site, block, item, subject, chosenAdapters);
     else if (item.kind === 'setting') {
       const earlier = seen.get(item.name.text);
       if (earlier) {
@@ -372,7 +386,11 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
     const names = absent.map((name) => `\`${name}\``).join(' and ');
     report(context, 'SORA2305', `\`${block.use}\` needs ${names}`, joinSpans(block.useSpan, block.model.span));
   }
-  return { training, generating: block.use === 'generate' && entry ? readGeneration(site, block, entry) : undefined };
+  return {
+    training,
+    adapters: chosenAdapters,
+    generating: block.use === 'generate' && entry ? readGeneration(site, block, entry) : undefined,
+  };
 }
 
 /** Blocks of which a model has one. */
@@ -393,7 +411,9 @@ export function checkUses(
     const subject = subjectOf(context, block, fileScope, model, areFieldsRight);
     const found = subject && checkBlock(context, block, subject);
     const verb = single[block.use];
-    if (subject?.declaration !== model?.declaration || verb === undefined) continue;
+    if (subject?.declaration !== model?.declaration) continue;
+    used = { ...used, adapters: [...(used.adapters ?? []), ...(found?.adapters ?? [])] };
+    if (verb === undefined) continue;
     const earlier = first.get(block.use);
     if (earlier) {
       report(context, 'SORA2002', `\`${block.model.text}\` ${verb} one entry only`, block.useSpan, {
@@ -405,5 +425,7 @@ export function checkUses(
     if (block.use === 'train') used = { ...used, training: found?.training };
     else used = { ...used, generating: found?.generating };
   }
-  return used;
+  const { training, adapters: all = [] } = used;
+  if (training === undefined) return used;
+  return { ...used, training: { ...training, adapters: [...new Map(all.map((each) => [each.path, each])).values()] } };
 }

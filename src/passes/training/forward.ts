@@ -3,10 +3,13 @@
  */
 import { createEmitter } from '../../ir/emit.ts';
 import {
+  type Adapter,
+  type AdapterParts,
   type Entry,
   type Graph,
   GraphBuilder,
   type Node,
+  onlyOutput,
   type Program,
   type Result,
   type TrainBlock,
@@ -14,6 +17,7 @@ import {
   type Weight,
 } from '../../ir/graph.ts';
 import type { InferContext } from '../../ir/op.ts';
+import { calculus } from '../../ir/ops/calculus.ts';
 import { stringsOf } from '../../ir/ops/shared.ts';
 import { substituteGraph } from '../../ir/substitute.ts';
 import { constantDim } from '../../ir/symbolic.ts';
@@ -75,11 +79,28 @@ function firstCall(program: Program, entry: Entry, context: InferContext): Graph
   return withoutStates(substituteGraph(entry.graph, entry.name, sizes), entry, context);
 }
 
+/** A weight that cannot carry an adapter. */
+export class NoAdapter extends Error {
+  readonly adapter: Adapter;
+
+  constructor(adapter: Adapter, why: string) {
+    super(why);
+    this.name = 'NoAdapter';
+    this.adapter = adapter;
+  }
+}
+
+/** Names as peft saves them. */
+function adapterPath(path: string, part: 'A' | 'B'): string {
+  return `base_model.model.${path.replace(/\.weight$/, '')}.lora_${part}.weight`;
+}
+
 export interface Forward {
   /** Results: the loss, then those of the entry. Parameters are `state` leaves of pieces. */
   readonly graph: Graph;
   /** Leaves of the parameters that the loss depends on, by path in the checkpoint, in the order of the program. */
   readonly parameters: ReadonlyMap<Weight, Node>;
+  readonly adapters: readonly AdapterParts[];
 }
 
 /** What the loss is computed from. */
@@ -111,7 +132,48 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
     if (path === undefined || another !== undefined || node.attributes.first !== undefined) return undefined;
     const weight = ownWeight(weights, path);
     const trains = weight.type.dtype === 'f32' && !block.frozen.has(weight.path) && !block.frozen.has(path);
-    return trains ? weight : undefined;
+    return trains && block.adapters.length === 0 ? weight : undefined;
+  };
+  const leafOf = (weight: Weight, span: Node['span'], label: string | undefined): Node => {
+    const attributes = { path: weightPiece(weight.path) };
+    const leaf = leaves.get(weight) ?? builder.add('state', [], [weight.type], { attributes, span, label });
+    leaves.set(weight, leaf);
+    return leaf;
+  };
+  const adapters = new Map(block.adapters.map((adapter) => [ownWeight(weights, adapter.path).path, adapter]));
+  const parts = new Map<Adapter, AdapterParts>();
+  const added: Weight[] = [];
+  /** y + alpha / rank B (A x) where a matrix of the node has an adapter. */
+  const adapted = (node: Node, inputs: readonly Value[], output: Value): Value => {
+    let value = output;
+    for (const [at, input] of node.inputs.entries()) {
+      const [path = ''] = input.node.op === 'weight' ? stringsOf(input.node.attributes, 'paths') : [];
+      const own = path === '' ? undefined : ownWeight(weights, path);
+      const adapter = own && adapters.get(own.path);
+      if (!own || !adapter) continue;
+      const place = definitionOf(node).mapsLastAxis?.(inputs, node.attributes, at);
+      if (!place) throw new NoAdapter(adapter, `\`${own.path}\` is read by \`${node.op}\`, not as a matrix alone`);
+      const emitter = createEmitter(builder, context, { span: node.span, label: node.label });
+      const [outputs, columns] = place.isTransposed ? [...own.type.shape].reverse() : own.type.shape;
+      const rank = constantDim(adapter.rank);
+      const [down, up] = (['A', 'B'] as const).map((part): Weight => {
+        const shape = part === 'A' ? [rank, columns ?? rank] : [outputs ?? rank, rank];
+        const name = adapterPath(own.path, part);
+        const known = added.find((weight) => weight.path === name);
+        const weight = known ?? { path: name, type: { dtype: 'f32', shape }, span: adapter.span, doc: undefined };
+        if (!known) added.push(weight);
+        return weight;
+      });
+      if (!down || !up) continue;
+      const [a, b] = [down, up].map((weight) => onlyOutput(leafOf(weight, adapter.span, weight.path)));
+      const factor = adapter.alpha / adapter.rank;
+      const { isTransposed } = place;
+      parts.set(adapter, { path: own.path, down: down.path, up: up.path, factor, isTransposed });
+      if (!a || !b) continue;
+      const low = emitter.emit('linear', [emitter.emit('linear', [place.x, a]), b]);
+      value = emitter.emit('add', [value, calculus(emitter).scale(low, factor)]);
+    }
+    return value;
   };
   /** Copies a graph; `known` gives values for its inputs. */
   const copy = (graph: Graph, known: (name: string) => Value | undefined): readonly Result[] => {
@@ -123,16 +185,13 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
       let outputs: readonly Value[];
       if (given) outputs = [given];
       else if (weight) {
-        const leaf =
-          leaves.get(weight) ??
-          builder.add('state', [], [weight.type], {
-            attributes: { path: weightPiece(weight.path) },
-            span: node.span,
-            label: node.label,
-          });
-        leaves.set(weight, leaf);
-        outputs = leaf.outputs;
-      } else outputs = copyNode(builder, node, node.inputs.map(mapped)).outputs;
+        outputs = leafOf(weight, node.span, node.label).outputs;
+      } else {
+        const operands = node.inputs.map(mapped);
+        const copied = copyNode(builder, node, operands).outputs;
+        const [only, another] = copied;
+        outputs = only && !another ? [adapted(node, operands, only)] : copied;
+      }
       const [output] = outputs;
       if (node.op === 'input' && output) inputs.set(String(node.attributes.name), output);
       node.outputs.forEach((before, at) => {
@@ -149,9 +208,9 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
   const graph = builder.finish(entry.name, [loss, ...results]);
   const reached = reachedFrom(loss.value);
   const parameters = new Map<Weight, Node>();
-  for (const weight of program.weights) {
+  for (const weight of [...program.weights, ...added]) {
     const leaf = leaves.get(weight);
     if (leaf && reached.has(leaf)) parameters.set(weight, leaf);
   }
-  return { graph, parameters };
+  return { graph, parameters, adapters: [...parts.values()] };
 }

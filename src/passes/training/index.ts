@@ -32,7 +32,7 @@ import { differentiate, NotDifferentiable } from '../autodiff.ts';
 import { deadCode } from '../dead-code.ts';
 import { bytesOfType, maxBindingBytes } from '../split-weights.ts';
 import { type Layout, layoutOf, rowLength } from './arenas.ts';
-import { forwardOf, gradientPiece, lossResult } from './forward.ts';
+import { type Forward, forwardOf, gradientPiece, lossResult, NoAdapter } from './forward.ts';
 import { updateOf } from './optimizers.ts';
 
 /** Greatest finite f32: a norm above it, or none at all, changes nothing. */
@@ -140,11 +140,17 @@ export function addTraining(program: Program, bindingBytes = maxBindingBytes): S
   const block = program.train;
   if (block === undefined) return { value: program, diagnostics: [] };
   const context: InferContext = { ranges: program.dims };
-  const refuse = (message: string, notes: readonly string[] = []): Stage<Program> => {
-    const diagnostics: Diagnostic[] = [diagnose('SORA2310', message, block.span, notes.length === 0 ? {} : { notes })];
+  const refuse = (message: string, notes: readonly string[] = [], span = block.span): Stage<Program> => {
+    const diagnostics: Diagnostic[] = [diagnose('SORA2310', message, span, notes.length === 0 ? {} : { notes })];
     return { value: program, diagnostics };
   };
-  const forward = forwardOf(program, block, context);
+  let forward: Forward;
+  try {
+    forward = forwardOf(program, block, context);
+  } catch (error) {
+    if (!(error instanceof NoAdapter)) throw error;
+    return refuse(`an adapter has no place: ${error.message}`, [], error.adapter.span);
+  }
   const parameters = [...forward.parameters.keys()];
   if (parameters.length === 0)
     return refuse(`nothing of \`${program.name}\` trains: no weight that is not frozen reaches the loss`);
@@ -181,6 +187,7 @@ export function addTraining(program: Program, bindingBytes = maxBindingBytes): S
     arenas: layout.arenas,
     pieces: layout.pieces,
     groups: layout.groups,
+    adapters: forward.adapters,
   };
   const entries = [
     hidden(
