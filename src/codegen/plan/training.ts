@@ -40,7 +40,8 @@ function optimizerSpec(optimizer: Optimizer): TrainingSpec['optimizer'] {
   return { name: optimizer.name, beta1: optimizer.beta1, beta2: optimizer.beta2 };
 }
 
-export function trainingSpec({ block, groups, gradients, evaluate, accumulate, update }: Training): TrainingSpec {
+export function trainingSpec(training: Training): TrainingSpec {
+  const { block, groups, gradients, evaluate, accumulate, update, adapters } = training;
   return {
     entry: block.entry,
     gradients,
@@ -60,6 +61,17 @@ export function trainingSpec({ block, groups, gradients, evaluate, accumulate, u
         ...(weight.tied === undefined ? {} : { tied: weight.tied }),
       })),
     })),
+    ...(adapters.length === 0
+      ? {}
+      : {
+          adapters: adapters.map(({ path, down, up, factor, isTransposed }) => ({
+            path,
+            down,
+            up,
+            factor,
+            ...(isTransposed ? { transposed: true } : {}),
+          })),
+        }),
     optimizer: optimizerSpec(block.optimizer),
     schedule: block.optimizer.schedule,
     microBatches: block.microBatches,

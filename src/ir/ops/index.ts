@@ -17,6 +17,7 @@ import { dotGeneral } from './dot-general.ts';
 import { entmax, entmaxThreshold } from './entmax.ts';
 import { fused } from './fused.ts';
 import { gather } from './gather.ts';
+import { isFiniteOp } from './is-finite.ts';
 import { layerNorm } from './layer-norm.ts';
 import { leafOps } from './leaf.ts';
 import { linear } from './linear.ts';
@@ -43,6 +44,7 @@ const definitions: readonly OpDefinition[] = [
   ...unaryOps,
   ...binaryOps,
   ...compareOps,
+  isFiniteOp,
   orderKey,
   select,
   cast,

@@ -35,8 +35,6 @@ import { type Layout, layoutOf, rowLength } from './arenas.ts';
 import { type Forward, forwardOf, gradientPiece, lossResult, NoAdapter } from './forward.ts';
 import { updateOf } from './optimizers.ts';
 
-/** Greatest finite f32: a norm above it, or none at all, changes nothing. */
-const greatest = 3.4028234663852886e38;
 /** As in torch's `clip_grad_norm_`. */
 const clipSlack = 1e-6;
 
@@ -114,7 +112,7 @@ function updateGraph(block: TrainBlock, layout: Layout, context: InferContext): 
             c.div(emitter.constant(block.clipNorm, 'f32'), c.add(norm, emitter.constant(clipSlack, 'f32'))),
           ]),
         );
-  const isSound = emitter.emit('less_equal', [norm, emitter.constant(greatest, 'f32')]);
+  const isSound = emitter.emit('is_finite', [norm]);
   for (const [at, group] of layout.groups.entries()) {
     const vector = gradients[at] ?? unreachable('a group without gradients');
     const shape = vector.type.shape;
