@@ -204,8 +204,8 @@ export interface OpDefinition {
     attributes: Attributes,
   ): number;
   /**
-   * The result lies in the buffer of this operand and writes only part of it. Its node is an effect, and the last reader of
-   * the operand.
+   * The result lies in the buffer of this operand and writes part of it, or all of it element by element (`elementwise`). Its
+   * node is an effect, and the last to look at the operand.
    */
   readonly updates?: number;
   /** For the cost model: elements read of each operand, where that is not all of them. */

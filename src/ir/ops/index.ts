@@ -7,6 +7,7 @@ import type { AttributeKind, InferContext, InferResult, OpDefinition, Trait } fr
 import type { TensorType } from '../types.ts';
 import { append } from './append.ts';
 import { argmax } from './argmax.ts';
+import { assign } from './assign.ts';
 import { attention } from './attention.ts';
 import { binaryOps } from './binary.ts';
 import { cast } from './cast.ts';
@@ -67,6 +68,7 @@ const definitions: readonly OpDefinition[] = [
   argmax,
   attention,
   append,
+  assign,
   fused,
 ];
 
