@@ -31,6 +31,7 @@ export interface AttributeSpec {
  * - `contraction`: a sum of products (dot_general, linear).
  * - `commutative`: binary, order of inputs does not matter.
  * - `flat`: its derivative is 0 or there is none (comparisons, rounding, indices): no gradient flows through it.
+ * - `identity`: gives its operand as it is; what it says is for passes before canonicalize, which drops it.
  * - `leaf`: no inputs, defined by attributes (input, weight, state, constant, iota).
  * - `effect`: must not be removed or merged.
  * - `stated`: the node states its output types, nothing infers them (input, weight, state; fused takes them from its region).
@@ -46,6 +47,7 @@ export type Trait =
   | 'contraction'
   | 'commutative'
   | 'flat'
+  | 'identity'
   | 'leaf'
   | 'effect'
   | 'stated'
@@ -185,6 +187,15 @@ export interface OpDefinition {
     at: number,
     parts: readonly Value[],
   ): Value | undefined;
+  /**
+   * When operand `at` is a matrix that maps the last axis of another operand to the last axis of the result: that operand, and
+   * whether the matrix is [inputs, outputs] instead of [outputs, inputs]. Low-rank adapters go beside such matrices.
+   */
+  mapsLastAxis?(
+    inputs: readonly Value[],
+    attributes: Attributes,
+    at: number,
+  ): { readonly x: Value; readonly isTransposed: boolean } | undefined;
   /**
    * Reverse-mode derivative. A model-level op may leave it out: then its decomposition is differentiated. A tensor-level op
    * without it cannot be trained through, unless it is `constant` to the gradient (trait `flat`).

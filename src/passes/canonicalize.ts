@@ -32,6 +32,9 @@ const dropSameType: Rule = (node, [input]) => {
   return hasTrait(node, 'view') || node.op === 'cast' ? input : undefined;
 };
 
+/** What only other passes understood: gradients are written by now, or never. */
+const dropIdentity: Rule = (node, [input]) => (hasTrait(node, 'identity') ? input : undefined);
+
 const dropSingleConcat: Rule = (node, inputs) => (node.op === 'concat' && inputs.length === 1 ? inputs[0] : undefined);
 
 /** A view of one number repeated is that number repeated in another shape. */
@@ -106,6 +109,7 @@ const dropUnitReduction: Rule = (node, [input], { emit }) => {
 
 const rules: readonly Rule[] = [
   dropSameType,
+  dropIdentity,
   dropSingleConcat,
   dropUnitReduction,
   viewOfSplat,

@@ -37,7 +37,7 @@ export function planProblems(
     for (const { buffer, value, bytes } of meaning.reads) {
       const spec = plan.buffers[buffer];
       // A state comes with what earlier calls left, until this call writes it.
-      const isFresh = spec?.kind === 'state' && !holds.has(buffer);
+      const isFresh = (spec?.kind === 'state' || spec?.kind === 'arena') && !holds.has(buffer);
       const isGiven = spec?.kind === 'input' || spec?.kind === 'weight' || spec?.kind === 'constant' || isFresh;
       if (!isGiven && holds.get(buffer) !== value) {
         problems.push(
@@ -51,8 +51,9 @@ export function planProblems(
       const found = holds.get(buffer);
       if (over !== undefined && found !== undefined && found !== over)
         problems.push(`step ${at} (${step.kernel}) changes ${over} in buffer ${buffer}, which holds ${found}`);
-      if (kind === 'state' && holds.has(buffer)) problems.push(`step ${at} writes the state ${buffer} again`);
-      if (kind !== 'scratch' && kind !== 'result' && kind !== 'state')
+      const isKept = kind === 'state' || kind === 'arena';
+      if (isKept && holds.has(buffer)) problems.push(`step ${at} writes the state ${buffer} again`);
+      if (kind !== 'scratch' && kind !== 'result' && !isKept)
         problems.push(`step ${at} writes buffer ${buffer} of kind ${kind}`);
       if (meaning.reads.some((read) => read.buffer === buffer)) {
         problems.push(`step ${at} (${step.kernel}) reads and writes buffer ${buffer}`);

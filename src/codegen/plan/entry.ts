@@ -22,11 +22,16 @@ import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
 import { SlotAllocator } from './slots.ts';
 import type { WeightTable } from './weights.ts';
 
+/** Part of an arena, in bytes. */
+export type ArenaPlace = Omit<Extract<BufferSpec, { kind: 'arena' }>, 'kind'>;
+
 export interface PlanContext {
   readonly ranges: ReadonlyMap<string, DimRange>;
   readonly weights: WeightTable;
   /** Paths of the program's states, in order. */
   readonly states: readonly string[];
+  /** Where the state paths of training lie: whole arenas and pieces of them. */
+  readonly arenas: ReadonlyMap<string, ArenaPlace>;
   /** Kernels of a fused node; empty when it cannot be written (a diagnostic says why). */
   kernelsOf(node: Node, layouts: readonly InputLayout[]): readonly Kernel[];
   /** The name under which the kernel stands in the artifact. */
@@ -57,12 +62,18 @@ function updated(value: Value): Value | undefined {
 }
 
 /** The graph's kernels, with copies for results that are inputs, weights, constants, or stand twice. */
-function kernelNodes(graph: Graph): { nodes: readonly Node[]; results: readonly Result[] } {
+function kernelNodes(
+  graph: Graph,
+  isPiece: (name: string) => boolean,
+): { nodes: readonly Node[]; results: readonly Result[] } {
   const nodes = graph.nodes.filter((node) => node.op === 'fused');
+  const read = new Set(nodes.flatMap((node) => node.inputs));
   const taken = new Set<Value>();
   const copies: Node[] = [];
   const results = graph.results.map((result): Result => {
-    if (result.value.node.op === 'fused' && !taken.has(result.value) && !updated(result.value)) {
+    // A kernel may not read and write one arena, so what others read lies elsewhere and is copied.
+    const isShared = taken.has(result.value) || (isPiece(result.name) && read.has(result.value));
+    if (result.value.node.op === 'fused' && !isShared && !updated(result.value)) {
       taken.add(result.value);
       return result;
     }
@@ -110,8 +121,11 @@ function givenSpec(value: Value, context: PlanContext): BufferSpec | undefined {
       return { kind: 'input', name: String(node.attributes.name) };
     case 'weight':
       return { kind: 'weight', weight: context.weights.indexOf(node) };
-    case 'state':
-      return { kind: 'state', state: context.states.indexOf(stringOf(node.attributes, 'path')) };
+    case 'state': {
+      const path = stringOf(node.attributes, 'path');
+      const place = context.arenas.get(path);
+      return place ? { kind: 'arena', ...place } : { kind: 'state', state: context.states.indexOf(path) };
+    }
     case 'constant':
       return { kind: 'constant', dtype: value.type.dtype, values: numbersOf(node.attributes, 'values') };
     default:
@@ -126,12 +140,17 @@ function layoutOf(value: Value, weights: WeightTable): InputLayout {
 }
 
 export function planEntry(entry: Entry, context: PlanContext): Planned {
-  const { nodes, results } = kernelNodes(entry.graph);
+  const pieces = new Map(entry.results.flatMap(({ name, piece }) => (piece === undefined ? [] : [[name, piece]])));
+  const { nodes, results } = kernelNodes(entry.graph, (name) => pieces.has(name));
   const table = new BufferTable(context);
   const slots = new SlotAllocator(context.ranges);
   const resultBuffers = new Map<Value, number>();
   for (const { name, value } of results) {
-    resultBuffers.set(value, table.add({ kind: 'result', name, bytes: sizeOf(bytesOf(value.type)) }));
+    const place = context.arenas.get(pieces.get(name) ?? '');
+    const spec: BufferSpec = place
+      ? { kind: 'arena', ...place }
+      : { kind: 'result', name, bytes: sizeOf(bytesOf(value.type)) };
+    resultBuffers.set(value, table.add(spec));
   }
   const lastUse = new Map<Value, number>();
   nodes.forEach((node, at) => {

@@ -17,6 +17,7 @@ import { dotGeneral } from './dot-general.ts';
 import { entmax, entmaxThreshold } from './entmax.ts';
 import { fused } from './fused.ts';
 import { gather } from './gather.ts';
+import { isFiniteOp } from './is-finite.ts';
 import { layerNorm } from './layer-norm.ts';
 import { leafOps } from './leaf.ts';
 import { linear } from './linear.ts';
@@ -34,6 +35,7 @@ import { select } from './select.ts';
 import { fail, isDim } from './shared.ts';
 import { softmax } from './softmax.ts';
 import { sortOrder } from './sort-order.ts';
+import { stopGradient } from './stop-gradient.ts';
 import { takeAlong } from './take-along.ts';
 import { topK } from './top-k.ts';
 import { unaryOps } from './unary.ts';
@@ -44,9 +46,11 @@ const definitions: readonly OpDefinition[] = [
   ...unaryOps,
   ...binaryOps,
   ...compareOps,
+  isFiniteOp,
   orderKey,
   select,
   cast,
+  stopGradient,
   random,
   ...movementOps,
   pad,

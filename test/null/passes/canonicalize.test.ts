@@ -27,6 +27,16 @@ test('views that change nothing go', () => {
   `);
 });
 
+test('what only gradients read goes', () => {
+  const before = onX((s, x) => s.emit('tanh', [s.emit('stop_gradient', [s.emit('neg', [x])])]));
+  expect(bodyOf(check(canonicalize, before, 1))).toMatchInlineSnapshot(`
+    "%0 = input {name = "x"} : f32[B, T, 4] "x"
+    %1 = neg(%0) : f32[B, T, 4]
+    %2 = tanh(%1) : f32[B, T, 4]
+    return "y" = %2"
+  `);
+});
+
 test('a transpose is no identity just because the shape stays', () => {
   const before = graphOf((s) => ({
     y: s.emit('transpose', [s.argument('x', 'f32', [T, T])], { permutation: [1, 0] }),
