@@ -9,6 +9,7 @@ import { append } from './append.ts';
 import { argmax } from './argmax.ts';
 import { assign } from './assign.ts';
 import { attention } from './attention.ts';
+import { barrier } from './barrier.ts';
 import { binaryOps } from './binary.ts';
 import { cast } from './cast.ts';
 import { compareOps } from './compare.ts';
@@ -21,6 +22,7 @@ import { isFiniteOp } from './is-finite.ts';
 import { layerNorm } from './layer-norm.ts';
 import { leafOps } from './leaf.ts';
 import { linear } from './linear.ts';
+import { maskedSoftmax } from './masked-softmax.ts';
 import { mean } from './mean.ts';
 import { movementOps } from './movement.ts';
 import { orderKey } from './order.ts';
@@ -51,6 +53,7 @@ const definitions: readonly OpDefinition[] = [
   select,
   cast,
   stopGradient,
+  barrier,
   random,
   ...movementOps,
   pad,
@@ -70,6 +73,7 @@ const definitions: readonly OpDefinition[] = [
   layerNorm,
   rmsNorm,
   softmax,
+  maskedSoftmax,
   entmax,
   entmaxThreshold,
   mean,

@@ -177,6 +177,14 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[f32(0, 3)], { axis: 1 }],
     [[typed('f16', [3, 5])], { axis: 1 }],
   ],
+  masked_softmax: [
+    [[f32(2, 3, 5)], { masked: false }],
+    [[f32(2, 3, 5), bool(2, 3, 5)], { masked: true }],
+    [[f32(2, 3, 5), bool(2, 3, 5), f32(1, 3, 1)], { masked: true }],
+    [[f32(2, 3, 5), f32(2, 1, 1)], { masked: false }],
+    [[f32(0, 3)], { masked: false }],
+  ],
+  barrier: [[[f32(2, 3)], {}]],
   entmax: [
     [[f32(2, 3, 5)], {}],
     [[f32(2, 3, 5), f32(2, 3, 1)], {}],
