@@ -32,9 +32,11 @@ import { reduce } from './reduce.ts';
 import { reverse } from './reverse.ts';
 import { rmsNorm } from './rms-norm.ts';
 import { scatterAdd } from './scatter-add.ts';
+import { segmentSum } from './segment-sum.ts';
 import { select } from './select.ts';
 import { fail, isDim } from './shared.ts';
 import { softmax } from './softmax.ts';
+import { sortOrder } from './sort-order.ts';
 import { stopGradient } from './stop-gradient.ts';
 import { takeAlong } from './take-along.ts';
 import { topK } from './top-k.ts';
@@ -61,6 +63,8 @@ const definitions: readonly OpDefinition[] = [
   dotGeneral,
   gather,
   scatterAdd,
+  segmentSum,
+  sortOrder,
   takeAlong,
   topK,
   linear,
