@@ -68,7 +68,7 @@ Library code of \`src/training\`; no command uses it yet.
 | feature | state |
 |---|---|
 | CSV, TSV, JSON Lines, Parquet, safetensors, IDX (packed too), text; rows in any order without holding the file | works |
-| folders of PNG, JPEG or WAV with a subfolder per class; parts \`train\`, \`validation\`, \`test\`; shards | works; progressive and CMYK JPEG as far as \`jpeg-js\` reads them; sounds are not resampled |
+| folders of PNG, JPEG, WAV or text files with a subfolder per class; parts \`train\`, \`validation\`, \`test\`; shards | works; progressive and CMYK JPEG as far as \`jpeg-js\` reads them; sounds are not resampled |
 | padding, bucketing by length, label maps, masked tokens, windows over a text, characters as tokens | works |
 | pairs of texts, labels per word | not yet |
 | shuffling by seed and epoch, splits, going on from any batch | works |

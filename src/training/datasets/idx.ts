@@ -35,7 +35,7 @@ interface IdxFile {
   readonly shape: readonly number[];
   readonly type: ElementType;
   /** Elements of item `index` along the first axis. */
-  item(index: number): readonly number[];
+  item(index: number): Float32Array | Int32Array;
   close(): void;
 }
 
@@ -70,11 +70,11 @@ export async function openIdx(path: string, images: ImageOptions = {}): Promise<
   const name = isImage ? 'image' : isNumber && items.type.isWhole ? 'label' : 'data';
   const valueAt = (index: number): TensorValue | number => {
     const numbers = items.item(index);
-    if (!items.type.isWhole && !numbers.every(Number.isFinite)) throw fault(`item ${index + 1} has NaN or infinity`);
+    if (!items.type.isWhole && !numbers.every((number) => Number.isFinite(number)))
+      throw fault(`item ${index + 1} has NaN or infinity`);
     if (isNumber) return numbers[0] ?? 0;
-    const data = items.type.isWhole && !isImage ? Int32Array.from(numbers) : Float32Array.from(numbers);
-    if (!isImage) return { shape: itemShape, data };
-    const grey = { shape: [1, ...itemShape], data: data.map((value) => value / 255) };
+    if (!isImage) return { shape: itemShape, data: numbers };
+    const grey = { shape: [1, ...itemShape], data: new Float32Array(numbers).map((value) => value / 255) };
     return imageTensor(images.channels === 3 ? threeTimes(grey) : grey, images);
   };
   const kind = isNumber ? (items.type.isWhole ? 'integer' : 'number') : 'tensor';
@@ -84,9 +84,10 @@ export async function openIdx(path: string, images: ImageOptions = {}): Promise<
     columns: new Map([[name, kind] as const, ...(labels ? [['label', 'integer'] as const] : [])]),
     isStream: false,
     where: (index) => `${place(path)} item ${index + 1}`,
-    async row(index): Promise<Row> {
+    async row(index, only): Promise<Row> {
       if (!(index >= 0 && index < length)) throw new RangeError(`item ${index} of ${length}`);
-      const row = new Map<string, TensorValue | number>([[name, valueAt(index)]]);
+      const row = new Map<string, TensorValue | number>();
+      if (only?.has(name) !== false) row.set(name, valueAt(index));
       if (labels) row.set('label', labels.item(index)[0] ?? 0);
       return row;
     },
@@ -131,7 +132,9 @@ function idxFile(file: RandomFile, shape: readonly number[], type: ElementType, 
     item(index) {
       const bytes = file.read(dataStart + index * elements * type.bytes, elements * type.bytes);
       const view = new DataView(bytes.buffer);
-      return Array.from({ length: elements }, (_, at) => type.read(view, at * type.bytes));
+      const numbers = type.isWhole ? new Int32Array(elements) : new Float32Array(elements);
+      for (let at = 0; at < elements; at++) numbers[at] = type.read(view, at * type.bytes);
+      return numbers;
     },
     close: () => file.close(),
   };
