@@ -5,6 +5,7 @@
  * Source: the page of the MNIST database, yann.lecun.com/exdb/mnist.
  */
 import { createReadStream, existsSync } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { SoraError } from '../../support/error.ts';
 import { type Dataset, dataFault, emptyFault, place, type Row, type TensorValue } from './dataset.ts';
@@ -171,23 +172,30 @@ async function gunzip(path: string): Promise<Uint8Array> {
   const parts: Buffer[] = [];
   let bytes = 0;
   let expected: number | undefined;
-  const stream = createReadStream(path).pipe(createGunzip());
-  try {
-    for await (const part of stream as AsyncIterable<Buffer>) {
-      parts.push(part);
-      bytes += part.length;
-      if (expected === undefined && bytes >= 4 + 4 * 8) expected = readHeader(Buffer.concat(parts), path).expected;
-      if (expected !== undefined && bytes > expected) {
-        throw dataFault('SORA7034', path, `it unpacks to more than the ${expected} bytes of its header`);
-      }
+  // What the pipeline rejects with when its end throws is about the pipeline.
+  let failure: unknown;
+  const take = (part: Buffer): void => {
+    parts.push(part);
+    bytes += part.length;
+    if (expected === undefined && bytes >= 4 + 4 * 8) expected = readHeader(Buffer.concat(parts), path).expected;
+    if (expected !== undefined && bytes > expected) {
+      throw dataFault('SORA7034', path, `it unpacks to more than the ${expected} bytes of its header`);
     }
+  };
+  const collect = async (unpacked: AsyncIterable<Buffer>): Promise<void> => {
+    try {
+      for await (const part of unpacked) take(part);
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
+  };
+  try {
+    await pipeline(createReadStream(path), createGunzip(), collect);
   } catch (cause) {
-    if (cause instanceof SoraError) throw cause;
-    throw dataFault('SORA7034', path, `it cannot be unpacked: ${cause instanceof Error ? cause.message : cause}`, {
-      cause,
-    });
-  } finally {
-    stream.destroy();
+    if (failure instanceof SoraError) throw failure;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw dataFault('SORA7034', path, `it cannot be unpacked: ${why}`, { cause });
   }
   return Buffer.concat(parts);
 }
