@@ -1,7 +1,7 @@
 /**
  * The pipeline on one screen: source text in, artifact out.
  *
- *   parse -> resolve imports -> lower -> optimize -> toKernels (per profile) -> generate
+ *   parse -> resolve imports -> lower -> train -> optimize -> toKernels (per profile) -> generate
  *
  * Each stage is one function of an immutable value that returns `{ value, diagnostics }`; a stage runs only when the ones
  * before it made no error. Printing the module is `emitModule` (src/codegen/module); files are the command line's business.
@@ -10,10 +10,10 @@ import { generate } from './codegen/generate.ts';
 import type { Program } from './ir/graph.ts';
 import { lowerModel } from './ir/lower.ts';
 import type { ProfileName } from './ir/target.ts';
-import type { SourceTree } from './parser/ast.ts';
-import { resolveImports } from './parser/index.ts';
+import type { SourceTree, UseBlock } from './parser/ast.ts';
+import { parse, resolveImports } from './parser/index.ts';
 import { library } from './parser/library.generated.ts';
-import { optimize, toKernels } from './passes/index.ts';
+import { addTraining, optimize, toKernels } from './passes/index.ts';
 import type { Artifact } from './runtime/artifact.ts';
 import { type Diagnostic, hasErrors, type Stage } from './support/diagnostic.ts';
 import type { SourceFile } from './support/source.ts';
@@ -32,6 +32,8 @@ export interface CompileInput {
   readonly model?: string;
   /** A parsed Hugging Face `config.json`; without it the defaults of the file's `config` hold. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** Use blocks (`train Model.entry { … }`) that stand for those of the same kind in `file`. */
+  readonly uses?: SourceFile;
   /** What a storage binding of the device holds; 128 MiB, which every device has, when left out. */
   readonly bindingBytes?: number;
 }
@@ -47,7 +49,16 @@ export interface Compilation {
 const noFiles: CompileHost = { readFile: () => undefined };
 
 function parseAll(input: CompileInput): Stage<readonly SourceTree[]> {
-  return resolveImports(input.file, { library, readFile: (path) => (input.host ?? noFiles).readFile(path) });
+  const trees = resolveImports(input.file, { library, readFile: (path) => (input.host ?? noFiles).readFile(path) });
+  const root = trees.value.at(-1);
+  if (input.uses === undefined || root === undefined) return trees;
+  const own = parse(input.uses);
+  const isReplaced = (block: UseBlock) => own.value.uses.some((other) => other.use === block.use);
+  const uses = [...root.uses.filter((block) => !isReplaced(block)), ...own.value.uses];
+  return {
+    value: [...trees.value.slice(0, -1), { ...root, uses }],
+    diagnostics: [...trees.diagnostics, ...own.diagnostics],
+  };
 }
 
 function lowerAll(trees: readonly SourceTree[], input: CompileInput, allowLibrary = false): Stage<Program | undefined> {
@@ -64,10 +75,18 @@ function lowerAll(trees: readonly SourceTree[], input: CompileInput, allowLibrar
  * gives no program.
  */
 export function checkSource(input: CompileInput): Stage<Program | undefined> {
+  return lowerSource(input, true);
+}
+
+/** The program that passes and the interpreter work on, with the hidden entries of training. */
+export function lowerSource(input: CompileInput, allowLibrary = false): Stage<Program | undefined> {
   const parsed = parseAll(input);
   if (hasErrors(parsed.diagnostics)) return { value: undefined, diagnostics: parsed.diagnostics };
-  const lowered = lowerAll(parsed.value, input, true);
-  return { value: lowered.value, diagnostics: [...parsed.diagnostics, ...lowered.diagnostics] };
+  const lowered = lowerAll(parsed.value, input, allowLibrary);
+  const before = [...parsed.diagnostics, ...lowered.diagnostics];
+  if (lowered.value === undefined) return { value: undefined, diagnostics: before };
+  const trained = addTraining(lowered.value, input.bindingBytes);
+  return { value: trained.value, diagnostics: [...before, ...trained.diagnostics] };
 }
 
 export function compile(input: CompileInput): Stage<Compilation | undefined> {
@@ -80,8 +99,10 @@ export function compile(input: CompileInput): Stage<Compilation | undefined> {
 
   const trees = keep(parseAll(input));
   if (hasErrors(diagnostics)) return failed;
-  const program = keep(lowerAll(trees, input));
-  if (program === undefined || hasErrors(diagnostics)) return failed;
+  const lowered = keep(lowerAll(trees, input));
+  if (lowered === undefined || hasErrors(diagnostics)) return failed;
+  const program = keep(addTraining(lowered, input.bindingBytes));
+  if (hasErrors(diagnostics)) return failed;
   const optimized = keep(optimize(program));
   if (hasErrors(diagnostics)) return failed;
   const limit = input.bindingBytes === undefined ? {} : { bindingBytes: input.bindingBytes };

@@ -18,6 +18,8 @@ export interface CompileRequest {
   readonly path: string;
   readonly model?: string;
   readonly configPath?: string;
+  /** Use blocks that stand for those of the file. */
+  readonly uses?: string;
 }
 
 export interface Compiled {
@@ -37,6 +39,7 @@ export function compileFile(request: CompileRequest): Compiled {
     host: source.host,
     ...optional('model', request.model),
     ...optional('config', config),
+    ...(request.uses === undefined ? {} : { uses: { path: '(options)', text: request.uses } }),
   });
   const compilation = hasErrors(stage.diagnostics) ? undefined : stage.value;
   return { source, compilation, diagnostics: stage.diagnostics, milliseconds: performance.now() - start };

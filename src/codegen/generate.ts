@@ -5,7 +5,7 @@
  *
  * Not here: the text of the generated module (module/).
  */
-import type { Entry, Node, Program, State } from '../ir/graph.ts';
+import type { Entry, Node, Program, State, Training } from '../ir/graph.ts';
 import { hasTrait, opNamed } from '../ir/ops/index.ts';
 import { stringsOf } from '../ir/ops/shared.ts';
 import { printGraph, printProgram } from '../ir/print.ts';
@@ -27,6 +27,7 @@ import { InternalError } from '../support/error.ts';
 import type { Span } from '../support/source.ts';
 import { type Planned, planEntry } from './plan/entry.ts';
 import { bytesOf, sizeOf } from './plan/sizes.ts';
+import { arenaPlaces, piecesOf, trainingSpec } from './plan/training.ts';
 import { type WeightTable, weightTable } from './plan/weights.ts';
 import { kernelsFor } from './wgsl/index.ts';
 import type { InputLayout, Kernel } from './wgsl/kernel.ts';
@@ -145,7 +146,12 @@ function stateSpec({ path, dtype, width }: State): StateSpec {
   return { path, dtype, width };
 }
 
-function entrySpec(entry: Entry, plans: Readonly<Record<ProfileName, EntryPlan>>): EntrySpec {
+function entrySpec(
+  entry: Entry,
+  plans: Readonly<Record<ProfileName, EntryPlan>>,
+  training: Training | undefined,
+): EntrySpec {
+  const pieces = training ? piecesOf(entry, training) : [];
   const inputs = entry.parameters.flatMap((parameter): TensorSpec[] => {
     if (parameter.role !== undefined) return [];
     const range = indexRange(entry, parameter.name);
@@ -159,7 +165,9 @@ function entrySpec(entry: Entry, plans: Readonly<Record<ProfileName, EntryPlan>>
   const hidden = entry.parameters.flatMap(({ name, type, role }): HiddenSpec[] =>
     role === undefined ? [] : [{ ...tensorSpec(name, type, {}), role }],
   );
-  const results = entry.results.map(({ name, type, isLazy }) => tensorSpec(name, type, isLazy ? { lazy: true } : {}));
+  const results = entry.results.flatMap(({ name, type, isLazy, piece }) =>
+    piece === undefined ? [tensorSpec(name, type, isLazy ? { lazy: true } : {})] : [],
+  );
   return {
     name: entry.name,
     ...(entry.doc === undefined ? {} : { doc: entry.doc }),
@@ -168,6 +176,7 @@ function entrySpec(entry: Entry, plans: Readonly<Record<ProfileName, EntryPlan>>
     results,
     ...(entry.steps === undefined ? {} : { steps: sizeOf(entry.steps) }),
     ...(entry.isHidden ? { internal: true } : {}),
+    ...(pieces.length === 0 ? {} : { pieces }),
     plans,
   };
 }
@@ -187,6 +196,7 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
     program,
     profileNames.map((name) => perProfile[name]),
   );
+  const arenas = arenaPlaces(program);
   const made = new Map<string, readonly Kernel[]>();
   /** Layers repeat: nodes with the same region, operand layouts and profile get the kernels of the first of them. */
   const kernelsOnce = (node: Node, profile: ProfileName, layouts: readonly InputLayout[]): readonly Kernel[] => {
@@ -207,6 +217,7 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
       ranges: program.dims,
       weights,
       states: program.states.map((state) => state.path),
+      arenas,
       kernelsOf(node: Node, layouts: readonly InputLayout[]) {
         try {
           const kernels = kernelsOnce(node, profile, layouts);
@@ -246,9 +257,10 @@ export function generate(input: GenerateInput): Stage<Artifact> {
     ...(program.session ? { states: program.states.map(stateSpec), session: program.session } : {}),
     kernels: Object.fromEntries(planned.value.kernels),
     entries: planned.value.entries.map(({ entry, planned: plans }) =>
-      entrySpec(entry, { software: plans.software.plan, gpu: plans.gpu.plan }),
+      entrySpec(entry, { software: plans.software.plan, gpu: plans.gpu.plan }, program.training),
     ),
     ...(program.generation ? { generation: program.generation } : {}),
+    ...(program.training ? { arenas: program.training.arenas, training: trainingSpec(program.training) } : {}),
     program: printProgram(program),
   };
   return { value: artifact, diagnostics: [...sizeProblems(input), ...planned.diagnostics] };

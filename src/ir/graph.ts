@@ -102,6 +102,111 @@ export interface SessionDims {
  */
 export type ParameterRole = 'past' | 'lengths';
 
+/** A flat vector of f32 that a trainer keeps between steps: decision 0007. */
+export interface Arena {
+  /** `weights:0` */
+  readonly path: string;
+  readonly elements: number;
+}
+
+/** Part of an arena with a name of its own. */
+export interface Piece {
+  /** `weight:encoder.layer.0.weight` */
+  readonly path: string;
+  /** Index into the arenas. */
+  readonly arena: number;
+  /** In elements. */
+  readonly offset: number;
+  readonly type: TensorType;
+}
+
+export interface Schedule {
+  readonly kind: 'constant' | 'linear' | 'cosine';
+  readonly peak: number;
+  /** Share of all steps. */
+  readonly warmup: number;
+  readonly final: number;
+}
+
+export type Optimizer =
+  | {
+      readonly name: 'sgd';
+      readonly schedule: Schedule;
+      readonly weightDecay: number;
+      readonly momentum: number;
+      readonly nesterov: boolean;
+    }
+  | {
+      readonly name: 'adam' | 'adamw';
+      readonly schedule: Schedule;
+      readonly weightDecay: number;
+      readonly beta1: number;
+      readonly beta2: number;
+      readonly eps: number;
+    };
+
+/** Low-rank matrices that train beside a weight: y = W x + alpha / rank B (A x). Hu et al. 2021. */
+export interface Adapter {
+  /** The weight [outputs, inputs] or [inputs, outputs]. */
+  readonly path: string;
+  readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
+  readonly span: Span;
+}
+
+/** A `train` block as it is written: what src/passes/training makes entries of. */
+export interface TrainBlock {
+  readonly entry: string;
+  readonly targets: readonly EntryParameter[];
+  /** Its inputs are parameters and targets by name, and results of the entry by `result:NAME`; its one result is the loss, f32[]. */
+  readonly loss: Graph;
+  readonly optimizer: Optimizer;
+  /** Paths of weights that do not decay, and that do not train. */
+  readonly noDecay: ReadonlySet<string>;
+  readonly frozen: ReadonlySet<string>;
+  readonly clipNorm: number | undefined;
+  readonly microBatches: number;
+  readonly seed: number;
+  /** When there are any, nothing else trains. */
+  readonly adapters: readonly Adapter[];
+  readonly span: Span;
+}
+
+/** Parameters that are updated alike; its arenas are of one size. */
+export interface ParameterGroup {
+  /** Indices of arenas; `slots` are what the optimizer keeps. */
+  readonly weights: number;
+  readonly gradients: number;
+  readonly sums: number;
+  readonly slots: readonly number[];
+  readonly parameters: readonly { readonly weight: Weight; readonly offset: number }[];
+}
+
+/** The matrices of an adapter by their paths: [rank, inputs] and [outputs, rank]. */
+export interface AdapterParts {
+  readonly path: string;
+  readonly down: string;
+  readonly up: string;
+  /** alpha / rank */
+  readonly factor: number;
+  /** The weight is [inputs, outputs]. */
+  readonly isTransposed: boolean;
+}
+
+/** How a program is trained: names of the hidden entries, and where everything lies. */
+export interface Training {
+  readonly block: TrainBlock;
+  readonly gradients: string;
+  readonly evaluate: string;
+  readonly accumulate: string;
+  readonly update: string;
+  readonly arenas: readonly Arena[];
+  readonly pieces: readonly Piece[];
+  readonly groups: readonly ParameterGroup[];
+  readonly adapters: readonly AdapterParts[];
+}
+
 export interface EntryParameter {
   readonly name: string;
   readonly type: TensorType;
@@ -114,6 +219,8 @@ export interface EntryParameter {
 export interface EntryResult {
   readonly name: string;
   readonly type: TensorType;
+  /** State path of the piece of an arena that it is written to; it is not read back. */
+  readonly piece?: string;
   /** It stays on the device until somebody asks for it. */
   readonly isLazy?: boolean;
 }
@@ -163,6 +270,10 @@ export interface Program {
   readonly entries: readonly Entry[];
   /** Undefined when no `generate` block asks for it. */
   readonly generation?: Generation;
+  /** Undefined when nothing trains it. The text form of programs has neither this nor `training`. */
+  readonly train?: TrainBlock;
+  /** Made of `train` (src/passes/training). */
+  readonly training?: Training;
 }
 
 export interface NodeOptions {

@@ -9,7 +9,7 @@
 import type { ModuleDeclaration, SourceTree } from '../parser/ast.ts';
 import { hasErrors, type Stage } from '../support/diagnostic.ts';
 import { closest } from '../support/suggest.ts';
-import type { Entry, Program } from './graph.ts';
+import type { Entry, Graph, Program } from './graph.ts';
 import { type Context, createContext, isLibraryFile, report } from './lower/context.ts';
 import { deriveEntry } from './lower/derived-entries.ts';
 import { checkDuplicates } from './lower/duplicates.ts';
@@ -115,8 +115,8 @@ function boundConfig(context: Context): Program['config'] {
   return values;
 }
 
-function usedDims(context: Context, entries: readonly Entry[]): ReadonlyMap<string, DimRange> {
-  const used = new Set(entries.flatMap((entry) => [...symbolsOfGraph(entry.graph)]));
+function usedDims(context: Context, graphs: readonly Graph[]): ReadonlyMap<string, DimRange> {
+  const used = new Set(graphs.flatMap((graph) => [...symbolsOfGraph(graph)]));
   return new Map([...context.ranges].filter(([name]) => used.has(name)));
 }
 
@@ -163,10 +163,9 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
     }
   }
   const { states, session } = programStates(context);
-  const dims = usedDims(context, entries);
   const config = boundConfig(context);
   const reached = new Set(context.used);
-  const generating = checkUses(
+  const { generating, training } = checkUses(
     context,
     root,
     declaration && model && { declaration, instance: model, entries },
@@ -178,6 +177,7 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
   if (!hasErrors(context.diagnostics)) checkUnused(context, root, reached);
 
   const { diagnostics } = context;
+  const dims = usedDims(context, [...entries.map(({ graph }) => graph), ...(training ? [training.loss] : [])]);
   if (declaration === undefined || hasErrors(diagnostics)) return { value: undefined, diagnostics };
   const program: Program = {
     name: declaration.name.text,
@@ -189,6 +189,7 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
     ...(session ? { session } : {}),
     entries: [...entries, ...(generating?.entries ?? [])],
     ...(generating ? { generation: generating.generation } : {}),
+    ...(training ? { train: training } : {}),
   };
   return { value: program, diagnostics };
 }

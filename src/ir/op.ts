@@ -178,6 +178,15 @@ export interface OpDefinition {
     parts: readonly Value[],
   ): Value | undefined;
   /**
+   * When operand `at` is a matrix that maps the last axis of another operand to the last axis of the result: that operand, and
+   * whether the matrix is [inputs, outputs] instead of [outputs, inputs]. Low-rank adapters go beside such matrices.
+   */
+  mapsLastAxis?(
+    inputs: readonly Value[],
+    attributes: Attributes,
+    at: number,
+  ): { readonly x: Value; readonly isTransposed: boolean } | undefined;
+  /**
    * Reverse-mode derivative. A model-level op may leave it out: then its decomposition is differentiated. A tensor-level op
    * without it cannot be trained through, unless it is `constant` to the gradient (trait `flat`).
    */
@@ -206,8 +215,8 @@ export interface OpDefinition {
     attributes: Attributes,
   ): number;
   /**
-   * The result lies in the buffer of this operand and writes only part of it. Its node is an effect, and the last reader of
-   * the operand.
+   * The result lies in the buffer of this operand and writes part of it, or all of it element by element (`elementwise`). Its
+   * node is an effect, and the last to look at the operand.
    */
   readonly updates?: number;
   /** For the cost model: elements read of each operand, where that is not all of them. */

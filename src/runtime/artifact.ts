@@ -222,6 +222,14 @@ export interface TrainingSpec {
     readonly slots: readonly number[];
     readonly parameters: readonly ParameterSpec[];
   }[];
+  /** Low-rank adapters: the weight stands for W + factor up down, transposed where W is [inputs, outputs]. */
+  readonly adapters?: readonly {
+    readonly path: string;
+    readonly down: string;
+    readonly up: string;
+    readonly factor: number;
+    readonly transposed?: boolean;
+  }[];
   readonly optimizer: { readonly name: string; readonly beta1?: number; readonly beta2?: number };
   readonly schedule: ScheduleSpec;
   /** Micro-batches that usually make a step. */

@@ -80,6 +80,7 @@ export const codes = {
   SORA2307: error('no logits to generate from'),
   SORA2308: error('tokens that do not come one by one'),
   SORA2309: error('generation without a state'),
+  SORA2310: error('what cannot be trained'),
 
   // 3xxx: lints
   SORA3001: warning('unused declaration'),

@@ -11,22 +11,27 @@ import {
   type Result,
   type Value,
 } from '../../ir/graph.ts';
-import { opNamed } from '../../ir/ops/index.ts';
 import { numbersOf, stringOf } from '../../ir/ops/shared.ts';
 import type { DimRange } from '../../ir/symbolic.ts';
 import type { BufferSpec, EntryPlan, Step } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
 import type { InputLayout, Kernel } from '../wgsl/kernel.ts';
+import { overwrittenInput } from '../wgsl/regions.ts';
 import type { StepMeaning } from './check.ts';
 import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
 import { SlotAllocator } from './slots.ts';
 import type { WeightTable } from './weights.ts';
+
+/** Part of an arena, in bytes. */
+export type ArenaPlace = Omit<Extract<BufferSpec, { kind: 'arena' }>, 'kind'>;
 
 export interface PlanContext {
   readonly ranges: ReadonlyMap<string, DimRange>;
   readonly weights: WeightTable;
   /** Paths of the program's states, in order. */
   readonly states: readonly string[];
+  /** Where the state paths of training lie: whole arenas and pieces of them. */
+  readonly arenas: ReadonlyMap<string, ArenaPlace>;
   /** Kernels of a fused node; empty when it cannot be written (a diagnostic says why). */
   kernelsOf(node: Node, layouts: readonly InputLayout[]): readonly Kernel[];
   /** The name under which the kernel stands in the artifact. */
@@ -51,19 +56,24 @@ function copyOf(value: Value, name: string): Node {
 /** The operand whose buffer a value shares: what its kernel writes into. */
 function updated(value: Value): Value | undefined {
   const { region, inputs } = value.node;
-  const written = region?.results[value.output]?.value.node;
-  const operand = written && opNamed(written.op).updates;
-  const source = operand === undefined ? undefined : written?.inputs[operand]?.node;
-  return source && region ? inputs[region.inputs.indexOf(source)] : undefined;
+  const written = region?.results[value.output]?.value;
+  const source = region && written && overwrittenInput(region, written);
+  return source && inputs[region.inputs.indexOf(source)];
 }
 
 /** The graph's kernels, with copies for results that are inputs, weights, constants, or stand twice. */
-function kernelNodes(graph: Graph): { nodes: readonly Node[]; results: readonly Result[] } {
+function kernelNodes(
+  graph: Graph,
+  isPiece: (name: string) => boolean,
+): { nodes: readonly Node[]; results: readonly Result[] } {
   const nodes = graph.nodes.filter((node) => node.op === 'fused');
+  const read = new Set(nodes.flatMap((node) => node.inputs));
   const taken = new Set<Value>();
   const copies: Node[] = [];
   const results = graph.results.map((result): Result => {
-    if (result.value.node.op === 'fused' && !taken.has(result.value) && !updated(result.value)) {
+    // A kernel may not read and write one arena, so what others read lies elsewhere and is copied.
+    const isShared = taken.has(result.value) || (isPiece(result.name) && read.has(result.value));
+    if (result.value.node.op === 'fused' && !isShared && !updated(result.value)) {
       taken.add(result.value);
       return result;
     }
@@ -111,8 +121,11 @@ function givenSpec(value: Value, context: PlanContext): BufferSpec | undefined {
       return { kind: 'input', name: String(node.attributes.name) };
     case 'weight':
       return { kind: 'weight', weight: context.weights.indexOf(node) };
-    case 'state':
-      return { kind: 'state', state: context.states.indexOf(stringOf(node.attributes, 'path')) };
+    case 'state': {
+      const path = stringOf(node.attributes, 'path');
+      const place = context.arenas.get(path);
+      return place ? { kind: 'arena', ...place } : { kind: 'state', state: context.states.indexOf(path) };
+    }
     case 'constant':
       return { kind: 'constant', dtype: value.type.dtype, values: numbersOf(node.attributes, 'values') };
     default:
@@ -127,12 +140,17 @@ function layoutOf(value: Value, weights: WeightTable): InputLayout {
 }
 
 export function planEntry(entry: Entry, context: PlanContext): Planned {
-  const { nodes, results } = kernelNodes(entry.graph);
+  const pieces = new Map(entry.results.flatMap(({ name, piece }) => (piece === undefined ? [] : [[name, piece]])));
+  const { nodes, results } = kernelNodes(entry.graph, (name) => pieces.has(name));
   const table = new BufferTable(context);
   const slots = new SlotAllocator(context.ranges);
   const resultBuffers = new Map<Value, number>();
   for (const { name, value } of results) {
-    resultBuffers.set(value, table.add({ kind: 'result', name, bytes: sizeOf(bytesOf(value.type)) }));
+    const place = context.arenas.get(pieces.get(name) ?? '');
+    const spec: BufferSpec = place
+      ? { kind: 'arena', ...place }
+      : { kind: 'result', name, bytes: sizeOf(bytesOf(value.type)) };
+    resultBuffers.set(value, table.add(spec));
   }
   const lastUse = new Map<Value, number>();
   nodes.forEach((node, at) => {
@@ -156,7 +174,7 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
   interface DraftStep {
     readonly kernel: Kernel;
     readonly reads: readonly { place: Place; value: Value }[];
-    readonly writes: readonly { place: Place; value: Value }[];
+    readonly writes: readonly { place: Place; value: Value; over: Value | undefined }[];
     readonly places: readonly Place[];
   }
   const drafts: DraftStep[] = [];
@@ -168,13 +186,14 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     }
     for (const kernel of kernels) {
       const reads: { place: Place; value: Value }[] = [];
-      const writes: { place: Place; value: Value }[] = [];
+      const writes: { place: Place; value: Value; over: Value | undefined }[] = [];
       const places = kernel.text.bindings.map(({ key, access }) => {
         const operand = Number(key.replace(/^\D+/, ''));
         const value = access === 'r' ? node.inputs[operand] : node.outputs[operand];
         if (!value) return unreachable(`kernel ${kernel.name} binds ${key}`);
         const place = placeOf(value);
-        (access === 'r' ? reads : writes).push({ place, value });
+        if (access === 'r') reads.push({ place, value });
+        else writes.push({ place, value, over: updated(value) });
         return place;
       });
       drafts.push({ kernel, reads, writes, places });
@@ -199,12 +218,16 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     };
   });
   const meanings = (dims: Readonly<Record<string, number>>) => {
+    const nameOf = (value: Value) => `%${value.node.label ?? value.node.op}.${value.node.id}.${value.output}`;
     const use = ({ place, value }: { place: Place; value: Value }) => ({
       buffer: bufferOf(place),
-      value: `%${value.node.label ?? value.node.op}.${value.node.id}.${value.output}`,
+      value: nameOf(value),
       bytes: evaluateSize(sizeOf(bytesOf(value.type)), dims),
     });
-    return drafts.map(({ reads, writes }) => ({ reads: reads.map(use), writes: writes.map(use) }));
+    return drafts.map(({ reads, writes }) => ({
+      reads: reads.map(use),
+      writes: writes.map((write) => ({ ...use(write), ...(write.over ? { over: nameOf(write.over) } : {}) })),
+    }));
   };
   return { plan: { buffers: table.buffers, steps }, meanings };
 }

@@ -17,11 +17,11 @@ import {
 } from '../graph.ts';
 import { broadcastTo, combine, reduceKeeping, reshapeTo } from '../ops/build.ts';
 import { greatestTopK } from '../ops/top-k.ts';
+import { copyGraph, type Sizes, substituteType } from '../substitute.ts';
 import { constantDim, constantValue, type Dim, sameDim, substituteDim, symbolsOfDim } from '../symbolic.ts';
 import { type TensorType, tensorType } from '../types.ts';
 import { type Binding, describe } from './binding.ts';
 import { report } from './context.ts';
-import { copyGraph, type Sizes, substituteType } from './derived-entries.ts';
 import { evaluate } from './expressions.ts';
 import { writtenType } from './origin.ts';
 import { type UseSite, wrongValue } from './use-methods.ts';

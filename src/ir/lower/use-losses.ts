@@ -2,20 +2,20 @@
  * The `loss` of a `train` block: known losses of the results, parameters and targets of an entry, and sums of them.
  *
  * Operands are ordinary expressions: `cross_entropy(logits[:, :-1], ids[:, 1:])`. They are elaborated into a graph of their
- * own, so their shapes are checked like those of any other code.
+ * own, so their shapes are checked like those of any other code; src/passes/training joins it to the graph of the entry.
  */
-import type { Expression, UseBlock } from '../../parser/ast.ts';
+import type { Expression } from '../../parser/ast.ts';
 import { closest } from '../../support/suggest.ts';
-import { type Entry, GraphBuilder } from '../graph.ts';
+import type { Value } from '../graph.ts';
+import { binaryCrossEntropy, crossEntropy, meanAbsoluteError, meanSquaredError, nextToken } from '../losses.ts';
+import type { Emitter } from '../op.ts';
 import { isFloat, sameShape, type TensorType } from '../types.ts';
 import { matchArguments } from './arguments.ts';
-import { poison, tensorBinding } from './binding.ts';
+import { numberOf, poison } from './binding.ts';
 import { report } from './context.ts';
 import { evaluate } from './expressions.ts';
 import { clashingDims, originLabels, writtenType } from './origin.ts';
-import { childScope } from './scope.ts';
 import { asTensor } from './tensors.ts';
-import { resolveType } from './typing.ts';
 import { checkValue, type UseSite, type ValueKind, wrongValue } from './use-methods.ts';
 
 interface Loss {
@@ -23,6 +23,7 @@ interface Loss {
   /** `classes`: the target has one integer where the first operand has a row of scores. */
   readonly target: 'classes' | 'same';
   readonly options: readonly { readonly name: string; readonly value: ValueKind }[];
+  build(emitter: Emitter, scores: Value, target: Value, options: Readonly<Record<string, number>>): Value;
 }
 
 const losses: Readonly<Record<string, Loss>> = {
@@ -33,26 +34,51 @@ const losses: Readonly<Record<string, Loss>> = {
       { name: 'ignore', value: { kind: 'number' } },
       { name: 'smoothing', value: { kind: 'number', minimum: 0, below: 1 } },
     ],
+    build: (emitter, logits, target, options) => crossEntropy(emitter, { logits, target, ...options }),
   },
-  binary_cross_entropy: { operands: ['logits', 'target'], target: 'same', options: [] },
-  mse: { operands: ['prediction', 'target'], target: 'same', options: [] },
-  mae: { operands: ['prediction', 'target'], target: 'same', options: [] },
+  next_token: {
+    operands: ['logits', 'tokens'],
+    target: 'classes',
+    options: [
+      { name: 'ignore', value: { kind: 'number' } },
+      { name: 'smoothing', value: { kind: 'number', minimum: 0, below: 1 } },
+    ],
+    build: (emitter, logits, tokens, options) => nextToken(emitter, { logits, tokens, ...options }),
+  },
+  binary_cross_entropy: {
+    operands: ['logits', 'target'],
+    target: 'same',
+    options: [{ name: 'positive', value: { kind: 'number', above: 0 } }],
+    build: (emitter, logits, target, options) => binaryCrossEntropy(emitter, { logits, target, ...options }),
+  },
+  mse: {
+    operands: ['prediction', 'target'],
+    target: 'same',
+    options: [],
+    build: (emitter, prediction, target) => meanSquaredError(emitter, { prediction, target }),
+  },
+  mae: {
+    operands: ['prediction', 'target'],
+    target: 'same',
+    options: [],
+    build: (emitter, prediction, target) => meanAbsoluteError(emitter, { prediction, target }),
+  },
 };
 
 type Call = Extract<Expression, { kind: 'call' }>;
 
-function checkTypes(site: UseSite, loss: Loss, call: Call, types: readonly TensorType[]): void {
+function checkTypes(site: UseSite, loss: Loss, call: Call, types: readonly TensorType[]): boolean {
   const [scores, target] = types;
   const [first, second] = loss.operands;
   const [left, right] = call.arguments;
-  if (scores === undefined || target === undefined || left === undefined || right === undefined) return;
+  if (scores === undefined || target === undefined || left === undefined || right === undefined) return false;
   if (!isFloat(scores.dtype)) {
     wrongValue(site, `\`${first}\` is a float tensor, found \`${writtenType(scores)}\``, left.value.span);
-    return;
+    return false;
   }
   const shape = loss.target === 'classes' ? scores.shape.slice(0, -1) : scores.shape;
   const dtype = loss.target === 'classes' ? 'i32' : scores.dtype;
-  if (target.dtype === dtype && sameShape(target.shape, shape)) return;
+  if (target.dtype === dtype && sameShape(target.shape, shape)) return true;
   report(
     site.context,
     'SORA2304',
@@ -65,19 +91,35 @@ function checkTypes(site: UseSite, loss: Loss, call: Call, types: readonly Tenso
       ],
     },
   );
+  return false;
 }
 
-function checkLoss(site: UseSite, expression: Expression): void {
-  if (expression.kind === 'binary' && ['+', '-', '*', '/'].includes(expression.operator)) {
-    for (const side of [expression.left, expression.right]) checkLoss(site, side);
-    return;
-  }
-  if (expression.kind === 'number' || expression.kind === 'missing') return;
+/** A sum, difference, product or quotient of losses and numbers. */
+function lowerBinary(
+  site: UseSite,
+  emitter: Emitter,
+  expression: Extract<Expression, { kind: 'binary' }>,
+): Value | undefined {
+  const op = operators[expression.operator];
+  const sides = [expression.left, expression.right].map((side) => lowerLoss(site, emitter, side));
+  const [left, right] = sides;
+  return op && left && right ? emitter.emit(op, [left, right]) : undefined;
+}
+
+const operators: Readonly<Partial<Record<string, string>>> = { '+': 'add', '-': 'sub', '*': 'mul', '/': 'div' };
+
+/** The loss as a scalar f32[]; undefined when something is wrong (reported). */
+export function lowerLoss(site: UseSite, emitter: Emitter, expression: Expression): Value | undefined {
+  if (expression.kind === 'missing') return undefined;
+  if (expression.kind === 'binary' && operators[expression.operator] !== undefined)
+    return lowerBinary(site, emitter, expression);
+  if (expression.kind === 'number')
+    return emitter.emit('constant', [], { values: [expression.value], dtype: 'f32', shape: [] });
   const names = Object.keys(losses);
   const list = names.map((name) => `\`${name}\``).join(', ');
   if (expression.kind !== 'call' || expression.callee.kind !== 'name') {
     wrongValue(site, 'a loss is a known loss of tensors, or a sum of such', expression.span, `there is ${list}`);
-    return;
+    return undefined;
   }
   const { callee } = expression;
   const loss = Object.hasOwn(losses, callee.name) ? losses[callee.name] : undefined;
@@ -89,7 +131,7 @@ function checkLoss(site: UseSite, expression: Expression): void {
         ? {}
         : { fixes: [{ title: `replace by \`${guess}\``, edits: [{ span: callee.span, text: guess }] }] }),
     });
-    return;
+    return undefined;
   }
   const parameters = [
     ...loss.operands.map((name) => ({ name, required: true })),
@@ -97,53 +139,30 @@ function checkLoss(site: UseSite, expression: Expression): void {
   ];
   const given = expression.arguments.map(({ name, value }) => ({ name, binding: poison, span: value.span }));
   const matched = matchArguments(site.context, { name: callee.name, parameters, span: undefined }, given, callee.span);
-  if (matched === undefined) return;
+  if (matched === undefined) return undefined;
   const valueAt = (at: number): Expression | undefined =>
     expression.arguments.find(({ value }) => value.span === matched[at]?.span)?.value;
-  const types = loss.operands.flatMap((_, at): TensorType[] => {
+  const operands = loss.operands.flatMap((_, at): Value[] => {
     const value = valueAt(at);
     if (value === undefined) return [];
     const binding = evaluate(site.context, value, site.scope);
     const tensor = asTensor(site.context, { binding, span: value.span });
-    return tensor === undefined ? [] : [tensor.type];
+    return tensor === undefined ? [] : [tensor];
   });
+  const options: Record<string, number> = {};
   for (const [at, option] of loss.options.entries()) {
     const value = valueAt(loss.operands.length + at);
-    if (value) checkValue(site, option.value, value, `\`${option.name}\` of \`${callee.name}\``);
+    const binding = value && checkValue(site, option.value, value, `\`${option.name}\` of \`${callee.name}\``);
+    const number = binding && numberOf(binding);
+    if (number !== undefined) options[option.name] = number;
   }
-  if (types.length === 2) checkTypes(site, loss, expression, types);
-}
-
-/** The loss and the targets of a `train` block against the entry that it trains. */
-export function checkTraining(site: UseSite, block: UseBlock, entry: Entry | undefined): void {
-  const { context } = site;
-  const scope = childScope(site.scope);
-  const builder = new GraphBuilder();
-  const seen = new Map<string, (typeof block.items)[number]>();
-  const declare = (name: string, type: TensorType | undefined, span = block.model.span): void => {
-    const binding = type === undefined ? poison : tensorBinding(builder.input(name, type));
-    scope.names.set(name, { binding, span, declaration: undefined });
-  };
-  for (const { name, type } of [...(entry?.parameters ?? []), ...(entry?.results ?? [])]) declare(name, type);
-  for (const item of block.items) {
-    if (item.kind !== 'target') continue;
-    const { text, span } = item.name;
-    const earlier = seen.get(text);
-    if (earlier || scope.names.has(text)) {
-      const message = earlier ? `\`${text}\` is declared twice` : `\`${text}\` is a name of the entry already`;
-      report(context, 'SORA2002', message, span, {
-        labels: earlier ? [{ span: earlier.span, text: 'first here' }] : [],
-      });
-      continue;
-    }
-    seen.set(text, item);
-    declare(text, resolveType(context, item.type, site.scope), span);
-  }
-  if (entry === undefined) return;
-  context.site = { builder, weights: new Map(), nodes: 0 };
-  for (const item of block.items) {
-    if (item.kind !== 'setting' || item.name.text !== 'loss') continue;
-    for (const { value } of item.values) checkLoss({ context, scope }, value);
-  }
-  context.site = undefined;
+  const [scores, target] = operands;
+  if (!scores || !target) return undefined;
+  const fits = checkTypes(
+    site,
+    loss,
+    expression,
+    operands.map(({ type }) => type),
+  );
+  return fits ? loss.build(emitter, scores, target, options) : undefined;
 }

@@ -42,7 +42,7 @@ const needs = (name: string, value: ValueKind): MethodParameter => ({ name, requ
 const takes = (name: string, value: ValueKind): MethodParameter => ({ name, required: false, value });
 
 /** Learning rates over the steps; `warmup` is a share of all steps. */
-const schedules: Methods = {
+export const schedules: Methods = {
   constant: { parameters: [needs('peak', positive), takes('warmup', share)] },
   linear: { parameters: [needs('peak', positive), takes('warmup', share), takes('final', notNegative)] },
   cosine: { parameters: [needs('peak', positive), takes('warmup', share), takes('final', notNegative)] },

@@ -5,11 +5,11 @@
  * files are theirs: how a part is used elsewhere says nothing about this model.
  */
 import type { ModuleDeclaration, SourceTree, UseBlock, UseRule, UseSetting, UseWord } from '../../parser/ast.ts';
-import { joinSpans } from '../../support/source.ts';
+import { joinSpans, type Span } from '../../support/source.ts';
 import { closest } from '../../support/suggest.ts';
-import type { Entry, Weight } from '../graph.ts';
+import type { Adapter, Entry, TrainBlock, Weight } from '../graph.ts';
 import { constantValue } from '../symbolic.ts';
-import { describe, type Instance, numberOf, poison } from './binding.ts';
+import { type Binding, describe, type Instance, numberOf, poison } from './binding.ts';
 import { type Context, report } from './context.ts';
 import { lowerEntry } from './entries.ts';
 import { evaluate } from './expressions.ts';
@@ -19,20 +19,19 @@ import { childScope, lookup, type Scope } from './scope.ts';
 import { configArguments } from './uncalled.ts';
 import { type Generating, readGeneration } from './use-generate.ts';
 import { select } from './use-globs.ts';
-import { checkTraining } from './use-losses.ts';
 import {
   adapters,
   checkMethod,
   checkPlain,
   checkPruning,
   checkValue,
-  optimizers,
   stateFormats,
   type UseSite,
   type ValueKind,
   weightFormats,
   wrongValue,
 } from './use-methods.ts';
+import { readTraining } from './use-training.ts';
 
 /** The model that the compilation is about. */
 export interface UsedModel {
@@ -54,6 +53,7 @@ interface Subject {
 
 type SettingKind =
   | ValueKind
+  /** Read by use-training.ts. */
   | { readonly kind: 'loss' }
   | { readonly kind: 'optimizer' }
   | { readonly kind: 'globs' }
@@ -257,9 +257,8 @@ function checkSetting(site: UseSite, block: UseBlock, setting: UseSetting, subje
   const [first, second] = setting.values;
   if (second) wrongValue(site, `\`${text}\` takes one value`, second.span);
   else if (kind.kind === 'path') checkPath(site, setting);
-  else if (kind.kind === 'optimizer') {
-    if (first) checkMethod(site, optimizers, first.value, 'optimizer');
-  } else if (kind.kind !== 'loss' && first) checkValue(site, kind, first.value, `\`${text}\``);
+  else if (kind.kind !== 'loss' && kind.kind !== 'optimizer' && first)
+    checkValue(site, kind, first.value, `\`${text}\``);
 }
 
 /** The group of `int4(group: 32)` against the rows of the weights that it quantizes. */
@@ -290,7 +289,14 @@ function partsOf(paths: readonly string[]): readonly string[] {
   return [...parts];
 }
 
-function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subject): void {
+function adapterOf(values: ReadonlyMap<string, Binding>, path: string, span: Span): Adapter {
+  const number = (name: string) => numberOf(values.get(name) ?? poison);
+  const rank = number('rank') ?? 1;
+  // As in peft: without alpha the matrices count as they are.
+  return { path, rank, alpha: number('alpha') ?? rank, dropout: number('dropout') ?? 0, span };
+}
+
+function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subject, chosenAdapters: Adapter[]): void {
   const { about } = rule;
   const { context } = site;
   const words = blocks[block.use].about;
@@ -328,9 +334,13 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
   }
   if (!checkPlain(site, rule.value, block.use)) return;
   if (block.use === 'adapter') {
-    checkMethod(site, adapters, rule.value.value, 'adapter');
+    const found = checkMethod(site, adapters, rule.value.value, 'adapter');
     if (selected.length > 0 && selected.every(({ type }) => type.shape.length !== 2)) {
       wrongValue(site, 'an adapter belongs to matrices, and none is selected', rule.globs[0]?.span ?? rule.span);
+    }
+    if (found) {
+      const matrices = selected.filter(({ type }) => type.shape.length === 2);
+      chosenAdapters.push(...matrices.map(({ path }) => adapterOf(found.values, path, rule.value.span)));
     }
     return;
   }
@@ -339,12 +349,21 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
   if (group !== undefined) checkGroup(site, rule, group, selected);
 }
 
-function checkBlock(context: Context, block: UseBlock, subject: Subject): Generating | undefined {
+/** What blocks about the model ask for. */
+export interface Used {
+  readonly generating?: Generating | undefined;
+  readonly training?: TrainBlock | undefined;
+  /** By weight; a later rule overrides an earlier one. */
+  readonly adapters?: readonly Adapter[];
+}
+
+function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
   const site: UseSite = { context, scope: subject.scope };
   const entry = checkEntry(context, block, subject);
   const seen = new Map<string, UseSetting>();
+  const chosenAdapters: Adapter[] = [];
   for (const item of block.items) {
-    if (item.kind === 'rule') checkRule(site, block, item, subject);
+    if (item.kind === 'rule') checkRule(site, block, item, subject, chosenAdapters);
     else if (item.kind === 'setting') {
       const earlier = seen.get(item.name.text);
       if (earlier) {
@@ -357,7 +376,8 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Genera
       report(context, 'SORA2301', `\`${block.use}\` has no targets`, item.name.span);
     }
   }
-  if (block.use === 'train') checkTraining(site, block, entry);
+  const training =
+    block.use === 'train' ? readTraining(site, block, entry, [...(subject.weights?.keys() ?? [])]) : undefined;
   const { settings } = blocks[block.use];
   const absent = Object.keys(settings).filter((name) => settings[name]?.required === true && !seen.has(name));
   // A mistyped word is told once, as that.
@@ -366,30 +386,46 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Genera
     const names = absent.map((name) => `\`${name}\``).join(' and ');
     report(context, 'SORA2305', `\`${block.use}\` needs ${names}`, joinSpans(block.useSpan, block.model.span));
   }
-  return block.use === 'generate' && entry ? readGeneration(site, block, entry) : undefined;
+  return {
+    training,
+    adapters: chosenAdapters,
+    generating: block.use === 'generate' && entry ? readGeneration(site, block, entry) : undefined,
+  };
 }
 
-/** Checks all blocks; what the model generates by, when one asks for it. */
+/** Blocks of which a model has one. */
+const single: Readonly<Partial<Record<UseWord, string>>> = { generate: 'generates by', train: 'is trained on' };
+
+/** Checks all blocks; what those about the model ask for. */
 export function checkUses(
   context: Context,
   root: SourceTree,
   model: UsedModel | undefined,
   areFieldsRight: boolean,
-): Generating | undefined {
+): Used {
   const fileScope = context.fileScopes.get(root.file);
-  if (fileScope === undefined) return undefined;
-  let generating: Generating | undefined;
-  let first: UseBlock | undefined;
+  let used: Used = {};
+  if (fileScope === undefined) return used;
+  const first = new Map<UseWord, UseBlock>();
   for (const block of root.uses) {
     const subject = subjectOf(context, block, fileScope, model, areFieldsRight);
     const found = subject && checkBlock(context, block, subject);
-    if (subject?.declaration !== model?.declaration || block.use !== 'generate') continue;
-    if (first) {
-      report(context, 'SORA2002', `\`${block.model.text}\` generates by one entry only`, block.useSpan, {
-        labels: [{ span: first.useSpan, text: 'first here' }],
+    const verb = single[block.use];
+    if (subject?.declaration !== model?.declaration) continue;
+    used = { ...used, adapters: [...(used.adapters ?? []), ...(found?.adapters ?? [])] };
+    if (verb === undefined) continue;
+    const earlier = first.get(block.use);
+    if (earlier) {
+      report(context, 'SORA2002', `\`${block.model.text}\` ${verb} one entry only`, block.useSpan, {
+        labels: [{ span: earlier.useSpan, text: 'first here' }],
       });
-    } else generating = found;
-    first ??= block;
+      continue;
+    }
+    first.set(block.use, block);
+    if (block.use === 'train') used = { ...used, training: found?.training };
+    else used = { ...used, generating: found?.generating };
   }
-  return generating;
+  const { training, adapters: all = [] } = used;
+  if (training === undefined) return used;
+  return { ...used, training: { ...training, adapters: [...new Map(all.map((each) => [each.path, each])).values()] } };
 }

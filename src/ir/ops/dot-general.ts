@@ -221,6 +221,13 @@ export const dotGeneral: OpDefinition = {
   },
   traits: ['contraction'],
   skeleton: 'contraction',
+  mapsLastAxis([x, matrix], attributes, at) {
+    if (!x || matrix?.type.shape.length !== 2 || at !== 1) return undefined;
+    const axes = (name: string) => numbersOf(attributes, name);
+    const isPlain = axes('lhs_batch').length === 0 && axes('lhs_contract').join() === String(x.type.shape.length - 1);
+    const [contracted, another] = axes('rhs_contract');
+    return isPlain && another === undefined ? { x, isTransposed: contracted === 0 } : undefined;
+  },
   infer([lhs, rhs], attributes) {
     if (!lhs || !rhs) return fail('`dot_general` takes two operands');
     if (lhs.dtype !== rhs.dtype) {

@@ -7,6 +7,7 @@ import type { AttributeKind, InferContext, InferResult, OpDefinition, Trait } fr
 import type { TensorType } from '../types.ts';
 import { append } from './append.ts';
 import { argmax } from './argmax.ts';
+import { assign } from './assign.ts';
 import { attention } from './attention.ts';
 import { binaryOps } from './binary.ts';
 import { cast } from './cast.ts';
@@ -16,6 +17,7 @@ import { dotGeneral } from './dot-general.ts';
 import { entmax, entmaxThreshold } from './entmax.ts';
 import { fused } from './fused.ts';
 import { gather } from './gather.ts';
+import { isFiniteOp } from './is-finite.ts';
 import { layerNorm } from './layer-norm.ts';
 import { leafOps } from './leaf.ts';
 import { linear } from './linear.ts';
@@ -42,6 +44,7 @@ const definitions: readonly OpDefinition[] = [
   ...unaryOps,
   ...binaryOps,
   ...compareOps,
+  isFiniteOp,
   orderKey,
   select,
   cast,
@@ -69,6 +72,7 @@ const definitions: readonly OpDefinition[] = [
   argmax,
   attention,
   append,
+  assign,
   fused,
 ];
 

@@ -40,6 +40,7 @@ export const linear: OpDefinition = {
     }
     return [{ dtype: x.dtype, shape: [...x.shape.slice(0, -1), outputs] }];
   },
+  mapsLastAxis: ([x], _attributes, at) => (x && at === 1 ? { x, isTransposed: false } : undefined),
   decompose(emitter, inputs) {
     const [x, weight, bias] = inputs;
     if (!x || !weight) throw new RangeError('`linear` without operands');

@@ -5,16 +5,16 @@
 import { describe, expect, test } from 'vitest';
 import { createEmitter } from '../../../src/ir/emit.ts';
 import { type Graph, GraphBuilder, type Value } from '../../../src/ir/graph.ts';
-import type { Emitter, Tensor } from '../../../src/ir/op.ts';
-import { tensorOf } from '../../../src/ir/tensor.ts';
-import { tensorType } from '../../../src/ir/types.ts';
 import {
   binaryCrossEntropy,
   type CrossEntropy,
   crossEntropy,
   meanAbsoluteError,
   meanSquaredError,
-} from '../../../src/passes/training/losses.ts';
+} from '../../../src/ir/losses.ts';
+import type { Emitter, Tensor } from '../../../src/ir/op.ts';
+import { tensorOf } from '../../../src/ir/tensor.ts';
+import { tensorType } from '../../../src/ir/types.ts';
 import { noRanges, randomTensor } from '../ir/support.ts';
 import { gradientsOf, lossAt, worstGap } from './gradients.ts';
 

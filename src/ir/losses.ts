@@ -7,20 +7,11 @@
  *
  * Source: torch.nn.functional (cross_entropy, binary_cross_entropy_with_logits, mse_loss, l1_loss).
  */
-import type { Value } from '../../ir/graph.ts';
-import type { Emitter } from '../../ir/op.ts';
-import {
-  broadcastTo,
-  combine,
-  dimScalar,
-  fillLike,
-  meanOf,
-  reduceKeeping,
-  reshapeTo,
-  widened,
-} from '../../ir/ops/build.ts';
-import { calculus } from '../../ir/ops/calculus.ts';
-import { constantDim } from '../../ir/symbolic.ts';
+import type { Value } from './graph.ts';
+import type { Emitter } from './op.ts';
+import { broadcastTo, combine, dimScalar, fillLike, meanOf, reduceKeeping, reshapeTo, widened } from './ops/build.ts';
+import { calculus } from './ops/calculus.ts';
+import { constantDim, subtractDims } from './symbolic.ts';
 
 const everyAxis = (value: Value): readonly number[] => value.type.shape.map((_, axis) => axis);
 
@@ -117,6 +108,28 @@ export function crossEntropy(emitter: Emitter, options: CrossEntropy): Value {
   const count = total(emitter, counts);
   const divisor = c.where('greater', count, c.fill(0, count), count, c.fill(1, count));
   return c.div(total(emitter, rows), divisor);
+}
+
+export interface NextToken {
+  /** [B, T, V] scores of what follows each position, any float. */
+  readonly logits: Value;
+  /** [B, T] i32, the text itself. */
+  readonly tokens: Value;
+  /** A token that nobody has to predict, such as padding; -100 when left out. */
+  readonly ignore?: number;
+  readonly smoothing?: number;
+}
+
+/**
+ * Cross entropy of each position's scores with the token behind it, f32[]: the mean over all positions but the last of each
+ * row. What `cross_entropy(logits[:, :-1], tokens[:, 1:])` gives, and 0 where a text has one token.
+ */
+export function nextToken(emitter: Emitter, { logits, tokens, ignore = -100, smoothing = 0 }: NextToken): Value {
+  const one = constantDim(1);
+  const length = tokens.type.shape[1] ?? one;
+  const behind = emitter.emit('slice', [tokens], { axis: 1, start: one, size: subtractDims(length, one) });
+  const target = emitter.emit('pad', [behind], { low: [0, 0], high: [0, 1], interior: [0, 0], value: ignore });
+  return crossEntropy(emitter, { logits, target, ignore, smoothing });
 }
 
 export interface BinaryCrossEntropy {

@@ -1,0 +1,168 @@
+/**
+ * A `train` block against the entry that it trains: its targets, its loss as a graph, the optimizer and what is frozen.
+ */
+import type { Expression, UseBlock, UseSetting } from '../../parser/ast.ts';
+import { createEmitter } from '../emit.ts';
+import {
+  type Entry,
+  type EntryParameter,
+  GraphBuilder,
+  type Optimizer,
+  type Schedule,
+  type TrainBlock,
+} from '../graph.ts';
+import type { TensorType } from '../types.ts';
+import { type Binding, numberOf, poison, tensorBinding } from './binding.ts';
+import { report } from './context.ts';
+import { evaluate } from './expressions.ts';
+import { childScope } from './scope.ts';
+import { resolveType } from './typing.ts';
+import { matchesGlob } from './use-globs.ts';
+import { lowerLoss } from './use-losses.ts';
+import { checkMethod, optimizers, schedules, type UseSite } from './use-methods.ts';
+
+/** Inputs of a loss that stand for results of the entry: no name of a model has a colon. */
+export function resultInput(name: string): string {
+  return `result:${name}`;
+}
+
+type Values = ReadonlyMap<string, Binding>;
+
+function numberAt(values: Values, name: string, otherwise: number): number {
+  return numberOf(values.get(name) ?? poison) ?? otherwise;
+}
+
+function scheduleOf(site: UseSite, written: Expression | undefined, plain: number | undefined): Schedule | undefined {
+  if (plain !== undefined) return { kind: 'constant', peak: plain, warmup: 0, final: 0 };
+  const found = written?.kind === 'call' ? checkMethod(site, schedules, written, 'schedule') : undefined;
+  const peak = found && numberOf(found.values.get('peak') ?? poison);
+  if (found === undefined || peak === undefined) return undefined;
+  const kind = found.name as Schedule['kind'];
+  return { kind, peak, warmup: numberAt(found.values, 'warmup', 0), final: numberAt(found.values, 'final', 0) };
+}
+
+/** The first argument of the method, by place or by name. */
+function rateOf(expression: Expression): Expression | undefined {
+  if (expression.kind !== 'call') return undefined;
+  const { arguments: given } = expression;
+  return (given.find(({ name }) => name?.text === 'lr') ?? given.find(({ name }) => name === undefined))?.value;
+}
+
+/** The optimizer with torch's defaults; undefined when something is wrong with it (reported). */
+export function readOptimizer(site: UseSite, expression: Expression): Optimizer | undefined {
+  const found = checkMethod(site, optimizers, expression, 'optimizer');
+  if (found === undefined) return undefined;
+  const { name, values } = found;
+  const schedule = scheduleOf(site, rateOf(expression), numberOf(values.get('lr') ?? poison));
+  if (schedule === undefined) return undefined;
+  if (name === 'sgd') {
+    const nesterov = values.get('nesterov');
+    return {
+      name,
+      schedule,
+      weightDecay: numberAt(values, 'weight_decay', 0),
+      momentum: numberAt(values, 'momentum', 0),
+      nesterov: nesterov?.kind === 'bool' && nesterov.value,
+    };
+  }
+  return {
+    name: name as 'adam' | 'adamw',
+    schedule,
+    weightDecay: numberAt(values, 'weight_decay', name === 'adamw' ? 0.01 : 0),
+    beta1: numberAt(values, 'beta1', 0.9),
+    beta2: numberAt(values, 'beta2', 0.999),
+    eps: numberAt(values, 'eps', 1e-8),
+  };
+}
+
+/** Declares parameters, results and targets as inputs of the loss; the targets. */
+function declareOperands(
+  site: UseSite,
+  block: UseBlock,
+  entry: Entry | undefined,
+  builder: GraphBuilder,
+): { readonly site: UseSite; readonly targets: readonly EntryParameter[]; readonly areRight: boolean } {
+  const { context } = site;
+  const scope = childScope(site.scope);
+  const declare = (name: string, input: string, type: TensorType | undefined, span = block.model.span): void => {
+    const binding = type === undefined ? poison : tensorBinding(builder.input(input, type));
+    scope.names.set(name, { binding, span, declaration: undefined });
+  };
+  for (const { name, type, role } of entry?.parameters ?? []) if (role === undefined) declare(name, name, type);
+  for (const { name, type } of entry?.results ?? []) declare(name, resultInput(name), type);
+  const seen = new Map<string, (typeof block.items)[number]>();
+  const targets: EntryParameter[] = [];
+  let areRight = true;
+  for (const item of block.items) {
+    if (item.kind !== 'target') continue;
+    const { text, span } = item.name;
+    const earlier = seen.get(text);
+    if (earlier || scope.names.has(text)) {
+      const message = earlier ? `\`${text}\` is declared twice` : `\`${text}\` is a name of the entry already`;
+      report(context, 'SORA2002', message, span, {
+        labels: earlier ? [{ span: earlier.span, text: 'first here' }] : [],
+      });
+      areRight = false;
+      continue;
+    }
+    seen.set(text, item);
+    const type = resolveType(context, item.type, site.scope);
+    declare(text, text, type, span);
+    if (type) targets.push({ name: text, type, doc: undefined, initial: undefined });
+    else areRight = false;
+  }
+  return { site: { context, scope }, targets, areRight };
+}
+
+/** Weights of a setting's globs; the globs themselves are checked in uses.ts. */
+function selected(setting: UseSetting | undefined, paths: readonly string[]): ReadonlySet<string> {
+  const globs = (setting?.values ?? []).flatMap(({ value }) => (value.kind === 'string' ? [value.value] : []));
+  return new Set(paths.filter((path) => globs.some((glob) => matchesGlob(glob, path))));
+}
+
+/** Checks a block; undefined when something is wrong (reported). `weights` are the paths of the model. */
+export function readTraining(
+  site: UseSite,
+  block: UseBlock,
+  entry: Entry | undefined,
+  weights: readonly string[],
+): TrainBlock | undefined {
+  const { context } = site;
+  const builder = new GraphBuilder();
+  const operands = declareOperands(site, block, entry, builder);
+  const settings = new Map<string, UseSetting>();
+  for (const item of block.items) {
+    if (item.kind === 'setting' && !settings.has(item.name.text)) settings.set(item.name.text, item);
+  }
+  if (entry === undefined) return undefined;
+  context.site = { builder, weights: new Map(), nodes: 0 };
+  const written = settings.get('loss')?.values[0]?.value;
+  const loss =
+    written &&
+    lowerLoss(
+      operands.site,
+      createEmitter(builder, { ranges: context.ranges }, { span: written.span, label: 'loss' }),
+      written,
+    );
+  context.site = undefined;
+  const chosen = settings.get('optimizer')?.values[0]?.value;
+  const optimizer = chosen && readOptimizer(site, chosen);
+  const numberSetting = (name: string): number | undefined => {
+    const expression = settings.get(name)?.values[0]?.value;
+    return expression && numberOf(evaluate(context, expression, site.scope));
+  };
+  if (loss === undefined || optimizer === undefined || !operands.areRight) return undefined;
+  return {
+    entry: entry.name,
+    targets: operands.targets,
+    loss: builder.finish('loss', [{ name: 'loss', value: loss }]),
+    optimizer,
+    noDecay: selected(settings.get('no_decay'), weights),
+    frozen: selected(settings.get('freeze'), weights),
+    clipNorm: numberSetting('clip_norm'),
+    microBatches: numberSetting('accumulate') ?? 1,
+    seed: numberSetting('seed') ?? 0,
+    adapters: [],
+    span: block.useSpan,
+  };
+}

@@ -1,0 +1,66 @@
+/**
+ * Where parameters lie: groups of parameters that are updated alike, flat arenas for each, and the pieces of arenas that
+ * stand for single parameters and gradients (decision 0007).
+ */
+import type { Arena, ParameterGroup, Piece, TrainBlock, Weight } from '../../ir/graph.ts';
+import { constantValue, productOfDims } from '../../ir/symbolic.ts';
+import { unreachable } from '../../support/error.ts';
+import { gradientPiece, weightPiece } from './forward.ts';
+import { slotsOf } from './optimizers.ts';
+
+/** Pieces are bound as buffers of their own: offsets of bindings are multiples of 256 bytes on every device. */
+const alignment = 64;
+/** Rows of the first stage of the sum of squares. */
+export const rowLength = 1024;
+
+export interface Layout {
+  readonly arenas: readonly Arena[];
+  readonly pieces: readonly Piece[];
+  readonly groups: readonly (ParameterGroup & { readonly decays: boolean })[];
+}
+
+export function elementsOf(weight: Weight): number {
+  return constantValue(productOfDims(weight.type.shape)) ?? unreachable(`\`${weight.path}\` without a size`);
+}
+
+function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
+}
+
+interface Draft {
+  readonly decays: boolean;
+  readonly parameters: { weight: Weight; offset: number }[];
+  elements: number;
+}
+
+/** Groups in the order of the weights; `bindingBytes` is what a binding holds. */
+export function layoutOf(parameters: readonly Weight[], block: TrainBlock, bindingBytes: number): Layout {
+  const most = Math.floor(bindingBytes / 4 / rowLength) * rowLength;
+  const drafts: Draft[] = [];
+  for (const weight of parameters) {
+    const decays = block.optimizer.weightDecay > 0 && !block.noDecay.has(weight.path);
+    const size = roundUp(elementsOf(weight), alignment);
+    let draft = drafts.find((other) => other.decays === decays && other.elements + size <= most);
+    if (!draft) {
+      draft = { decays, parameters: [], elements: 0 };
+      drafts.push(draft);
+    }
+    draft.parameters.push({ weight, offset: draft.elements });
+    draft.elements += size;
+  }
+  const arenas: Arena[] = [];
+  const pieces: Piece[] = [];
+  const groups = drafts.map(({ decays, parameters: members, elements }, at) => {
+    const add = (kind: string): number =>
+      arenas.push({ path: `${kind}:${at}`, elements: roundUp(elements, rowLength) }) - 1;
+    const [weights, gradients, sums] = [add('weights'), add('gradients'), add('sums')];
+    const slots = slotsOf(block.optimizer).map(add);
+    for (const { weight, offset } of members) {
+      const { type, path } = weight;
+      pieces.push({ path: weightPiece(path), arena: weights, offset, type });
+      pieces.push({ path: gradientPiece(path), arena: gradients, offset, type });
+    }
+    return { decays, weights, gradients, sums, slots, parameters: members };
+  });
+  return { arenas, pieces, groups };
+}

@@ -1,0 +1,77 @@
+/**
+ * Optimizers as graphs over flat arenas: what a step makes of weights, gradients and what the optimizer keeps.
+ *
+ *   sgd     v = momentum v + g;  w -= lr v               (Nesterov: w -= lr (g + momentum v))
+ *   adam    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr (m c1) / (sqrt(v c2) + eps)
+ *   adamw   the same, and w -= lr decay w before (decoupled)
+ *
+ * c1 = 1 / (1 - b1^t) and c2 = 1 / (1 - b2^t) and lr come from the host at every step. Elsewhere decay is added to the
+ * gradient. As in torch.optim. Sources: Sutskever et al. 2013; Kingma and Ba 2015; Loshchilov and Hutter 2019.
+ */
+import type { Optimizer, Value } from '../../ir/graph.ts';
+import type { Emitter } from '../../ir/op.ts';
+import { broadcastTo } from '../../ir/ops/build.ts';
+import { calculus } from '../../ir/ops/calculus.ts';
+
+/** Scalars f32[] that change by step. */
+export interface Rates {
+  readonly lr: Value;
+  /** 1 / (1 - beta^t) for the first and the second moment. */
+  readonly first: Value;
+  readonly second: Value;
+}
+
+/** Vectors f32[N] of a group. */
+export interface Vectors {
+  readonly weights: Value;
+  /** Averaged over the micro-batches and clipped. */
+  readonly gradients: Value;
+  /** In the order of `slotsOf`. */
+  readonly slots: readonly Value[];
+}
+
+export interface Updated {
+  readonly weights: Value;
+  readonly slots: readonly Value[];
+}
+
+/** Writes a slot (by its place) and gives what later reads of it see. */
+export type Keep = (slot: number, value: Value) => Value;
+
+/** Names of the vectors that the optimizer keeps. */
+export function slotsOf(optimizer: Optimizer): readonly string[] {
+  if (optimizer.name === 'sgd') return optimizer.momentum > 0 ? ['momentum'] : [];
+  return ['first', 'second'];
+}
+
+/** The new weights; slots are written through `keep`. `decay` is 0 for groups that do not decay. */
+export function updateOf(
+  emitter: Emitter,
+  optimizer: Optimizer,
+  { weights, gradients, slots }: Vectors,
+  rates: Rates,
+  decay: number,
+  keep: Keep,
+): Value {
+  const c = calculus(emitter);
+  const spread = (scalar: Value) => broadcastTo(emitter, scalar, weights.type.shape);
+  const lr = spread(rates.lr);
+  const isDecoupled = optimizer.name === 'adamw';
+  const g = decay > 0 && !isDecoupled ? c.add(gradients, c.scale(weights, decay)) : gradients;
+  const decayed = decay > 0 && isDecoupled ? c.sub(weights, c.mul(weights, c.scale(lr, decay))) : weights;
+  const [one, two] = slots;
+  if (optimizer.name === 'sgd') {
+    const { momentum, nesterov } = optimizer;
+    if (!one) return c.sub(decayed, c.mul(lr, g));
+    const v = keep(0, c.add(c.scale(one, momentum), g));
+    const direction = nesterov ? c.add(g, c.scale(v, momentum)) : v;
+    return c.sub(decayed, c.mul(lr, direction));
+  }
+  const { beta1, beta2, eps } = optimizer;
+  if (!one || !two) throw new RangeError('an Adam without moments');
+  const m = keep(0, c.add(c.scale(one, beta1), c.scale(g, 1 - beta1)));
+  const v = keep(1, c.add(c.scale(two, beta2), c.scale(c.mul(g, g), 1 - beta2)));
+  const spreadSecond = c.apply('sqrt', c.mul(v, spread(rates.second)));
+  const direction = c.div(c.mul(m, spread(rates.first)), c.add(spreadSecond, c.fill(eps, v)));
+  return c.sub(decayed, c.mul(lr, direction));
+}
