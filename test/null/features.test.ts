@@ -16,6 +16,7 @@ What works, what works in part, what does not. The op table is generated from th
 | runtime dims with bounds and \`multiple of\`; config dims; exact shape polynomials | works |
 | \`config\` with defaults, Hugging Face keys, alternatives, \`count("key")\` | works |
 | modules, submodules, \`repeat\` (also with an index), \`as "…"\`, \`tied … if missing\`, fields under \`if\` | works |
+| \`init\`: how a tensor begins that no checkpoint gives (constants, uniform, normal, truncated, Kaiming, Xavier) | works |
 | shape-polymorphic functions, \`...\` for any leading dims | works |
 | \`if\` on config values, \`fail("…")\` | works |
 | several entries, several results by name, parameters with defaults, \`entry x = y with T = 1\` | works |
