@@ -1,6 +1,6 @@
 /**
  * Runs a plan on a device with as little machinery as possible, so that tests of kernels depend on nothing but kernels:
- * one submission, no caching, dims through immediates.
+ * one submission, dims through immediates. Only pipelines are kept, by artifact, for the next run at other sizes.
  */
 import { evaluateSize } from '../../../src/codegen/plan/sizes.ts';
 import type { Tensor } from '../../../src/ir/op.ts';
@@ -38,6 +38,24 @@ export interface RunOptions {
   readonly dims: Readonly<Record<string, number>>;
   readonly inputs: ReadonlyMap<string, Tensor>;
   weight(path: string): Tensor;
+  /** What the states hold before the run, by path. */
+  readonly states?: ReadonlyMap<string, Tensor>;
+}
+
+interface Made {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+const made = new WeakMap<GPUDevice, WeakMap<Artifact, Map<string, Made>>>();
+
+/** By kernel name. */
+function pipelinesOf(device: GPUDevice, artifact: Artifact): Map<string, Made> {
+  const ofDevice = made.get(device) ?? new WeakMap<Artifact, Map<string, Made>>();
+  made.set(device, ofDevice);
+  const ofArtifact = ofDevice.get(artifact) ?? new Map<string, Made>();
+  ofDevice.set(artifact, ofArtifact);
+  return ofArtifact;
 }
 
 export async function runPlan(device: GPUDevice, artifact: Artifact, options: RunOptions): Promise<Map<string, Words>> {
@@ -70,12 +88,15 @@ export async function runPlan(device: GPUDevice, artifact: Artifact, options: Ru
         const count = Math.max(4, Math.ceil(evaluateSize(spec.bytes, options.dims) / 4));
         return upload(new Uint32Array(count).fill(0x7fc00000));
       }
-      case 'state':
-        throw new Error('states belong to sessions');
+      case 'state': {
+        const tensor = options.states?.get(artifact.states?.[spec.state]?.path ?? '');
+        if (!tensor) throw new Error(`no state ${spec.state}`);
+        return upload(words(tensor.dtype, tensor.data));
+      }
     }
   };
   const buffers = plan.buffers.map(make);
-  const pipelines = new Map<string, { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout }>();
+  const pipelines = pipelinesOf(device, artifact);
   const pipelineOf = (name: string) => {
     const known = pipelines.get(name);
     if (known) return known;
