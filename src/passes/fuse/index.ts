@@ -15,6 +15,7 @@ import { coneOf } from './cone.ts';
 import { materialize, maxBindings } from './materialize.ts';
 import { type Kernel, kernelOf } from './region.ts';
 import { roleOf } from './roles.ts';
+import { joinSiblings } from './siblings.ts';
 
 export interface Fusion {
   readonly graph: Graph;
@@ -91,7 +92,8 @@ export function fuse(graph: Graph, entry?: Span): Fusion {
     return { name: result.name, value: output ?? unreachable('a copy has an output') };
   });
   const fired = [...kernels.values()].reduce((sum, { region }) => sum + computed(region) - 1, 0);
-  return { graph: builder.finish(graph.name, results), fired, diagnostics };
+  const siblings = joinSiblings(builder.finish(graph.name, results));
+  return { graph: siblings.graph, fired: fired + siblings.fired, diagnostics };
 }
 
 function computed(region: Graph): number {
