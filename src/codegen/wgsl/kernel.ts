@@ -18,6 +18,9 @@ import { memoryFour, memoryType, packPair, toMemory } from './scalars.ts';
 import { type BufferAccess, type Expression, FOURTH, type IndexVector, ValueWalker } from './values.ts';
 import { type KernelText, KernelWriter, maxParams } from './writer.ts';
 
+/** Key of the binding of the memory between the kernels of one node. */
+export const scratchKey = 'scratch';
+
 /** How an input's elements lie, when not row-major (WeightLayout). */
 export interface InputLayout {
   readonly panels: number | undefined;
@@ -49,6 +52,8 @@ export interface Kernel {
   readonly text: KernelText;
   readonly groups: GroupCount;
   readonly when?: Condition;
+  /** Bytes of the memory by which the kernels of one node hand numbers on; bound under `scratchKey`. */
+  readonly scratch?: Dim;
 }
 
 /** A kernel being written. */
@@ -69,6 +74,7 @@ export interface Written {
   /** How the work is divided, for the head comment. */
   readonly note: string;
   readonly when?: Condition;
+  readonly scratch?: Dim;
   /** Tells kernels for one node apart: `few_rows`. */
   readonly variant?: string;
 }
@@ -229,11 +235,13 @@ export function writeKernel(request: KernelRequest, write: (draft: Draft) => Wri
       continue;
     }
     const when = written.when === undefined ? {} : { when: written.when };
+    const scratch = written.scratch === undefined ? {} : { scratch: written.scratch };
     return {
       name: written.variant === undefined ? name : `${name}_${written.variant}`,
       text,
       groups: written.groups,
       ...when,
+      ...scratch,
     };
   }
 }
