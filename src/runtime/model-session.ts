@@ -214,11 +214,10 @@ export function makeModelSession(
       options.signal?.throwIfAborted();
       const entry = entries.get(name);
       if (entry?.steps === undefined) return context.callModel(name, inputs, options);
-      const checked = bindInputs(artifact, entry, inputs);
-      const bound = options.lazies ? { ...checked, lazies: options.lazies } : checked;
+      const bound = bindInputs(artifact, entry, inputs);
       // The caller may fill the same array anew while this call waits for another, or for room.
       const data = bound.data.map((given): InputData | undefined => given?.slice());
-      const running = inOrder(() => run(entry, { ...bound, data }, options));
+      const running = inOrder(() => run(entry, { ...bound, data, lazies: options.lazies }, options));
       return firstOf(running, own, options.signal);
     },
     generate: ((ids: TokenIds | readonly TokenIds[], own?: GenerateOptions) => {

@@ -18,7 +18,7 @@ export function checkOptions<Options extends object>(
   known: Names<Options>,
 ): void {
   if (typeof options !== 'object' || options === null)
-    throw new SoraError(code, `the options of \`${what}\` are an object`);
+    throw new SoraError(code, `\`${what}\` takes an object of options`);
   for (const [name, value] of Object.entries(options))
     if (value !== undefined && !Object.hasOwn(known, name))
       throw unknownName(code, `\`${what}\``, 'option', name, Object.keys(known));

@@ -8,6 +8,7 @@
  */
 import type { Artifact, ProfileName } from './artifact.ts';
 import { type BufferPool, guard, usage } from './buffers.ts';
+import { napWhile } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
 import { evaluateSize } from './size.ts';
 
@@ -61,7 +62,7 @@ export function startWarmUp(
       const made: GPUBuffer[] = [];
       try {
         const { checked } = guard(device, 'SORA6102', 'warm-up', () => dispatch(device, pool, pipelines, kernel, made));
-        await device.queue.onSubmittedWorkDone();
+        await napWhile(device.queue.onSubmittedWorkDone());
         await checked;
       } finally {
         made.map(pool.destroy);
