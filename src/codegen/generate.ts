@@ -255,7 +255,8 @@ export function generate(input: GenerateInput): Stage<Artifact> {
     config: program.config,
     dims: Object.fromEntries(program.dims),
     weights: planned.value.weights.specs,
-    ...(program.session ? { states: program.states.map(stateSpec), session: program.session } : {}),
+    ...(program.states.length > 0 ? { states: program.states.map(stateSpec) } : {}),
+    ...(program.session ? { session: program.session } : {}),
     kernels: Object.fromEntries(planned.value.kernels),
     entries: planned.value.entries.map(({ entry, planned: plans }) =>
       entrySpec(entry, { software: plans.software.plan, gpu: plans.gpu.plan }, program.training),
