@@ -21,8 +21,8 @@ const noWeights = (): never => {
 type Case = ReturnType<typeof caseOf>;
 
 /** A model on which one step is taken: what rows hold, and what the interpreter says. */
-function caseOf(modifier: string, sizes: Sizes) {
-  const program = lowered(textOf(modifier, sizes, positions));
+function caseOf(modifier: string, sizes: Sizes, uses = '') {
+  const program = lowered(textOf(modifier, sizes, positions) + uses);
   const { value: artifact, diagnostics } = compiled(program);
   expect(describeDiagnostics(diagnostics)).toEqual([]);
   return { program, artifact };
@@ -30,7 +30,9 @@ function caseOf(modifier: string, sizes: Sizes) {
 
 /** Keys and values for rows that hold different numbers of positions, `past` at most; numbers behind them are never read. */
 function stepOf({ program }: Case, past: number, spoil?: (states: Float32Array, width: number) => void) {
-  const next = generator(past + 5);
+  // Numbers that f16 holds, too: the interpreter rounds nothing in f64.
+  const random = generator(past + 5);
+  const next = () => Math.round(random() * 256) / 256;
   const session = program.session ?? { past: '', slack: '' };
   const dims = { B: past > 300 ? 1 : 3, [session.past]: past, [session.slack]: 2 };
   const known = new Map<string, number>(Object.entries(dims));
@@ -44,11 +46,11 @@ function stepOf({ program }: Case, past: number, spoil?: (states: Float32Array, 
     ]),
   );
   const states = new Map(
-    program.states.map(({ path, width }): [string, Tensor] => {
+    program.states.map(({ path, dtype, width }): [string, Tensor] => {
       const shape = [rows, past + 3, width];
       const data = Float32Array.from({ length: rows * (past + 3) * width }, next);
       spoil?.(data, width);
-      return [path, { dtype: 'f32', shape, data }];
+      return [path, { dtype, shape, data }];
     }),
   );
   return { dims, known, inputs, states };
@@ -92,6 +94,23 @@ describe.each(gpuDevices)('one query per row on %s', (kind) => {
     },
     240_000,
   );
+
+  test.each([
+    ['causal', 'mask: causal', { width: 64, heads: 12, kv: 3 }],
+    ['causal, no multiple of four', 'mask: causal', { width: 18, heads: 3, kv: 1 }],
+    ['a window', 'mask: causal and window(100)', { width: 128, heads: 3, kv: 1 }],
+  ] as const)('%s on a cache in f16', async (_name, modifier, sizes) => {
+    const { device } = await testDevice(kind);
+    const made = caseOf(modifier, sizes, '\nquantize Test {\n  state "**.kv": f16\n}\n');
+    for (const past of [0, 63, 700]) {
+      const step = stepOf(made, past);
+      const want = wanted(made, step);
+      for (const profile of profileNames) {
+        const got = await runPlan(device, made.artifact, { profile, weight: noWeights, ...step });
+        expect(worst(got.get('y'), want), `${profile}, ${past} before`).toBeLessThanOrEqual(tolerance);
+      }
+    }
+  });
 
   /** Whatever is multiplied with NaN is NaN, weights of 0 too: only keys that nobody looks at may be it. */
   test.each([

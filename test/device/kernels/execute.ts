@@ -5,6 +5,7 @@
 import { evaluateSize } from '../../../src/codegen/plan/sizes.ts';
 import type { Tensor } from '../../../src/ir/op.ts';
 import type { Artifact, BufferSpec, ElementType, ProfileName, WeightSpec } from '../../../src/runtime/artifact.ts';
+import { singleToHalf } from '../../../src/runtime/half.ts';
 
 /** Flags of the WebGPU specification: their global names are not set in Node. */
 const bufferUsage = { mapRead: 0x1, copySource: 0x4, copyTarget: 0x8, storage: 0x80 } as const;
@@ -15,6 +16,10 @@ type Words = Float32Array | Int32Array | Uint32Array;
 
 function words(dtype: ElementType, values: ArrayLike<number>): Words {
   if (dtype === 'f32') return Float32Array.from(values);
+  if (dtype === 'f16') {
+    const halves = Uint16Array.from(values, singleToHalf);
+    return new Uint32Array(halves.buffer, 0, halves.length >> 1);
+  }
   return dtype === 'i32' ? Int32Array.from(values) : Uint32Array.from(values);
 }
 
