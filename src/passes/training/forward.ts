@@ -8,6 +8,7 @@ import {
   type Entry,
   type Graph,
   GraphBuilder,
+  type Initializer,
   type Node,
   onlyOutput,
   type Program,
@@ -20,7 +21,8 @@ import type { InferContext } from '../../ir/op.ts';
 import { calculus } from '../../ir/ops/calculus.ts';
 import { stringsOf } from '../../ir/ops/shared.ts';
 import { substituteGraph } from '../../ir/substitute.ts';
-import { constantDim } from '../../ir/symbolic.ts';
+import { constantDim, constantValue } from '../../ir/symbolic.ts';
+import type { TensorType } from '../../ir/types.ts';
 import { unreachable } from '../../support/error.ts';
 import { sliceOrderedLookups } from '../canonicalize.ts';
 import { copyNode, definitionOf } from '../pass.ts';
@@ -162,7 +164,12 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
         const shape = part === 'A' ? [rank, columns ?? rank] : [outputs ?? rank, rank];
         const name = adapterPath(own.path, part);
         const known = added.find((weight) => weight.path === name);
-        const weight = known ?? { path: name, type: { dtype: 'f32', shape }, span: adapter.span, doc: undefined };
+        // As peft begins: what is added is 0 at first.
+        const bound = 1 / Math.sqrt(constantValue(columns ?? rank) ?? 1);
+        const initial: Initializer =
+          part === 'A' ? { kind: 'uniform', low: -bound, high: bound } : { kind: 'constant', value: 0 };
+        const type: TensorType = { dtype: 'f32', shape };
+        const weight = known ?? { path: name, type, span: adapter.span, doc: undefined, initial };
         if (!known) added.push(weight);
         return weight;
       });
