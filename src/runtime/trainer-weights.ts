@@ -6,7 +6,7 @@ import type { Artifact, TrainingSpec } from './artifact.ts';
 import { SoraError } from './error.ts';
 import type { HostFloats } from './memory-tensors.ts';
 import { encodeSafetensors, type TensorToWrite } from './safetensors.ts';
-import { elementsOf } from './trainer-checkpoint.ts';
+import { product } from './size.ts';
 import type { TrainerContext } from './trainer-types.ts';
 import { type Checkpoint, hostWeight } from './weights.ts';
 
@@ -44,7 +44,7 @@ export async function trainedTensors(arenas: Arenas, spec: TrainingSpec): Promis
   for (const { weights, parameters } of spec.groups) {
     const content = await arenas.read(weights);
     for (const { path, shape, offset } of parameters)
-      tensors.set(path, { shape, data: content.subarray(offset, offset + elementsOf(shape)) });
+      tensors.set(path, { shape, data: content.subarray(offset, offset + product(shape)) });
   }
   return tensors;
 }
