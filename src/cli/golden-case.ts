@@ -28,6 +28,8 @@ export interface GoldenCase {
   /** Names of models that can run it: those of the config, else the one that is called as the runner. */
   readonly architectures: readonly string[];
   readonly variants: readonly GoldenVariant[];
+  /** All of `case.json`. */
+  readonly description: Readonly<Record<string, unknown>>;
 }
 
 const caseFiles = ['case.json', 'config.json', 'model.safetensors', 'inputs.safetensors', 'outputs.safetensors'];
@@ -71,6 +73,7 @@ export async function readCase(folder: string, knownRunners: readonly string[]):
       weightsPath: runner === 'plain' || existsSync(weightsPath) ? weightsPath : undefined,
       runner,
       architectures: named.length === 0 && runner !== 'plain' ? [modelNamedAs(runner)] : named,
+      description,
     };
     // Runners that nobody here knows may have other files and keys.
     if (!knownRunners.includes(runner)) return { ...base, variants: [] };

@@ -10,10 +10,11 @@ import { type CommandResult, type Context, say, showDiagnostics } from '../conte
 import { deviceOption } from '../device-choice.ts';
 import { compileFile, type OpenModel, openModel } from '../execute.ts';
 import { environmentError, exitCodes, summarizeError, usageError } from '../exit-codes.ts';
-import { caseName, findCaseFolders, type GoldenVariant, readCase } from '../golden-case.ts';
+import { caseName, findCaseFolders, type GoldenCase, type GoldenVariant, readCase } from '../golden-case.ts';
 import { runCausal } from '../golden-causal.ts';
 import { runAdaptive, runForward } from '../golden-plain.ts';
 import { type Outcome, type Place, type Row, tolerance } from '../golden-rows.ts';
+import { type RecordedRun, runTraining } from '../golden-train.ts';
 import { readModelCatalog } from '../model-catalog.ts';
 import { renderTable, scientific } from '../table.ts';
 
@@ -32,6 +33,37 @@ const runners: ReadonlyMap<string, Runner> = new Map([
   ['adaptive', runAdaptive],
   ['causal', runCausal],
 ]);
+
+/** Those that compile and load by themselves what the whole case needs. */
+type CaseRunner = (
+  golden: GoldenCase,
+  folder: string,
+  model: { readonly name: string; readonly path: string },
+  device: string,
+  seen: (adapter: string) => void,
+) => Promise<readonly Row[]>;
+
+const caseRunners: ReadonlyMap<string, CaseRunner> = new Map([
+  [
+    'train',
+    (golden, folder, { name, path }, device, seen) => {
+      const { train, no_gradient: noGradient = {} } = golden.description as unknown as TrainDescription;
+      const { configPath, weightsPath = '' } = golden;
+      const place = { case: golden.name, variant: '' };
+      return runTraining(
+        place,
+        { folder, train, noGradient, path, model: name, configPath, weightsPath },
+        device,
+        seen,
+      );
+    },
+  ],
+]);
+
+interface TrainDescription {
+  readonly train: RecordedRun;
+  readonly no_gradient?: Readonly<Record<string, readonly [number, number]>>;
+}
 
 export const registerGoldens: Register = (program, bind) => {
   program
@@ -79,13 +111,22 @@ async function runCase(
   const golden = await readCase(folder, [...runners.keys()]);
   if ('problem' in golden) return whole('fail', golden.problem);
   const run = runners.get(golden.runner);
-  if (run === undefined) return whole('not supported yet', `runner \`${golden.runner}\``);
+  const runWhole = caseRunners.get(golden.runner);
+  if (run === undefined && runWhole === undefined) return whole('not supported yet', `runner \`${golden.runner}\``);
   const architecture = golden.architectures.find((candidate) => catalog.has(candidate));
   const path = architecture === undefined ? undefined : catalog.get(architecture);
   if (architecture === undefined || path === undefined) {
     return whole('not supported yet', `no model ${golden.architectures.join(', ')}`);
   }
   try {
+    if (runWhole !== undefined)
+      return await runWhole(
+        golden,
+        folder,
+        { name: architecture, path },
+        device,
+        (adapter) => void adapters.add(adapter),
+      );
     const compiled = compileFile({ path, model: architecture, configPath: golden.configPath });
     showDiagnostics(context, compiled.diagnostics);
     if (compiled.compilation === undefined) return whole('fail', 'the model does not compile with this config');
@@ -96,7 +137,7 @@ async function runCase(
       const rows: Row[] = [];
       for (const variant of golden.variants) {
         const place = { case: name, variant: variant.name };
-        rows.push(...(await run(place, variant, artifact.entries, model)));
+        if (run) rows.push(...(await run(place, variant, artifact.entries, model)));
       }
       return rows;
     } finally {
