@@ -14,8 +14,8 @@ export interface GoldenVariant {
   readonly inputs: ReadonlyMap<string, FileTensor>;
   /** Expected results by result name. */
   readonly outputs: ReadonlyMap<string, FileTensor>;
-  /** Expected gradients, which nothing computes yet. */
-  readonly gradients: readonly string[];
+  /** Expected gradients: `grad.NAME` of an input or a weight. */
+  readonly gradients: ReadonlyMap<string, FileTensor>;
 }
 
 export interface GoldenCase {
@@ -98,7 +98,7 @@ async function readVariants(folder: string, fields: readonly string[]): Promise<
     const expected = [...wanted].filter(([key]) =>
       fields.length > 0 ? fields.includes(key) : !/^(act|grad)\./.test(key),
     );
-    const gradients = [...wanted.keys()].filter((key) => key.startsWith('grad.'));
+    const gradients = new Map([...wanted].filter(([key]) => key.startsWith('grad.')));
     for (const field of fields) {
       if (!wanted.has(field)) return { problem: `outputs.safetensors has no \`${name}.${field}\`` };
     }

@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { compileProgram } from '../../compile.ts';
 import type { EntrySpec } from '../../runtime/artifact.ts';
 import { type Call, type Register, requiredOption, textOption } from '../command.ts';
 import { type CommandResult, type Context, say, showDiagnostics } from '../context.ts';
@@ -12,7 +13,7 @@ import { compileFile, type OpenModel, openModel } from '../execute.ts';
 import { environmentError, exitCodes, summarizeError, usageError } from '../exit-codes.ts';
 import { caseName, findCaseFolders, type GoldenCase, type GoldenVariant, readCase } from '../golden-case.ts';
 import { runCausal } from '../golden-causal.ts';
-import { runAdaptive, runForward } from '../golden-plain.ts';
+import { runAdaptive, runForward, withGradients } from '../golden-plain.ts';
 import { type Outcome, type Place, type Row, tolerance } from '../golden-rows.ts';
 import { type RecordedRun, runTraining } from '../golden-train.ts';
 import { readModelCatalog } from '../model-catalog.ts';
@@ -130,7 +131,8 @@ async function runCase(
     const compiled = compileFile({ path, model: architecture, configPath: golden.configPath });
     showDiagnostics(context, compiled.diagnostics);
     if (compiled.compilation === undefined) return whole('fail', 'the model does not compile with this config');
-    const { artifact } = compiled.compilation;
+    const program = withGradients(compiled.compilation.program, golden.variants);
+    const { artifact } = compileProgram(program, compiled.compilation.artifact.source).value ?? compiled.compilation;
     const model = await openModel(artifact, { weights: golden.weightsPath, device });
     adapters.add(model.adapter);
     try {
