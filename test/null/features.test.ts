@@ -29,7 +29,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort | works |
 | \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); \`quantize\` takes effect on states, the others not yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
-| \`dropout\` | the identity, as entries need it |
+| \`dropout\`, also of attention weights | in training steps, the same bits on every device; nothing in entries |
 
 ## Devices
 

@@ -71,6 +71,8 @@ export interface Context {
   instances: number;
   calls: number;
   depth: number;
+  /** Places so far where training drops elements. */
+  drops: number;
   site: GraphSite | undefined;
 }
 
@@ -95,6 +97,7 @@ export function createContext(trees: readonly SourceTree[], json: Context['json'
     instances: 0,
     calls: 0,
     depth: 0,
+    drops: 0,
     site: undefined,
   };
 }

@@ -14,6 +14,7 @@ import { cast } from './cast.ts';
 import { compareOps } from './compare.ts';
 import { conv, convTranspose } from './conv.ts';
 import { dotGeneral } from './dot-general.ts';
+import { dropout } from './dropout.ts';
 import { entmax, entmaxThreshold } from './entmax.ts';
 import { fused } from './fused.ts';
 import { gather } from './gather.ts';
@@ -49,6 +50,7 @@ const definitions: readonly OpDefinition[] = [
   select,
   cast,
   stopGradient,
+  dropout,
   random,
   ...movementOps,
   pad,
@@ -86,6 +88,13 @@ export function opNamed(name: string): OpDefinition {
 
 export function hasTrait(node: Node, trait: Trait): boolean {
   return opNamed(node.op).traits.includes(trait);
+}
+
+/** The attributes without those that only training understands; undefined when there are none. */
+export function inferenceAttributes(node: Node): Attributes | undefined {
+  const specs = opNamed(node.op).attributes;
+  const kept = Object.entries(node.attributes).filter(([name]) => specs[name]?.isForTraining !== true);
+  return kept.length === Object.keys(node.attributes).length ? undefined : Object.fromEntries(kept);
 }
 
 const kindTests: Readonly<Record<AttributeKind, (value: unknown) => boolean>> = {

@@ -8,6 +8,7 @@ import {
   type Entry,
   type Graph,
   GraphBuilder,
+  type Initializer,
   type Node,
   onlyOutput,
   type Program,
@@ -20,9 +21,10 @@ import type { InferContext } from '../../ir/op.ts';
 import { calculus } from '../../ir/ops/calculus.ts';
 import { stringsOf } from '../../ir/ops/shared.ts';
 import { substituteGraph } from '../../ir/substitute.ts';
-import { constantDim } from '../../ir/symbolic.ts';
+import { constantDim, constantValue, type Dim } from '../../ir/symbolic.ts';
 import { unreachable } from '../../support/error.ts';
 import { copyNode, definitionOf } from '../pass.ts';
+import { freshStreams } from './dropout.ts';
 
 /** Path of the piece of an arena that holds a parameter, or its gradient. */
 export function weightPiece(path: string): string {
@@ -90,6 +92,12 @@ export class NoAdapter extends Error {
   }
 }
 
+/** As peft begins: A as a linear map, B with zeros, so that the first step changes nothing but B. */
+function adapterStart(part: 'A' | 'B', inputs: Dim): Initializer {
+  const bound = 1 / Math.sqrt(constantValue(inputs) ?? 1);
+  return part === 'A' ? { kind: 'uniform', low: -bound, high: bound } : { kind: 'constant', value: 0 };
+}
+
 /** Names as peft saves them. */
 function adapterPath(path: string, part: 'A' | 'B'): string {
   return `base_model.model.${path.replace(/\.weight$/, '')}.lora_${part}.weight`;
@@ -142,6 +150,7 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
   };
   const adapters = new Map(block.adapters.map((adapter) => [ownWeight(weights, adapter.path).path, adapter]));
   const parts = new Map<Adapter, AdapterParts>();
+  const nextStream = freshStreams(entry.graph);
   const added: Weight[] = [];
   /** y + alpha / rank B (A x) where a matrix of the node has an adapter. */
   const adapted = (node: Node, inputs: readonly Value[], output: Value): Value => {
@@ -160,7 +169,13 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
         const shape = part === 'A' ? [rank, columns ?? rank] : [outputs ?? rank, rank];
         const name = adapterPath(own.path, part);
         const known = added.find((weight) => weight.path === name);
-        const weight = known ?? { path: name, type: { dtype: 'f32', shape }, span: adapter.span, doc: undefined };
+        const weight = known ?? {
+          path: name,
+          type: { dtype: 'f32', shape },
+          span: adapter.span,
+          doc: undefined,
+          initial: adapterStart(part, columns ?? rank),
+        };
         if (!known) added.push(weight);
         return weight;
       });
@@ -170,7 +185,11 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
       const { isTransposed } = place;
       parts.set(adapter, { path: own.path, down: down.path, up: up.path, factor, isTransposed });
       if (!a || !b) continue;
-      const low = emitter.emit('linear', [emitter.emit('linear', [place.x, a]), b]);
+      const x =
+        adapter.dropout === 0
+          ? place.x
+          : emitter.emit('dropout', [place.x], { p: adapter.dropout, stream: nextStream() });
+      const low = emitter.emit('linear', [emitter.emit('linear', [x, a]), b]);
       value = emitter.emit('add', [value, calculus(emitter).scale(low, factor)]);
     }
     return value;

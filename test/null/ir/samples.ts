@@ -45,6 +45,16 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[typed('f32', shape)], { dtype: 'bool' }],
     [[typed('f32', shape)], { dtype: 'f16' }],
   ]),
+  dropout: [
+    [[f32(5, 7)], { p: 0.25, stream: 3 }],
+    [[f32()], { p: 0, stream: 4294967295 }],
+    [[typed('f16', [0, 3])], { p: 0.5, stream: 0 }],
+  ],
+  random: [
+    [[typed('u32', [5, 7]), typed('u32', [5, 7])]],
+    [[typed('u32', [2, 3]), typed('u32', [2, 3]), typed('u32', [2, 3])]],
+    [[typed('u32', []), typed('u32', [])]],
+  ],
   reshape: [
     [[f32(2, 3, 5)], { shape: [5, 6] }],
     [[f32(0, 3)], { shape: [3, 0, 7] }],
