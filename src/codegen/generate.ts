@@ -32,6 +32,7 @@ import { type WeightTable, weightTable } from './plan/weights.ts';
 import { kernelsFor } from './wgsl/index.ts';
 import type { InputLayout, Kernel } from './wgsl/kernel.ts';
 import { UnsupportedOp } from './wgsl/regions.ts';
+import { maxParams } from './wgsl/writer.ts';
 
 export interface GenerateInput {
   /** Unoptimized: inputs, results, dims, weights and the text for the interpreter. */
@@ -45,7 +46,7 @@ export interface GenerateInput {
 }
 
 /** Limits that every WebGPU device has (the default limits of the specification). */
-const limits = { storageBuffers: 8, immediates: 16 };
+const limits = { storageBuffers: 8, immediates: maxParams };
 
 const nowhere: Span = { file: { path: '', text: '' }, start: 0, end: 0 };
 
@@ -254,7 +255,8 @@ export function generate(input: GenerateInput): Stage<Artifact> {
     config: program.config,
     dims: Object.fromEntries(program.dims),
     weights: planned.value.weights.specs,
-    ...(program.session ? { states: program.states.map(stateSpec), session: program.session } : {}),
+    ...(program.states.length > 0 ? { states: program.states.map(stateSpec) } : {}),
+    ...(program.session ? { session: program.session } : {}),
     kernels: Object.fromEntries(planned.value.kernels),
     entries: planned.value.entries.map(({ entry, planned: plans }) =>
       entrySpec(entry, { software: plans.software.plan, gpu: plans.gpu.plan }, program.training),

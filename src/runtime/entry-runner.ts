@@ -18,7 +18,7 @@ import type {
 import { type BufferPool, usage } from './buffers.ts';
 import { elementBytes, newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
-import { SoraError } from './error.ts';
+import { damaged } from './error.ts';
 import { halfValues, singleToHalf } from './half.ts';
 import { allInputs, type BoundInputs, deviceInput } from './inputs.ts';
 import type { Lazies } from './lazies.ts';
@@ -124,8 +124,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
   const makeSlot = (spec: BufferSpec, bytes: number): Slot => {
     if (spec.kind === 'weight') {
       const buffer = parts.weights.get(spec.weight);
-      if (!buffer)
-        throw new SoraError('SORA6006', `plan of \`${entry.name}\` uses weight ${spec.weight}, which is not loaded`);
+      if (!buffer) throw damaged(`weight ${spec.weight} of \`${entry.name}\``);
       return { buffer, capacity: Number.POSITIVE_INFINITY };
     }
     const what = spec.kind === 'input' || spec.kind === 'result' ? `${spec.kind} \`${spec.name}\`` : spec.kind;
@@ -149,8 +148,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
   const slotBuffer = (at: number, states?: DeviceStates): GPUBuffer => {
     const spec = plan.buffers[at];
     const slot = spec?.kind === 'state' ? { buffer: states?.buffers[spec.state] } : slots[at];
-    if (!slot?.buffer)
-      throw new SoraError('SORA6006', `plan of \`${entry.name}\` uses buffer ${at}, which does not exist`);
+    if (!slot?.buffer) throw damaged(`buffer ${at} of \`${entry.name}\``);
     return slot.buffer;
   };
   /** Groups with states belong to their session, all others to the entry. */
@@ -278,7 +276,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
         if (spec.kind !== 'input') return;
         const index = inputSpecs.findIndex((input) => input.name === spec.name);
         const input = inputSpecs[index];
-        if (!input) throw new SoraError('SORA6006', `plan of \`${entry.name}\` has an unknown input \`${spec.name}\``);
+        if (!input) throw damaged(`input \`${spec.name}\` of \`${entry.name}\``);
         const elements = (inputs.shapes[index] ?? []).reduce((product, dim) => product * dim, 1);
         const data = deviceInput(input, inputs.data[index], elements);
         // Written in words; an odd number of f16 has two bytes more.
@@ -341,8 +339,7 @@ function shapePlan(entry: EntrySpec, plan: EntryPlan, sizes: PlanSizes, dims: Di
   let stagingBytes = 0;
   const shapeResult = ({ name, dtype, shape, lazy }: TensorSpec): ShapedResult => {
     const buffer = plan.buffers.findIndex((spec) => spec.kind === 'result' && spec.name === name);
-    if (buffer < 0)
-      throw new SoraError('SORA6006', `plan of \`${entry.name}\` has no buffer for the result \`${name}\``);
+    if (buffer < 0) throw damaged(`result \`${name}\` of \`${entry.name}\``);
     const concrete = shape.map((size) => evaluateSize(size, dims));
     const elements = product(concrete);
     const size = Math.ceil((elements * elementBytes(dtype)) / 4) * 4;

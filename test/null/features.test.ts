@@ -26,7 +26,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`attend\`: adaptive spans, entmax (1.5, known and learned alpha) | works, forward |
 | \`attend\`: \`cache\` with positions counted per row of a batch (\`positions\`, \`last\`) | works |
 | \`state\`: caches per session that grow, fork, reset; stored as f32 or f16 | works |
-| \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort | works |
+| \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort, going on | works |
 | \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); \`quantize\` takes effect on states, the others not yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
 | \`dropout\`, also of attention weights | in training steps, the same bits on every device; nothing in entries |
@@ -61,6 +61,19 @@ Checkpoints: safetensors with f32, f16, bf16, f64, integers; from a path, URL, B
 (\`*.index.json\`), or as a folder of Hugging Face. \`sorac check --weights\` compares names, shapes and types before anything is loaded.
 \`sorac weights convert\` makes safetensors with the names of Hugging Face of llama2.c files (legacy, \`ak42\` version 1, llama2.ts) and of ONNX
 initializers (f32, f16, bf16; 8-bit weights dequantized to f32; files of external data). Not: 4-bit blocks, quantized \`ak42\`.
+
+## Training data
+
+Library code of \`src/training\`; no command uses it yet.
+
+| feature | state |
+|---|---|
+| CSV, TSV, JSON Lines, Parquet, safetensors, IDX (packed too), text; rows in any order without holding the file | works |
+| folders of PNG, JPEG, WAV or text files with a subfolder per class; parts \`train\`, \`validation\`, \`test\`; shards | works; progressive and CMYK JPEG as far as \`jpeg-js\` reads them; sounds are not resampled |
+| padding, bucketing by length, label maps, masked tokens, windows over a text, characters as tokens | works |
+| pairs of texts, labels per word | not yet |
+| shuffling by seed and epoch, splits, going on from any batch | works |
+| accuracy, F1, perplexity; TensorBoard event files; best and last checkpoint | works |
 
 ## Text
 

@@ -12,10 +12,10 @@ import {
   type Value,
 } from '../../ir/graph.ts';
 import { numbersOf, stringOf } from '../../ir/ops/shared.ts';
-import type { DimRange } from '../../ir/symbolic.ts';
+import type { Dim, DimRange } from '../../ir/symbolic.ts';
 import type { BufferSpec, EntryPlan, Step } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
-import type { InputLayout, Kernel } from '../wgsl/kernel.ts';
+import { type InputLayout, type Kernel, scratchKey } from '../wgsl/kernel.ts';
 import { overwrittenInput } from '../wgsl/regions.ts';
 import type { StepMeaning } from './check.ts';
 import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
@@ -171,10 +171,22 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     return buffer === undefined ? unreachable(`no buffer for %${value.node.id}`) : { buffer };
   };
 
+  interface Use {
+    readonly place: Place;
+    /** What lies there, for the checker. */
+    readonly name: string;
+    readonly bytes: Dim;
+  }
+  const nameOf = (value: Value) => `%${value.node.label ?? value.node.op}.${value.node.id}.${value.output}`;
+  const useOf = (value: Value): Use => ({
+    place: placeOf(value),
+    name: nameOf(value),
+    bytes: bytesOf(value.type),
+  });
   interface DraftStep {
     readonly kernel: Kernel;
-    readonly reads: readonly { place: Place; value: Value }[];
-    readonly writes: readonly { place: Place; value: Value; over: Value | undefined }[];
+    readonly reads: readonly Use[];
+    readonly writes: readonly (Use & { readonly over: string | undefined })[];
     readonly places: readonly Place[];
   }
   const drafts: DraftStep[] = [];
@@ -184,20 +196,25 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     for (const output of node.outputs) {
       if (!resultBuffers.has(output) && !updated(output)) slotOf.set(output, slots.take(bytesOf(output.type)));
     }
+    // Memory between the kernels of this node, free again behind them.
+    const bytes = kernels.find((kernel) => kernel.scratch !== undefined)?.scratch;
+    const scratch = bytes && { slot: slots.take(bytes) };
     for (const kernel of kernels) {
-      const reads: { place: Place; value: Value }[] = [];
-      const writes: { place: Place; value: Value; over: Value | undefined }[] = [];
+      const reads: Use[] = [];
+      const writes: (Use & { readonly over: string | undefined })[] = [];
       const places = kernel.text.bindings.map(({ key, access }) => {
         const operand = Number(key.replace(/^\D+/, ''));
         const value = access === 'r' ? node.inputs[operand] : node.outputs[operand];
-        if (!value) return unreachable(`kernel ${kernel.name} binds ${key}`);
-        const place = placeOf(value);
-        if (access === 'r') reads.push({ place, value });
-        else writes.push({ place, value, over: updated(value) });
-        return place;
+        const between = key === scratchKey && scratch && { place: scratch, name: `%scratch.${node.id}`, bytes };
+        const use = between || (value ? useOf(value) : unreachable(`kernel ${kernel.name} binds ${key}`));
+        const source = value && updated(value);
+        if (access === 'r') reads.push(use);
+        else writes.push({ ...use, over: !between && source ? nameOf(source) : undefined });
+        return use.place;
       });
       drafts.push({ kernel, reads, writes, places });
     }
+    if (scratch) slots.release(scratch.slot);
     for (const value of new Set([...node.inputs, ...node.outputs])) {
       const slot = slotOf.get(value);
       if (slot !== undefined && (lastUse.get(value) ?? at) === at) slots.release(slot);
@@ -218,15 +235,14 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     };
   });
   const meanings = (dims: Readonly<Record<string, number>>) => {
-    const nameOf = (value: Value) => `%${value.node.label ?? value.node.op}.${value.node.id}.${value.output}`;
-    const use = ({ place, value }: { place: Place; value: Value }) => ({
+    const use = ({ place, name, bytes }: Use) => ({
       buffer: bufferOf(place),
-      value: nameOf(value),
-      bytes: evaluateSize(sizeOf(bytesOf(value.type)), dims),
+      value: name,
+      bytes: evaluateSize(sizeOf(bytes), dims),
     });
     return drafts.map(({ reads, writes }) => ({
       reads: reads.map(use),
-      writes: writes.map((write) => ({ ...use(write), ...(write.over ? { over: nameOf(write.over) } : {}) })),
+      writes: writes.map((write) => ({ ...use(write), ...(write.over === undefined ? {} : { over: write.over }) })),
     }));
   };
   return { plan: { buffers: table.buffers, steps }, meanings };

@@ -9,6 +9,7 @@ import { append } from './append.ts';
 import { argmax } from './argmax.ts';
 import { assign } from './assign.ts';
 import { attention } from './attention.ts';
+import { barrier } from './barrier.ts';
 import { binaryOps } from './binary.ts';
 import { cast } from './cast.ts';
 import { compareOps } from './compare.ts';
@@ -22,6 +23,7 @@ import { isFiniteOp } from './is-finite.ts';
 import { layerNorm } from './layer-norm.ts';
 import { leafOps } from './leaf.ts';
 import { linear } from './linear.ts';
+import { maskedSoftmax } from './masked-softmax.ts';
 import { mean } from './mean.ts';
 import { movementOps } from './movement.ts';
 import { orderKey } from './order.ts';
@@ -31,9 +33,11 @@ import { reduce } from './reduce.ts';
 import { reverse } from './reverse.ts';
 import { rmsNorm } from './rms-norm.ts';
 import { scatterAdd } from './scatter-add.ts';
+import { segmentSum } from './segment-sum.ts';
 import { select } from './select.ts';
 import { fail, isDim } from './shared.ts';
 import { softmax } from './softmax.ts';
+import { sortOrder } from './sort-order.ts';
 import { stopGradient } from './stop-gradient.ts';
 import { takeAlong } from './take-along.ts';
 import { topK } from './top-k.ts';
@@ -51,6 +55,7 @@ const definitions: readonly OpDefinition[] = [
   cast,
   stopGradient,
   dropout,
+  barrier,
   random,
   ...movementOps,
   pad,
@@ -60,6 +65,8 @@ const definitions: readonly OpDefinition[] = [
   dotGeneral,
   gather,
   scatterAdd,
+  segmentSum,
+  sortOrder,
   takeAlong,
   topK,
   linear,
@@ -68,6 +75,7 @@ const definitions: readonly OpDefinition[] = [
   layerNorm,
   rmsNorm,
   softmax,
+  maskedSoftmax,
   entmax,
   entmaxThreshold,
   mean,

@@ -23,6 +23,7 @@ import { stringsOf } from '../../ir/ops/shared.ts';
 import { substituteGraph } from '../../ir/substitute.ts';
 import { constantDim, constantValue, type Dim } from '../../ir/symbolic.ts';
 import { unreachable } from '../../support/error.ts';
+import { sliceOrderedLookups } from '../canonicalize.ts';
 import { copyNode, definitionOf } from '../pass.ts';
 import { freshStreams } from './dropout.ts';
 
@@ -76,9 +77,10 @@ function withoutStates(graph: Graph, entry: Entry, context: InferContext): Graph
 /** The entry as a first call of a session runs it. */
 function firstCall(program: Program, entry: Entry, context: InferContext): Graph {
   const { session } = program;
-  if (entry.steps === undefined || session === undefined) return entry.graph;
+  if (entry.steps === undefined || session === undefined) return sliceOrderedLookups(entry.graph, context);
   const sizes = new Map([session.past, session.slack].map((name) => [name, constantDim(0)]));
-  return withoutStates(substituteGraph(entry.graph, entry.name, sizes), entry, context);
+  const graph = withoutStates(substituteGraph(entry.graph, entry.name, sizes), entry, context);
+  return sliceOrderedLookups(graph, context);
 }
 
 /** A weight that cannot carry an adapter. */

@@ -174,13 +174,13 @@ describe('contraction kernels', () => {
     expect(second).not.toContain('reshape');
   });
 
-  test('leave alone what others need: the product is stored once', () => {
+  test('compute what follows of one product together, and store the product only when somebody else needs it', () => {
     const result = kernels((s) => {
       const x = activations(s);
       const y = linear(s, x, 'w', 6);
       return { y: s.emit('tanh', [y]), z: s.emit('exp', [y]) };
     });
-    expect(result).toEqual(['contraction: dot_general add', 'map: tanh', 'map: exp']);
+    expect(result).toEqual(['contraction: dot_general add tanh exp']);
   });
 
   test('do not take in an operand that must be computed: it is stored first', () => {
@@ -247,6 +247,39 @@ describe('contraction kernels', () => {
   });
 });
 
+describe('kernels that store several values', () => {
+  const sumOfRows = (s: Sketch, x: Value) => s.emit('reduce', [x], { kind: 'sum', axes: [0, 1], keep: false });
+
+  test('a product and what follows of it', () => {
+    const result = kernels((s) => {
+      const y = linear(s, activations(s), 'w', 6);
+      return { y, z: s.emit('tanh', [y]) };
+    });
+    expect(result).toEqual(['contraction: dot_general add tanh']);
+  });
+
+  test('sums of the same rows', () => {
+    const result = kernels((s) => {
+      const x = activations(s);
+      return { y: sumOfRows(s, x), z: sumOfRows(s, s.emit('mul', [x, activations(s, 'g')])) };
+    });
+    expect(result).toEqual(['row: reduce mul reduce']);
+  });
+
+  test('not when one of them waits for the other by way of a third', () => {
+    const result = kernels((s) => {
+      const x = s.emit('softmax', [activations(s)], { axis: 2 });
+      const y = linear(s, x, 'w', 6);
+      return { x, z: s.emit('softmax', [s.emit('mul', [x, y])], { axis: 2 }) };
+    });
+    expect(result).toEqual([
+      'row: reduce sub exp reduce div',
+      'contraction: dot_general add mul',
+      'row: reduce sub exp reduce div',
+    ]);
+  });
+});
+
 describe('what is computed where', () => {
   test('cheap expressions of inputs are repeated in each reader, dear ones are stored once', () => {
     const masked = (dear: boolean) =>
@@ -255,8 +288,9 @@ describe('what is computed where', () => {
         let weight = s.emit('sub', [s.fill(1, mask), mask]);
         if (dear) for (let step = 0; step < 8; step++) weight = s.emit('tanh', [weight]);
         const column = s.emit('reshape', [weight], { shape: [B, T, one] });
-        const parts = ['x', 'y'].map((name) => {
-          const x = activations(s, name);
+        // Rows of two widths, or one kernel would walk over both.
+        const parts = ['x', 'y'].map((name, at) => {
+          const x = activations(s, name, 6 + at);
           return s.emit('softmax', [s.emit('mul', [x, s.like(column, x)])], { axis: 2 });
         });
         return { p: parts[0] as Value, q: parts[1] as Value };
@@ -364,4 +398,37 @@ test('an op of more tensors than a kernel binds is a diagnostic; the passes befo
     ['SORA4002', 'one kernel of `concat` reads too many buffers'],
   ]);
   kernelGraph(graph);
+});
+
+describe('updates', () => {
+  /** Rows of some widths, appended to a state each; `between` gives the rows of the second from the first state. */
+  function appends(widths: readonly [number, number], between?: (s: Sketch, first: Value) => Value) {
+    return kernels((s) => {
+      const offsets = s.argument('offsets', 'i32', [B]);
+      const state = (name: string, width: number) => s.argument(name, 'f32', [B, 9, width]);
+      const rows = s.emit('tanh', [activations(s, 'key', widths[0])]);
+      const first = s.emit('append', [state('keys', widths[0]), rows, offsets]);
+      const others = between?.(s, first) ?? s.emit('exp', [activations(s, 'value', widths[1])]);
+      const second = s.emit('append', [state('values', widths[1]), others, offsets]);
+      const sum = (value: Value) => s.emit('reduce', [value], { kind: 'sum', axes: [2], keep: false });
+      return { first: sum(first), second: sum(second) };
+    });
+  }
+
+  test('of rows of one type share a kernel', () => {
+    expect(appends([6, 6])).toEqual(['append: tanh append exp append', 'row: reduce', 'row: reduce']);
+  });
+
+  test('of rows of different widths do not', () => {
+    expect(appends([6, 4])).toEqual(['append: tanh append', 'append: exp append', 'row: reduce', 'row: reduce']);
+  });
+
+  test('do not when one has to do with what the other wrote', () => {
+    const shown = (s: Sketch, first: Value) =>
+      s.emit('mul', [
+        activations(s, 'value'),
+        s.like(s.emit('slice', [first], { axis: 1, start: constantDim(2), size: one }), activations(s, 'like')),
+      ]);
+    expect(appends([6, 6], shown).filter((kernel) => kernel.startsWith('append'))).toHaveLength(2);
+  });
 });
