@@ -67,6 +67,7 @@ export type Skeleton =
   | 'selection'
   | 'ordering'
   | 'segments'
+  | 'recurrence'
   | 'indexed'
   | 'view'
   | 'none';

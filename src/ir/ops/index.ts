@@ -14,6 +14,7 @@ import { binaryOps } from './binary.ts';
 import { cast } from './cast.ts';
 import { compareOps } from './compare.ts';
 import { conv, convTranspose } from './conv.ts';
+import { ctc, ctcPaths } from './ctc.ts';
 import { dotGeneral } from './dot-general.ts';
 import { dropout } from './dropout.ts';
 import { entmax, entmaxThreshold } from './entmax.ts';
@@ -80,6 +81,8 @@ const definitions: readonly OpDefinition[] = [
   entmaxThreshold,
   mean,
   argmax,
+  ctc,
+  ctcPaths,
   attention,
   append,
   assign,

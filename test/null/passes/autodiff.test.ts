@@ -102,9 +102,9 @@ const differentiable = [...ops.values()].filter(
 
 /**
  * `append` and `assign` end in a state, through which nothing is trained; the
- * threshold is inside of `entmax` and the sum inside of `scatter_add`, which have rules of their own.
+ * threshold is inside of `entmax`, the sum inside of `scatter_add` and the paths inside of `ctc`, which have rules of their own.
  */
-const inside = ['append', 'assign', 'entmax_threshold', 'segment_sum'];
+const inside = ['append', 'assign', 'ctc_paths', 'entmax_threshold', 'segment_sum'];
 
 test('every op that makes floats has a gradient, a decomposition or is flat', () => {
   const without = [...ops.values()].filter(
