@@ -5,12 +5,12 @@
 import type { Artifact, EntrySpec, ProfileName, WeightSpec } from './artifact.ts';
 import { type BufferPool, guard, makeBufferPool, usage } from './buffers.ts';
 import { elementBytes } from './convert.ts';
-import type { CpuModule, HostTensor } from './cpu.ts';
+import type { CpuExecutor, CpuModule, HostStateMap, HostTensor } from './cpu.ts';
 import { type DeviceInfo, type DeviceOptions, openDevice } from './device.ts';
 import type { DeviceStateParts } from './device-states.ts';
 import { type Ending, firstOf, makeEnding } from './ending.ts';
-import { type DeviceStates, type EntryRunner, makeEntryRunner } from './entry-runner.ts';
-import { damaged, messageOf, SoraError } from './error.ts';
+import { type BroughtBuffers, type EntryRunner, type EntryRunnerParts, makeEntryRunner } from './entry-runner.ts';
+import { damaged, SoraError } from './error.ts';
 import type { HostStateParts } from './host-states.ts';
 import { allInputs, type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
 import type {
@@ -23,6 +23,7 @@ import type {
 } from './model-session.ts';
 import { checkOptions, type Names } from './options.ts';
 import { createPipelines, hasImmediates, kernelsOf, type Pipelines } from './pipelines.ts';
+import { runCalls } from './run-calls.ts';
 import { startWarmUp, type WarmingUp, warmKernels } from './warm-up.ts';
 import {
   type Checkpoint,
@@ -38,7 +39,7 @@ import {
 export interface LoadOptions extends DeviceOptions {
   /**
    * The model's weights: a safetensors file, an index of shards (`*.index.json`), in Node the folder of a checkpoint, or
-   * several of these. Needed unless the model has none.
+   * several of these. Needed unless the model has none, or trains and says of each how it is drawn.
    */
   readonly weights?: WeightsInput;
   /** Stops loading. */
@@ -90,7 +91,7 @@ export interface Model {
   /** For entries with states, any number of them side by side; weights and scratch memory are shared. */
   session(options?: SessionOptions): ModelSession;
   stats(): ModelStats;
-  /** Frees what the model and its sessions hold; waits for nothing. Calls under way reject with SORA6002. */
+  /** Frees what the model, its sessions and trainers hold; waits for nothing. Calls under way reject with SORA6002. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -102,6 +103,39 @@ export interface SessionSupport {
   makeHostStates(parts: HostStateParts): StateRunner;
   /** For models that generate text. */
   readonly text?: TextSupport;
+}
+
+/** What a model's training needs of a device … */
+export interface DeviceParts extends EntryRunnerParts {
+  /** Buffers by index into `artifact.weights`, made in a pool of the caller's. */
+  loadWeights(
+    checkpoint: Checkpoint,
+    used: ReadonlySet<number>,
+    pool: Pick<BufferPool, 'create'>,
+  ): Promise<ReadonlyMap<number, GPUBuffer>>;
+}
+
+/** … and of the interpreter. */
+export interface HostParts {
+  readonly executor: CpuExecutor;
+  run(entry: EntrySpec, inputs: BoundInputs, states?: HostStateMap): Promise<ReadonlyMap<string, HostTensor>>;
+}
+
+/** Made for one model (training.ts): modules of models without a train block do not carry it. */
+export interface ModelTraining {
+  /** In the place of the checkpoint alone: weights that train may be drawn. */
+  openWeights(): Promise<Checkpoint | undefined>;
+  onDevice(parts: DeviceParts): void;
+  onHost(parts: HostParts): void;
+  /** Pipelines made for trainers. */
+  readonly pipelines: number;
+  /** Gives the model what trainers are made with. @param begin counts a call */
+  extend(model: Model, ending: Ending, begin: () => void): void;
+}
+
+export interface ModelSupport {
+  readonly sessions?: SessionSupport;
+  readonly training?: ModelTraining;
 }
 
 /** What the two kinds of device do differently. */
@@ -116,20 +150,18 @@ interface Executor {
 export async function createModelWith(
   artifact: Artifact,
   options: LoadOptions = {},
-  support?: SessionSupport,
+  support: ModelSupport = {},
 ): Promise<Model> {
   checkOptions('SORA6003', 'load', options, loadOptions);
+  const { training } = support;
   options.signal?.throwIfAborted();
-  if (options.weights === undefined && artifact.weights.length > 0) {
-    throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\`: a path, an address, a Blob or bytes`);
-  }
   const opened = await openDevice(options);
   let checkpoint: Checkpoint | undefined;
   let ending: Ending | undefined;
   try {
-    if (options.weights !== undefined) checkpoint = await openCheckpoint(options.weights, options.signal);
+    checkpoint = await (training ? training.openWeights() : openWeights(artifact, options));
     if (opened.kind === 'cpu') {
-      const executor = await cpuExecutor(artifact, opened.module, checkpoint);
+      const executor = await cpuExecutor(artifact, opened.module, checkpoint, training);
       return makeModel(artifact, opened.info, executor, makeEnding(undefined), support);
     }
     ending = makeEnding(opened.device);
@@ -140,6 +172,7 @@ export async function createModelWith(
       checkpoint,
       options,
       opened.close,
+      training,
     );
     // A device lost meanwhile must not leave loading hanging.
     const executor = await firstOf(loading, ending);
@@ -154,15 +187,28 @@ export async function createModelWith(
   }
 }
 
+/** @errors SORA7201 when there are none and the model has some */
+export async function openWeights(
+  artifact: Artifact,
+  { weights, signal }: LoadOptions,
+): Promise<Checkpoint | undefined> {
+  if (weights !== undefined) return openCheckpoint(weights, signal);
+  if (artifact.weights.length === 0) return undefined;
+  throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\`: a path, an address, a Blob or bytes`);
+}
+
 function makeModel(
   artifact: Artifact,
   device: DeviceInfo,
   executor: Executor,
   ending: Ending,
-  support: SessionSupport | undefined,
+  { sessions, training }: ModelSupport,
 ): Model {
   const entries = new Map(artifact.entries.map((entry) => [entry.name, entry] as const));
   let calls = 0;
+  const begin = (): void => {
+    calls++;
+  };
   const close = async (): Promise<void> => {
     if (ending.error?.code === 'SORA6002') return;
     const wasLost = ending.error !== undefined;
@@ -185,7 +231,7 @@ function makeModel(
       }
       if (entry.steps !== undefined) throw needsSession(artifact, entry);
       const bound = bindInputs(artifact, entry, inputs);
-      calls++;
+      begin();
       const running = executor.run(entry, bound).catch((error: unknown) => {
         throw ending.error ?? error;
       });
@@ -195,25 +241,23 @@ function makeModel(
     session(options) {
       if (ending.error) throw ending.error;
       const { session: spec } = artifact;
-      if (spec === undefined || support === undefined)
+      if (spec === undefined || sessions === undefined)
         throw new SoraError('SORA6019', `\`${artifact.name}\` has no states, so its entries need no session`);
-      const begin = (): void => {
-        calls++;
-      };
       const context: SessionContext = {
         artifact,
         spec,
         ending,
         begin,
         callModel: model.call,
-        ...(support.text ? { text: support.text } : {}),
+        ...(sessions.text ? { text: sessions.text } : {}),
       };
-      return support.makeModelSession(context, executor.states(support), options);
+      return sessions.makeModelSession(context, executor.states(sessions), options);
     },
     stats: () => ({ ...executor.stats(), calls }),
     close,
     [Symbol.asyncDispose]: close,
   };
+  training?.extend(model, ending, begin);
   return model;
 }
 
@@ -227,6 +271,7 @@ async function cpuExecutor(
   artifact: Artifact,
   module: CpuModule,
   checkpoint: Checkpoint | undefined,
+  training: ModelTraining | undefined,
 ): Promise<Executor> {
   if (checkpoint) checkCheckpoint(checkpoint, artifact.weights);
   const executor = await module.createExecutor(artifact.program, (path, tied) => {
@@ -236,7 +281,7 @@ async function cpuExecutor(
   const run = (
     entry: EntrySpec,
     { dims, data, shapes }: BoundInputs,
-    states?: Map<string, HostTensor>,
+    states?: HostStateMap,
   ): Promise<ReadonlyMap<string, HostTensor>> => {
     const inputs = allInputs(entry).map((spec, at): readonly [string, HostTensor] => {
       const shape = shapes[at] ?? [];
@@ -244,6 +289,7 @@ async function cpuExecutor(
     });
     return executor.run(entry.name, dims, new Map(inputs), states);
   };
+  training?.onHost({ executor, run });
   return {
     run: (entry, inputs) => run(entry, inputs),
     states: (support) => support.makeHostStates({ specs: artifact.states ?? [], run }),
@@ -273,6 +319,7 @@ async function deviceExecutor(
   checkpoint: Checkpoint | undefined,
   options: LoadOptions,
   closeDevice: () => void,
+  training: ModelTraining | undefined,
 ): Promise<Executor> {
   const plans = artifact.entries.map((entry) => entry.plans[profile]);
   const used = new Set(
@@ -290,7 +337,11 @@ async function deviceExecutor(
     const parts = { device, pool, pipelines, artifact, profile, weights };
     const runners = new Map(artifact.entries.map((entry) => [entry, makeEntryRunner(parts, entry)] as const));
     warming?.goOn();
-    return executorOf(artifact, device, pool, pipelines, runners, closeDevice, warming);
+    training?.onDevice({
+      ...parts,
+      loadWeights: (from, indices, into) => loadWeights(artifact, device, into, from, indices, {}),
+    });
+    return executorOf(artifact, device, pool, pipelines, runners, closeDevice, warming, training);
   } catch (error) {
     pool.destroyAll();
     throw error;
@@ -305,32 +356,27 @@ function executorOf(
   runners: ReadonlyMap<EntrySpec, EntryRunner>,
   closeDevice: () => void,
   warming: WarmingUp | undefined,
+  training: ModelTraining | undefined,
 ): Executor {
   const run = async (
     entry: EntrySpec,
     inputs: BoundInputs,
-    states?: DeviceStates,
+    brought?: BroughtBuffers,
   ): Promise<ReadonlyMap<string, HostTensor>> => {
     const runner = runners.get(entry);
     if (!runner) throw damaged(`entry \`${entry.name}\``);
     warming?.stop();
-    const { value, checked } = guard(device, 'SORA6102', `\`${entry.name}\``, () => runner.submit(inputs, states));
-    const reading = value.read();
-    reading.catch(() => undefined);
-    try {
-      await checked;
-      return await reading;
-    } catch (error) {
-      runner.reset();
-      throw error instanceof SoraError
-        ? error
-        : new SoraError('SORA6102', `\`${entry.name}\` failed: ${messageOf(error)}`, { cause: error });
-    }
+    const [results] = await runCalls(device, [{ entry, runner, inputs, brought }]);
+    return results ?? new Map();
   };
   return {
     run: (entry, inputs) => run(entry, inputs),
     states: (support) => support.makeDeviceStates({ device, pool, specs: artifact.states ?? [], run }),
-    stats: () => ({ pipelines: pipelines.count, buffers: pool.buffers, bytes: pool.bytes }),
+    stats: () => ({
+      pipelines: pipelines.count + (training?.pipelines ?? 0),
+      buffers: pool.buffers,
+      bytes: pool.bytes,
+    }),
     close() {
       warming?.stop();
       pool.destroyAll();
@@ -342,7 +388,7 @@ function executorOf(
 async function loadWeights(
   artifact: Artifact,
   device: GPUDevice,
-  pool: BufferPool,
+  pool: Pick<BufferPool, 'create'>,
   checkpoint: Checkpoint | undefined,
   used: ReadonlySet<number>,
   options: LoadOptions,

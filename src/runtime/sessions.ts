@@ -1,5 +1,5 @@
 /**
- * `createModel` for models with and without states, and for those that generate text.
+ * `createModel` for every model, and for models of one kind: bundlers leave out what a kind has no use for.
  */
 import type { Artifact } from './artifact.ts';
 import { makeDeviceStates } from './device-states.ts';
@@ -8,17 +8,21 @@ import { makeHostStates } from './host-states.ts';
 import { createModelWith, type LoadOptions, type Model } from './model.ts';
 import { makeModelSession } from './model-session.ts';
 import { remember } from './session-tokens.ts';
+import { createTrainableModel, type TrainableModel } from './training.ts';
 
-export function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
-  return createModelWith(artifact, options, {
-    makeModelSession,
-    makeDeviceStates,
-    makeHostStates,
-    text: { generate, remember },
-  });
+const sessions = { makeModelSession, makeDeviceStates, makeHostStates };
+const text = { generate, remember };
+
+export function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<TrainableModel> {
+  return createTrainableModel(artifact, options, { ...sessions, text });
+}
+
+/** Without trainers. */
+export function createGeneratingModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
+  return createModelWith(artifact, options, { sessions: { ...sessions, text } });
 }
 
 /** Without what generates text. */
 export function createSessionModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
-  return createModelWith(artifact, options, { makeModelSession, makeDeviceStates, makeHostStates });
+  return createModelWith(artifact, options, { sessions });
 }

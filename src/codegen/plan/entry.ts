@@ -18,6 +18,7 @@ import { unreachable } from '../../support/error.ts';
 import { type InputLayout, type Kernel, scratchKey } from '../wgsl/kernel.ts';
 import { overwrittenInput } from '../wgsl/regions.ts';
 import type { StepMeaning } from './check.ts';
+import { launchesOf } from './launches.ts';
 import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
 import { SlotAllocator } from './slots.ts';
 import type { WeightTable } from './weights.ts';
@@ -32,6 +33,8 @@ export interface PlanContext {
   readonly states: readonly string[];
   /** Where the state paths of training lie: whole arenas and pieces of them. */
   readonly arenas: ReadonlyMap<string, ArenaPlace>;
+  /** Whether kernels that do not wait for each other share a dispatch. */
+  readonly joins?: boolean;
   /** Kernels of a fused node; empty when it cannot be written (a diagnostic says why). */
   kernelsOf(node: Node, layouts: readonly InputLayout[]): readonly Kernel[];
   /** The name under which the kernel stands in the artifact. */
@@ -152,9 +155,19 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
       : { kind: 'result', name, bytes: sizeOf(bytesOf(value.type)) };
     resultBuffers.set(value, table.add(spec));
   }
+  const hasUpdates = nodes.some((node) => node.outputs.some(updated));
+  const launches = launchesOf(
+    nodes,
+    (node) =>
+      context.kernelsOf(
+        node,
+        node.inputs.map((value) => layoutOf(value, context.weights)),
+      ),
+    context.joins === true && !hasUpdates,
+  );
   const lastUse = new Map<Value, number>();
-  nodes.forEach((node, at) => {
-    for (const value of node.inputs) lastUse.set(value, at);
+  launches.forEach((launch, at) => {
+    for (const node of launch.nodes) for (const value of node.inputs) lastUse.set(value, at);
   });
 
   /** Slot of each scratch value; slots become buffers when all sizes are known. */
@@ -190,19 +203,19 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     readonly places: readonly Place[];
   }
   const drafts: DraftStep[] = [];
-  nodes.forEach((node, at) => {
-    const layouts = node.inputs.map((value) => layoutOf(value, context.weights));
-    const kernels = context.kernelsOf(node, layouts);
-    for (const output of node.outputs) {
+  launches.forEach((launch, at) => {
+    for (const output of launch.nodes.flatMap((node) => node.outputs)) {
       if (!resultBuffers.has(output) && !updated(output)) slotOf.set(output, slots.take(bytesOf(output.type)));
     }
     // Memory between the kernels of this node, free again behind them.
-    const bytes = kernels.find((kernel) => kernel.scratch !== undefined)?.scratch;
+    const bytes = launch.kernels.find((kernel) => kernel.scratch !== undefined)?.scratch;
     const scratch = bytes && { slot: slots.take(bytes) };
-    for (const kernel of kernels) {
+    for (const kernel of launch.kernels) {
       const reads: Use[] = [];
       const writes: (Use & { readonly over: string | undefined })[] = [];
-      const places = kernel.text.bindings.map(({ key, access }) => {
+      const origins = launch.bindings(kernel);
+      const places = kernel.text.bindings.map(({ access }, binding) => {
+        const { node, key } = origins[binding] ?? unreachable(`kernel ${kernel.name} has more bindings`);
         const operand = Number(key.replace(/^\D+/, ''));
         const value = access === 'r' ? node.inputs[operand] : node.outputs[operand];
         const between = key === scratchKey && scratch && { place: scratch, name: `%scratch.${node.id}`, bytes };
@@ -215,7 +228,7 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
       drafts.push({ kernel, reads, writes, places });
     }
     if (scratch) slots.release(scratch.slot);
-    for (const value of new Set([...node.inputs, ...node.outputs])) {
+    for (const value of new Set(launch.nodes.flatMap((node) => [...node.inputs, ...node.outputs]))) {
       const slot = slotOf.get(value);
       if (slot !== undefined && (lastUse.get(value) ?? at) === at) slots.release(slot);
     }

@@ -58,7 +58,7 @@ export function trainingSpec(training: Training): TrainingSpec {
         path: weight.path,
         shape: shapeOf(weight.type),
         offset,
-        ...(weight.initial === undefined ? {} : { initial: weight.initial }),
+        ...(weight.initial ? { initial: weight.initial } : {}),
         ...(weight.tied === undefined ? {} : { tied: weight.tied }),
       })),
     })),

@@ -101,8 +101,8 @@ export function weightTable(program: Program, perProfile: readonly Program[]): W
         path,
         shape: numbers(own?.type.shape ?? type.shape),
         ...(own?.tied === undefined ? {} : { tied: own.tied }),
-        // Only who trains begins without a checkpoint.
-        ...(own?.initial === undefined || program.train === undefined ? {} : { initial: own.initial }),
+        // Only what trains begins without a checkpoint.
+        ...(program.training && own?.initial ? { initial: own.initial } : {}),
       };
     });
     const layout: WeightLayout = inPanels(key) ? { kind: 'panels', width: panelWidth } : rowMajor;

@@ -29,6 +29,8 @@ export interface InputLayout {
 export interface KernelRequest {
   /** A `fused` node. */
   readonly node: Node;
+  /** One kernel for all sizes, where there would be more for few rows: in training rows are many. */
+  readonly isSingle?: boolean;
   readonly profile: ProfileName;
   readonly ranges: ReadonlyMap<string, DimRange>;
   /** For each input of the node. */
@@ -45,6 +47,8 @@ export interface Condition {
 /** A number of workgroups: `ceil(size / divisor)` for each factor, multiplied. */
 export interface GroupCount {
   readonly factors: readonly { readonly size: Dim; readonly divisor: number }[];
+  /** Workgroups behind these, of kernels that were joined to the first. */
+  readonly behind?: readonly GroupCount[];
 }
 
 export interface Kernel {

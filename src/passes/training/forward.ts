@@ -21,7 +21,8 @@ import type { InferContext } from '../../ir/op.ts';
 import { calculus } from '../../ir/ops/calculus.ts';
 import { stringsOf } from '../../ir/ops/shared.ts';
 import { substituteGraph } from '../../ir/substitute.ts';
-import { constantDim, constantValue, type Dim } from '../../ir/symbolic.ts';
+import { constantDim, constantValue } from '../../ir/symbolic.ts';
+import type { TensorType } from '../../ir/types.ts';
 import { unreachable } from '../../support/error.ts';
 import { sliceOrderedLookups } from '../canonicalize.ts';
 import { copyNode, definitionOf } from '../pass.ts';
@@ -92,12 +93,6 @@ export class NoAdapter extends Error {
     this.name = 'NoAdapter';
     this.adapter = adapter;
   }
-}
-
-/** As peft begins: A as a linear map, B with zeros, so that the first step changes nothing but B. */
-function adapterStart(part: 'A' | 'B', inputs: Dim): Initializer {
-  const bound = 1 / Math.sqrt(constantValue(inputs) ?? 1);
-  return part === 'A' ? { kind: 'uniform', low: -bound, high: bound } : { kind: 'constant', value: 0 };
 }
 
 /** Names as peft saves them. */
@@ -171,13 +166,12 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
         const shape = part === 'A' ? [rank, columns ?? rank] : [outputs ?? rank, rank];
         const name = adapterPath(own.path, part);
         const known = added.find((weight) => weight.path === name);
-        const weight = known ?? {
-          path: name,
-          type: { dtype: 'f32', shape },
-          span: adapter.span,
-          doc: undefined,
-          initial: adapterStart(part, columns ?? rank),
-        };
+        // As peft begins: what is added is 0 at first.
+        const bound = 1 / Math.sqrt(constantValue(columns ?? rank) ?? 1);
+        const initial: Initializer =
+          part === 'A' ? { kind: 'uniform', low: -bound, high: bound } : { kind: 'constant', value: 0 };
+        const type: TensorType = { dtype: 'f32', shape };
+        const weight = known ?? { path: name, type, span: adapter.span, doc: undefined, initial };
         if (!known) added.push(weight);
         return weight;
       });
