@@ -31,7 +31,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`adapter\`: LoRA beside matrices, alone trained, merged on export | works |
 | \`quantize\`, \`prune\` | checked against the model; \`quantize\` takes effect on states, the rest not yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
-| \`dropout\` | the identity, as entries need it |
+| \`dropout\`, also of attention weights | in training steps, the same bits on every device; nothing in entries |
 
 ## Devices
 
