@@ -122,6 +122,7 @@ export const Missing = contextual('missing');
 export const With = contextual('with');
 export const State = contextual('state');
 export const Target = contextual('target');
+export const Read = contextual('read');
 export const Keep = contextual('keep');
 export const By = contextual('by');
 export const Train = contextual('train', [UseKeyword]);
@@ -175,7 +176,7 @@ export const tokenTypes: readonly TokenType[] = [
   BadNumber,
   ...[Fn, Let, If, Else, True, False, New, And, Or, Not, Attend],
   ...[Import, Dim, Config, Module, Model, Entry, Repeat, In, Multiple, Of, From, As, Count],
-  ...[Tied, Missing, With, State, Target, Keep, By, Train, Quantize, Prune, Adapter, Generate, Golden],
+  ...[Tied, Missing, With, State, Target, Read, Keep, By, Train, Quantize, Prune, Adapter, Generate, Golden],
   Identifier,
   ...[LBrace, RBrace, LParen, RParen, LBracket, RBracket, Comma, Ellipsis, DotDot, Dot, Colon, Arrow],
   ...[
