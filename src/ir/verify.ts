@@ -15,6 +15,7 @@ import { attributeProblems, hasTrait, inferOp, operandRange, ops } from './ops/i
 import { printGraph, printNode } from './print.ts';
 import { addDims, constantDim, constantValue, symbolDim, symbolsOfDim } from './symbolic.ts';
 import { printType, sameType, type TensorType, tensorType } from './types.ts';
+import { updateProblems } from './verify-updates.ts';
 
 export type GraphStage = 'model' | 'tensor' | 'kernels';
 
@@ -160,7 +161,8 @@ function checkGraph(graph: Graph, context: InferContext, scope: Scope): string[]
 
 /** Everything that is wrong with a graph; empty when nothing is. */
 export function verifyGraph(graph: Graph, context: InferContext, options: VerifyOptions): string[] {
-  return checkGraph(graph, context, options.stage);
+  const updates = options.stage === 'kernels' ? updateProblems(graph) : [];
+  return [...checkGraph(graph, context, options.stage), ...updates];
 }
 
 export function assertVerified(graph: Graph, context: InferContext, options: VerifyOptions): void {

@@ -10,7 +10,13 @@ import { evaluateSize } from './sizes.ts';
 /** What a step means: names of the values at its buffers, in the order of `Step.buffers`, and their sizes. */
 export interface StepMeaning {
   readonly reads: readonly { readonly buffer: number; readonly value: string; readonly bytes: number }[];
-  readonly writes: readonly { readonly buffer: number; readonly value: string; readonly bytes: number }[];
+  /** `over`: what the buffer must hold when the step begins, because the step changes it in place. */
+  readonly writes: readonly {
+    readonly buffer: number;
+    readonly value: string;
+    readonly bytes: number;
+    readonly over?: string;
+  }[];
 }
 
 /** Sentences about what is wrong with a plan at the given dims; empty when nothing is. */
@@ -40,11 +46,14 @@ export function planProblems(
       }
       if (bytes > sizeOf(buffer)) problems.push(`step ${at} reads ${bytes} bytes of buffer ${buffer}`);
     }
-    for (const { buffer, value, bytes } of meaning.writes) {
+    for (const { buffer, value, bytes, over } of meaning.writes) {
       const kind = plan.buffers[buffer]?.kind;
-      if ((kind === 'state' || kind === 'arena') && holds.has(buffer))
-        problems.push(`step ${at} writes the state ${buffer} again`);
-      if (kind !== 'scratch' && kind !== 'result' && kind !== 'state' && kind !== 'arena')
+      const found = holds.get(buffer);
+      if (over !== undefined && found !== undefined && found !== over)
+        problems.push(`step ${at} (${step.kernel}) changes ${over} in buffer ${buffer}, which holds ${found}`);
+      const isKept = kind === 'state' || kind === 'arena';
+      if (isKept && holds.has(buffer)) problems.push(`step ${at} writes the state ${buffer} again`);
+      if (kind !== 'scratch' && kind !== 'result' && !isKept)
         problems.push(`step ${at} writes buffer ${buffer} of kind ${kind}`);
       if (meaning.reads.some((read) => read.buffer === buffer)) {
         problems.push(`step ${at} (${step.kernel}) reads and writes buffer ${buffer}`);

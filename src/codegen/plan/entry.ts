@@ -11,12 +11,12 @@ import {
   type Result,
   type Value,
 } from '../../ir/graph.ts';
-import { opNamed } from '../../ir/ops/index.ts';
 import { numbersOf, stringOf } from '../../ir/ops/shared.ts';
 import type { DimRange } from '../../ir/symbolic.ts';
 import type { BufferSpec, EntryPlan, Step } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
 import type { InputLayout, Kernel } from '../wgsl/kernel.ts';
+import { overwrittenInput } from '../wgsl/regions.ts';
 import type { StepMeaning } from './check.ts';
 import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
 import { SlotAllocator } from './slots.ts';
@@ -56,10 +56,9 @@ function copyOf(value: Value, name: string): Node {
 /** The operand whose buffer a value shares: what its kernel writes into. */
 function updated(value: Value): Value | undefined {
   const { region, inputs } = value.node;
-  const written = region?.results[value.output]?.value.node;
-  const operand = written && opNamed(written.op).updates;
-  const source = operand === undefined ? undefined : written?.inputs[operand]?.node;
-  return source && region ? inputs[region.inputs.indexOf(source)] : undefined;
+  const written = region?.results[value.output]?.value;
+  const source = region && written && overwrittenInput(region, written);
+  return source && inputs[region.inputs.indexOf(source)];
 }
 
 /** The graph's kernels, with copies for results that are inputs, weights, constants, or stand twice. */
@@ -175,7 +174,7 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
   interface DraftStep {
     readonly kernel: Kernel;
     readonly reads: readonly { place: Place; value: Value }[];
-    readonly writes: readonly { place: Place; value: Value }[];
+    readonly writes: readonly { place: Place; value: Value; over: Value | undefined }[];
     readonly places: readonly Place[];
   }
   const drafts: DraftStep[] = [];
@@ -187,13 +186,14 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     }
     for (const kernel of kernels) {
       const reads: { place: Place; value: Value }[] = [];
-      const writes: { place: Place; value: Value }[] = [];
+      const writes: { place: Place; value: Value; over: Value | undefined }[] = [];
       const places = kernel.text.bindings.map(({ key, access }) => {
         const operand = Number(key.replace(/^\D+/, ''));
         const value = access === 'r' ? node.inputs[operand] : node.outputs[operand];
         if (!value) return unreachable(`kernel ${kernel.name} binds ${key}`);
         const place = placeOf(value);
-        (access === 'r' ? reads : writes).push({ place, value });
+        if (access === 'r') reads.push({ place, value });
+        else writes.push({ place, value, over: updated(value) });
         return place;
       });
       drafts.push({ kernel, reads, writes, places });
@@ -218,12 +218,16 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     };
   });
   const meanings = (dims: Readonly<Record<string, number>>) => {
+    const nameOf = (value: Value) => `%${value.node.label ?? value.node.op}.${value.node.id}.${value.output}`;
     const use = ({ place, value }: { place: Place; value: Value }) => ({
       buffer: bufferOf(place),
-      value: `%${value.node.label ?? value.node.op}.${value.node.id}.${value.output}`,
+      value: nameOf(value),
       bytes: evaluateSize(sizeOf(bytesOf(value.type)), dims),
     });
-    return drafts.map(({ reads, writes }) => ({ reads: reads.map(use), writes: writes.map(use) }));
+    return drafts.map(({ reads, writes }) => ({
+      reads: reads.map(use),
+      writes: writes.map((write) => ({ ...use(write), ...(write.over ? { over: nameOf(write.over) } : {}) })),
+    }));
   };
   return { plan: { buffers: table.buffers, steps }, meanings };
 }

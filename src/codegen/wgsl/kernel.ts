@@ -13,7 +13,7 @@ import { unreachable } from '../../support/error.ts';
 import { positionAt } from '../../support/source.ts';
 import { constantIndex, type Index, mentions } from './index-algebra.ts';
 import { identifier, kernelName } from './names.ts';
-import { UnsupportedOp } from './regions.ts';
+import { overwrittenInput, UnsupportedOp } from './regions.ts';
 import { memoryFour, memoryType, packPair, toMemory } from './scalars.ts';
 import { type BufferAccess, type Expression, FOURTH, type IndexVector, ValueWalker } from './values.ts';
 import { type KernelText, KernelWriter } from './writer.ts';
@@ -110,12 +110,23 @@ function inputName(node: Node, region: Graph, at: number): string {
   return identifier(word === undefined || word === '' ? `x${at}` : word);
 }
 
+function resultKey(result: number): string {
+  return `out${result}`;
+}
+
+function resultName(region: Graph, result: number): string {
+  return region.results.length === 1 ? 'result' : `result_${result}`;
+}
+
 function inputAccess(request: KernelRequest, region: Graph): readonly BufferAccess[] {
   return region.inputs.map((input, at) => {
     const type = input.outputs[0]?.type ?? unreachable('a region input without a type');
+    // What an update overwrites is bound once, for reading and writing.
+    const result = region.results.findIndex(({ value }) => overwrittenInput(region, value) === input);
     return {
-      key: inputKey(request.node, at),
-      name: inputName(request.node, region, at),
+      key: result < 0 ? inputKey(request.node, at) : resultKey(result),
+      name: result < 0 ? inputName(request.node, region, at) : resultName(region, result),
+      access: result < 0 ? 'r' : 'w',
       dtype: type.dtype,
       shape: type.shape,
       panels: request.layouts[at]?.panels,
@@ -136,8 +147,8 @@ function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<str
   const storePair: Draft['storePair'] = (result, index, low, high) => {
     const type = region.results[result]?.value.type ?? unreachable(`no result ${result}`);
     const position = walker.algebra.linearize(index, type.shape);
-    const key = `out${result}`;
-    const name = region.results.length === 1 ? 'result' : `result_${result}`;
+    const key = resultKey(result);
+    const name = resultName(region, result);
     scalarBuffers.add(key);
     const bound = writer.bind({ key, name, element: memoryType(type.dtype), access: 'w', vector: false });
     const word = writer.index(walker.algebra.quotient(position, constantDim(2)));
@@ -146,7 +157,7 @@ function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<str
   /** Two halves share a word, so a single one cannot be stored without its neighbour. */
   const storeHalves = (result: number, bind: (vector: boolean) => string, position: Index, value: Expression): void => {
     const aligned = mentions(position, FOURTH) ? walker.alignedFour(position) : undefined;
-    if (aligned === undefined || scalarBuffers.has(`out${result}`)) {
+    if (aligned === undefined || scalarBuffers.has(resultKey(result))) {
       const node = region.results[result]?.value.node ?? unreachable(`no result ${result}`);
       throw new UnsupportedOp(node, '`f16` values that do not come in fours');
     }
@@ -156,8 +167,8 @@ function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<str
   };
   const store: Draft['store'] = (result, index, value) => {
     const type = region.results[result]?.value.type ?? unreachable(`no result ${result}`);
-    const key = `out${result}`;
-    const name = region.results.length === 1 ? 'result' : `result_${result}`;
+    const key = resultKey(result);
+    const name = resultName(region, result);
     const bind = (vector: boolean) => {
       const element = vector ? memoryFour(type.dtype) : memoryType(type.dtype);
       return writer.bind({ key, name, element, access: 'w', vector });

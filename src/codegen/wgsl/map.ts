@@ -16,6 +16,7 @@ import {
   type Written,
   writeKernel,
 } from './kernel.ts';
+import { overwrittenInput } from './regions.ts';
 import { fourth } from './values.ts';
 
 /** Invocations per workgroup. Software drivers run one subgroup of 8; on GPUs 64 fills a wave everywhere. */
@@ -41,10 +42,16 @@ function writeMap(draft: Draft, results: readonly number[]): Written {
   const element = elementIndex(draft, vector ? 'four' : 'element', count, workgroup);
   const position = vector ? addIndices(scaleIndex(element, 4), fourth) : element;
   const index = walker.algebra.delinearize(position, shape);
-  for (const at of results) {
+  const values = results.flatMap((at) => {
     const value = region.results[at]?.value;
-    if (value) draft.store(at, index, walker.at(value, index));
-  }
+    if (!value) return [];
+    const expression = walker.at(value, index);
+    // What is overwritten must be read by all of them before the first is stored.
+    if (overwrittenInput(region, value)) return [{ at, expression: walker.named(expression, `new_${at}`) }];
+    draft.store(at, index, expression);
+    return [];
+  });
+  for (const { at, expression } of values) draft.store(at, index, expression);
   draft.writer.close();
   const note = vector ? 'four neighbours per invocation' : 'one element per invocation';
   return { workgroup, groups: { factors: [{ size: count, divisor: workgroup }] }, note: `map: ${note}` };

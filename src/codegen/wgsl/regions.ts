@@ -1,7 +1,8 @@
 /**
  * What the shapes of reductions and contractions mean for index vectors.
  */
-import { type Node, onlyOutput, type Value } from '../../ir/graph.ts';
+import { type Graph, type Node, onlyOutput, type Value } from '../../ir/graph.ts';
+import { opNamed } from '../../ir/ops/index.ts';
 import { numbersOf, stringOf } from '../../ir/ops/shared.ts';
 import { constantDim, type Dim } from '../../ir/symbolic.ts';
 import { unreachable } from '../../support/error.ts';
@@ -17,6 +18,13 @@ export class UnsupportedOp extends Error {
     this.name = 'UnsupportedOp';
     this.node = node;
   }
+}
+
+/** The input of a region whose buffer a result is written into; undefined when it gets a buffer of its own. */
+export function overwrittenInput(region: Graph, result: Value): Node | undefined {
+  const operand = opNamed(result.node.op).updates;
+  const target = operand === undefined ? undefined : result.node.inputs[operand]?.node;
+  return target && region.inputs.includes(target) ? target : undefined;
 }
 
 export function operandOf(node: Node, at: number): Value {

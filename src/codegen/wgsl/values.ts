@@ -59,6 +59,8 @@ export interface BufferAccess {
   readonly shape: readonly Dim[];
   /** Width of the panels of a weight (see WeightLayout); undefined: row-major. */
   readonly panels: number | undefined;
+  /** `w`: the kernel writes it too. */
+  readonly access: 'r' | 'w';
 }
 
 /** What a skeleton knows: an expression for a value at an index, or another value and index that it equals. */
@@ -95,7 +97,7 @@ function loaded(dtype: DType, text: string, lanes: Lanes): Expression {
 
 function bindingOf(buffer: BufferAccess, vector: boolean): Binding {
   const element = vector ? memoryFour(buffer.dtype) : memoryType(buffer.dtype);
-  return { key: buffer.key, name: buffer.name, element, access: 'r', vector };
+  return { key: buffer.key, name: buffer.name, element, access: buffer.access, vector };
 }
 
 function scalarAttribute(node: Node): number {

@@ -6,20 +6,26 @@
  * materialize.ts.
  */
 import type { Node, Value } from '../../ir/graph.ts';
+import { definitionOf } from '../pass.ts';
 import {
   anchorSkeleton,
   isBijectiveView,
   isCast,
+  isElementwiseUpdate,
   isTable,
   isTileOperand,
   type KernelSkeleton,
   outputOf,
+  overwritten,
   roleOf,
 } from './roles.ts';
 import { rowDomain } from './row-domain.ts';
 
 export interface Cone {
+  /** The last of the roots. */
   readonly root: Node;
+  /** What the kernel stores: one node, or several updates that share a kernel. */
+  readonly roots: readonly Node[];
   /** What the kernel computes, inputs before readers; the root is last. */
   readonly nodes: ReadonlySet<Node>;
   /** Stored values that it reads, in the order in which a walk from the root meets them. */
@@ -28,7 +34,13 @@ export interface Cone {
 
 /** `isStored` says where to stop; the root itself is always computed. */
 export function coneOf(root: Node, isStored: (node: Node) => boolean): Cone {
+  return coneOfAll([root], root, isStored);
+}
+
+/** The cone of several roots together. */
+export function coneOfAll(roots: readonly Node[], root: Node, stops: (node: Node) => boolean): Cone {
   const nodes = new Set<Node>();
+  const isStored = (node: Node) => stops(node) && !(roots.length > 1 && roots.includes(node));
   const reads = new Set<Value>();
   const visit = (node: Node): void => {
     for (const input of node.inputs) {
@@ -37,8 +49,8 @@ export function coneOf(root: Node, isStored: (node: Node) => boolean): Cone {
     }
     nodes.add(node);
   };
-  visit(root);
-  return { root, nodes, reads: [...reads] };
+  for (const each of roots) if (!nodes.has(each)) visit(each);
+  return { root, roots, nodes, reads: [...reads] };
 }
 
 /** The kernel family that can compute the cone; undefined when none can. */
@@ -48,7 +60,7 @@ export function skeletonOf(cone: Cone): KernelSkeleton | undefined {
   for (const node of cone.nodes) {
     const role = roleOf(node);
     if (role === 'foreign') return undefined;
-    if ((role === 'stored' || role === 'update') && node !== cone.root) return undefined;
+    if ((role === 'stored' || role === 'update') && !cone.roots.includes(node)) return undefined;
     if (role === 'reduction') reductions++;
     if (role === 'anchor') {
       if (anchor) return undefined;
@@ -56,13 +68,55 @@ export function skeletonOf(cone: Cone): KernelSkeleton | undefined {
     }
     if (node.inputs.some((input, operand) => isTable(node, operand) && cone.nodes.has(input.node))) return undefined;
   }
-  if (roleOf(cone.root) === 'update') return anchor || reductions > 0 ? undefined : 'append';
+  if (roleOf(cone.root) === 'update') {
+    if (anchor || reductions > 0 || straysOf(cone).length > 0) return undefined;
+    return isElementwiseUpdate(cone.root) ? 'map' : 'append';
+  }
   if (anchor) {
     if (reductions > 0 || !fitsAround(anchor, cone)) return undefined;
     return anchorSkeleton(anchor);
   }
   if (reductions > 0) return rowDomain(outputOf(cone.root), cone.nodes) ? 'row' : undefined;
   return 'map';
+}
+
+/**
+ * What an update may not compute itself: an update reads what it overwrites, and what its kernel gives others to write, only
+ * where it writes it, since at another index another invocation may have been there before. So what looks elsewhere must lie
+ * in a buffer of its own: views and lookups at the edge of the ops that stay at one index.
+ */
+export function straysOf(cone: Cone): readonly Node[] {
+  const written = new Set(cone.roots.map(overwritten));
+  const strays = new Set<Node>();
+  const looked = new Map<Node, boolean>();
+  /** Whether anything under the node depends on a buffer that the kernel writes. */
+  const meetsWritten = (node: Node): boolean => {
+    if (written.has(node) || (cone.nodes.has(node) && roleOf(node) === 'update')) return true;
+    if (!cone.nodes.has(node)) return false;
+    const known = looked.get(node);
+    if (known !== undefined) return known;
+    const meets = node.inputs.some((input) => meetsWritten(input.node));
+    looked.set(node, meets);
+    return meets;
+  };
+  const visited = new Set<Node>();
+  const visit = (node: Node): void => {
+    if (visited.has(node) || !cone.nodes.has(node)) return;
+    visited.add(node);
+    const stays = isElementwiseUpdate(node) || roleOf(node) === 'elementwise';
+    if (stays) for (const input of node.inputs) visit(input.node);
+    else if (meetsWritten(node)) strays.add(node);
+  };
+  for (const root of cone.roots) {
+    const { updates } = definitionOf(root);
+    for (const [operand, input] of root.inputs.entries()) {
+      if (operand === updates) continue;
+      // New rows of a state lie at other places than what they are made of.
+      if (isElementwiseUpdate(root)) visit(input.node);
+      else if (meetsWritten(input.node)) strays.add(input.node);
+    }
+  }
+  return [...strays];
 }
 
 /**

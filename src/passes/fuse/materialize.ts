@@ -5,24 +5,34 @@
  *      post-dominance and the kernel family allow; the last node taken in is stored.
  *   2. Walk backwards over the rest: a node joins its only reader; views and cheap expressions of stored leaves are
  *      repeated in each; what must lie in a buffer or would be repeated dearly is stored.
- *   3. Check every kernel: whatever does not fit one family, or reads more buffers than a device can bind, is split.
+ *   3. Updates that may share a kernel (updates.ts) count as one all along.
+ *   4. Check every kernel: whatever does not fit one family, or reads more buffers than a device can bind, is split.
  *
  * All of it follows dataflow; the order of independent nodes in the graph does not matter.
  * Source of the idea of growing along post-dominators: TVM's FuseOps.
  */
 import type { Graph, Node } from '../../ir/graph.ts';
 import { isCheap } from './cheap.ts';
-import { type Cone, coneOf, skeletonOf } from './cone.ts';
+import { type Cone, coneOf, coneOfAll, skeletonOf, straysOf } from './cone.ts';
 import { type Flow, flowOf } from './flow.ts';
 import { groupOf, isBehindHeavy, seedsOf, tileSources } from './groups.ts';
-import { isBijectiveView, isCast, isHeavy, isTable, isTileOperand, roleOf } from './roles.ts';
+import { isBijectiveView, isCast, isHeavy, isTable, isTileOperand, overwritten, roleOf } from './roles.ts';
+import { Groups, updateGroups } from './updates.ts';
 
 /** Storage buffers that every WebGPU device can bind (`maxStorageBuffersPerShaderStage`); one is the output. */
 export const maxBindings = 8;
 
-export function materialize(graph: Graph): ReadonlySet<Node> {
+export interface Materialized {
+  /** Every other value is computed by the kernels that read it. */
+  readonly stored: ReadonlySet<Node>;
+  /** Stored nodes that one kernel computes together; all others have kernels of their own. */
+  readonly groups: readonly (readonly Node[])[];
+}
+
+export function materialize(graph: Graph): Materialized {
   const flow = flowOf(graph);
   const stored = new Set<Node>(graph.nodes.filter((node) => roleOf(node) === 'update'));
+  const groups = new Groups(updateGroups(flow));
   const claimed = new Set<Node>();
   const anchored = new Set<Node>();
   const tiles = tileSources(flow);
@@ -34,10 +44,10 @@ export function materialize(graph: Graph): ReadonlySet<Node> {
     for (const node of group.nodes) if (isBehindHeavy(node, group)) claimed.add(node);
   }
   for (const result of graph.results) if (roleOf(result.value.node) !== 'stored') stored.add(result.value.node);
-  storeTheRest(flow, stored, claimed, anchored);
+  storeTheRest(flow, stored, claimed, anchored, groups);
   absorbViews(flow, stored);
-  split(flow, stored);
-  return stored;
+  split(flow, stored, groups);
+  return { stored, groups: groups.lists() };
 }
 
 /** What is known of an unstored node from its readers. */
@@ -50,7 +60,13 @@ interface Place {
   readonly repeated: boolean;
 }
 
-function storeTheRest(flow: Flow, stored: Set<Node>, claimed: ReadonlySet<Node>, anchored: ReadonlySet<Node>): void {
+function storeTheRest(
+  flow: Flow,
+  stored: Set<Node>,
+  claimed: ReadonlySet<Node>,
+  anchored: ReadonlySet<Node>,
+  groups: Groups,
+): void {
   const places = new Map<Node, Place>();
   const placeOf = (node: Node): Place => {
     const kernels = new Set<Node>();
@@ -59,7 +75,7 @@ function storeTheRest(flow: Flow, stored: Set<Node>, claimed: ReadonlySet<Node>,
     for (const reader of flow.readers(node)) {
       const further = stored.has(reader) ? undefined : places.get(reader);
       if (further) for (const kernel of further.kernels) kernels.add(kernel);
-      else kernels.add(reader);
+      else kernels.add(groups.leader(reader));
       if (roleOf(reader) === 'anchor')
         tiled ||= reader.inputs.some((input, i) => input.node === node && isTileOperand(reader, i));
       else tiled ||= further?.tiled ?? false;
@@ -113,20 +129,32 @@ function absorbViews(flow: Flow, stored: Set<Node>): void {
 }
 
 /** Stores more values until every kernel fits one family and the bindings of a device. */
-function split(flow: Flow, stored: Set<Node>): void {
+function split(flow: Flow, stored: Set<Node>, groups: Groups): void {
   const isStored = (node: Node) => stored.has(node) || roleOf(node) === 'stored';
   const pending = flow.graph.nodes.filter((node) => stored.has(node));
   for (let root = pending.pop(); root !== undefined; root = pending.pop()) {
-    const cone = coneOf(root, isStored);
-    const cuts =
-      skeletonOf(cone) === undefined ? misfits(cone) : cone.reads.length >= maxBindings ? halves(cone, isStored) : [];
+    const roots = groups.of(root);
+    const cone = coneOfAll(roots, roots.at(-1) ?? root, isStored);
+    const fits = skeletonOf(cone) !== undefined && bindingsOf(cone) <= maxBindings;
+    if (!fits && roots.length > 1) {
+      pending.push(...groups.dissolve(root));
+      continue;
+    }
+    const cuts = skeletonOf(cone) === undefined ? misfits(cone) : fits ? [] : halves(cone, isStored);
     for (const cut of cuts) stored.add(cut);
     if (cuts.length > 0) pending.push(root, ...cuts);
   }
 }
 
+/** Buffers that the kernel of a cone binds: what it overwrites is bound once, for reading and writing. */
+export function bindingsOf(cone: Cone): number {
+  const targets = cone.roots.map((root) => (roleOf(root) === 'update' ? overwritten(root) : root));
+  return new Set([...cone.reads.map((read) => read.node), ...targets]).size;
+}
+
 /** Nodes to store when no family takes the cone: the heavy ones, else everything that computes, else the views. */
 function misfits(cone: Cone): readonly Node[] {
+  if (roleOf(cone.root) === 'update' && straysOf(cone).length > 0) return straysOf(cone);
   const others = [...cone.nodes].filter((node) => node !== cone.root && roleOf(node) !== 'inline');
   const tests = [isHeavy, (node: Node) => roleOf(node) !== 'view', () => true];
   return tests.map((test) => others.filter(test)).find((nodes) => nodes.length > 0) ?? [];
@@ -137,9 +165,9 @@ function halves(cone: Cone, isStored: (node: Node) => boolean): readonly Node[] 
   let best: { readonly node: Node; readonly left: number } | undefined;
   for (const node of cone.nodes) {
     if (node === cone.root || roleOf(node) === 'inline' || roleOf(node) === 'view') continue;
-    if (coneOf(node, isStored).reads.length >= maxBindings) continue;
-    const left = coneOf(cone.root, (other) => other === node || isStored(other)).reads.length;
-    if (left < (best?.left ?? cone.reads.length)) best = { node, left };
+    if (bindingsOf(coneOf(node, isStored)) > maxBindings) continue;
+    const left = bindingsOf(coneOf(cone.root, (other) => other === node || isStored(other)));
+    if (left < (best?.left ?? bindingsOf(cone))) best = { node, left };
   }
   return best ? [best.node] : [];
 }

@@ -17,6 +17,9 @@ export interface Kernel {
   readonly reads: readonly Value[];
   /** The node that the kernel is about: the contraction, the first reduction, or the root. */
   readonly subject: Node;
+  /** The stored nodes, in the order of the region's results, and the last of them. */
+  readonly roots: readonly Node[];
+  readonly root: Node;
 }
 
 /** Undefined when no kernel family takes the cone. */
@@ -46,12 +49,14 @@ export function kernelOf(cone: Cone): Kernel | undefined {
       values.set(output, copy.outputs[index] ?? unreachable('copies have the same outputs'));
     });
   };
-  // A cone whose root is stored already is a plain copy: an input that is returned as a result.
-  const root = outputOf(cone.root);
-  if (roleOf(cone.root) === 'stored') read(root);
-  else compute(cone.root);
-  const result = values.get(root) ?? unreachable('the root is computed last');
+  const results = cone.roots.map((node, at) => {
+    // A cone whose root is stored already is a plain copy: an input that is returned as a result.
+    const root = outputOf(node);
+    if (roleOf(node) === 'stored') read(root);
+    else if (!values.has(root)) compute(node);
+    return { name: `o${at}`, value: values.get(root) ?? unreachable('roots are computed') };
+  });
   const subject =
     [...cone.nodes].find((node) => roleOf(node) === 'anchor' || roleOf(node) === 'reduction') ?? cone.root;
-  return { skeleton, region: builder.finish('region', [{ name: 'o0', value: result }]), reads, subject };
+  return { skeleton, region: builder.finish('region', results), reads, subject, roots: cone.roots, root: cone.root };
 }

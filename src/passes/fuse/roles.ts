@@ -30,7 +30,7 @@ export function anchorSkeleton(anchor: Node): AnchorSkeleton {
  * - `view`, `elementwise`: as the traits say.
  * - `lookup`: an element comes from one input element at a computed place (gather, concat).
  * - `reduction`, `anchor`: what a row kernel, and a contraction or attention kernel, is built around.
- * - `update`: writes part of an operand's buffer; a kernel of its own, whether somebody reads it or not (append).
+ * - `update`: writes an operand's buffer, whether somebody reads it or not (append, assign).
  * - `foreign`: no kernel can hold it.
  */
 export type Role =
@@ -70,6 +70,18 @@ function findRole(node: Node): Role {
   if (isAnchorSkeleton(definition.skeleton)) return 'anchor';
   if (traits.includes('movement') || definition.skeleton === 'indexed') return 'lookup';
   return 'foreign';
+}
+
+/** An update of a whole buffer, element by element: it may share its kernel with others. */
+export function isElementwiseUpdate(node: Node): boolean {
+  return roleOf(node) === 'update' && definitionOf(node).traits.includes('elementwise');
+}
+
+/** What an update overwrites. */
+export function overwritten(update: Node): Node {
+  const { updates } = definitionOf(update);
+  const operand = updates === undefined ? undefined : update.inputs[updates];
+  return operand?.node ?? unreachable(`\`${update.op}\` is no update`);
 }
 
 /** What a kernel is built around, so that few of them fit into one. */

@@ -38,6 +38,8 @@ export interface RunOptions {
   readonly dims: Readonly<Record<string, number>>;
   readonly inputs: ReadonlyMap<string, Tensor>;
   weight(path: string): Tensor;
+  /** What the states hold, by index; results named `state:INDEX` say what they hold afterwards. */
+  readonly states?: readonly Tensor[];
 }
 
 export async function runPlan(device: GPUDevice, artifact: Artifact, options: RunOptions): Promise<Map<string, Words>> {
@@ -70,8 +72,13 @@ export async function runPlan(device: GPUDevice, artifact: Artifact, options: Ru
         const count = Math.max(4, Math.ceil(evaluateSize(spec.bytes, options.dims) / 4));
         return upload(new Uint32Array(count).fill(0x7fc00000));
       }
-      case 'state':
-        throw new Error('states belong to sessions');
+      case 'state': {
+        const tensor = options.states?.[spec.state];
+        if (!tensor) throw new Error(`no state ${spec.state}`);
+        return upload(words(tensor.dtype, tensor.data));
+      }
+      case 'arena':
+        throw new Error('arenas belong to trainers');
     }
   };
   const buffers = plan.buffers.map(make);
@@ -128,12 +135,16 @@ export async function runPlan(device: GPUDevice, artifact: Artifact, options: Ru
   const readers: { name: string; buffer: GPUBuffer; dtype: ElementType; count: number }[] = [];
   plan.buffers.forEach((spec, at) => {
     const source = buffers[at];
-    if (spec.kind !== 'result' || !source) return;
-    const result = entry.results.find((other) => other.name === spec.name);
-    const count = (result?.shape ?? []).reduce<number>((all, size) => all * evaluateSize(size, options.dims), 1);
+    if ((spec.kind !== 'result' && spec.kind !== 'state') || !source) return;
+    const state = spec.kind === 'state' ? options.states?.[spec.state] : undefined;
+    const name = spec.kind === 'result' ? spec.name : `state:${spec.state}`;
+    const result = entry.results.find((other) => other.name === name);
+    const shape = (result?.shape ?? []).reduce<number>((all, size) => all * evaluateSize(size, options.dims), 1);
+    const count = state ? state.data.length : shape;
+    const dtype = state?.dtype ?? result?.dtype ?? 'f32';
     const buffer = device.createBuffer({ size: source.size, usage: bufferUsage.mapRead | bufferUsage.copyTarget });
     encoder.copyBufferToBuffer(source, 0, buffer, 0, source.size);
-    readers.push({ name: spec.name, buffer, dtype: result?.dtype ?? 'f32', count });
+    readers.push({ name, buffer, dtype, count });
   });
   device.queue.submit([encoder.finish()]);
   const problem = await device.popErrorScope();

@@ -100,8 +100,8 @@ const differentiable = [...ops.values()].filter(
   (op) => !op.traits.includes('stated') && !op.traits.includes('flat') && (op.gradient || op.decompose),
 );
 
-/** `append` ends in a session, where nothing is trained; the threshold is inside of `entmax`, which has a rule of its own. */
-const inside = ['append', 'entmax_threshold'];
+/** `append` and `assign` end in a state, through which nothing is trained; the threshold is inside of `entmax`, which has a rule of its own. */
+const inside = ['append', 'assign', 'entmax_threshold'];
 
 test('every op that makes floats has a gradient, a decomposition or is flat', () => {
   const without = [...ops.values()].filter(
