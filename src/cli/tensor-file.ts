@@ -8,7 +8,7 @@ import type { ElementType } from '../runtime/artifact.ts';
 import { convertElements, type ElementArray, type FileType, newElements } from '../runtime/convert.ts';
 import { encodeSafetensors, openSafetensors, type TensorInfo } from '../runtime/safetensors.ts';
 import { openCheckpoint } from '../runtime/weights.ts';
-import { writeFileAtomic } from './atomic-file.ts';
+import { writeFileAtomic } from '../support/node-atomic-file.ts';
 import { environmentError } from './exit-codes.ts';
 
 /** A tensor as its file has it. */

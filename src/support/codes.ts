@@ -134,6 +134,23 @@ export const codes = {
   SORA7017: error('two converted tensors with one name'),
   SORA7018: error('unusable tokenizer'),
   SORA7019: error('unusable chat template'),
+  // 7030 to 7049: data and checkpoints of a training run (src/training)
+  SORA7030: error('no dataset of a known format'),
+  SORA7031: error('CSV: malformed file'),
+  SORA7032: error('JSON Lines: malformed file'),
+  SORA7033: error('Parquet: malformed file'),
+  SORA7034: error('IDX: malformed file'),
+  SORA7035: error('unusable image'),
+  SORA7036: error('unusable sound'),
+  SORA7037: error('text that is not UTF-8'),
+  SORA7038: error('dataset without rows'),
+  SORA7039: error('cell that does not fit'),
+  SORA7040: error('column missing'),
+  SORA7041: error('tensors that are not columns'),
+  SORA7042: error('impossible split or batch'),
+  SORA7043: error('label not known'),
+  SORA7044: error('no checkpoint of a run'),
+  SORA7045: error('damaged checkpoint of a run'),
 
   // 7101 to 7199: program text and reference interpreter (src/ir)
   SORA7101: error('malformed program text'),

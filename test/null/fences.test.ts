@@ -18,6 +18,7 @@ const fences: Readonly<Record<string, { readonly values: readonly string[]; read
   codegen: { values: ['codegen', 'passes', 'ir', 'support'], types: ['runtime'] },
   runtime: { values: ['runtime'], types: [] },
   text: { values: ['text', 'runtime'], types: [] },
+  training: { values: ['training', 'runtime', 'support'], types: ['text'] },
 };
 
 /** Packages that a folder may import; `node:` has its own rule. */
@@ -29,10 +30,16 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   codegen: ['ts-morph'],
   runtime: ['webgpu', 'koffi', 'sorac/cpu'],
   text: ['@huggingface/tokenizers', '@huggingface/jinja'],
+  training: ['csv-parse', 'csv-parse/sync', 'hyparquet', 'hyparquet-compressors', 'pngjs', 'jpeg-js'],
 };
 
 /** Files of the runtime that may touch `node:`: everything else of it runs in a browser too. */
-const nodeFiles = [/^runtime\/node-[\w-]+\.ts$/, /^runtime\/io\/[\w-]+\.ts$/, /^cli\//];
+const nodeFiles = [
+  /^(?:runtime|support)\/node-[\w-]+\.ts$/,
+  /^runtime\/io\/[\w-]+\.ts$/,
+  /^training\/(?:datasets\/[\w-]+|checkpoints|events)\.ts$/,
+  /^cli\//,
+];
 
 interface ImportStatement {
   readonly file: string;

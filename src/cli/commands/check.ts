@@ -3,8 +3,8 @@
  */
 import { checkSource } from '../../compile.ts';
 import { type Diagnostic, hasErrors, type Stage } from '../../support/diagnostic.ts';
+import { writeFileAtomic } from '../../support/node-atomic-file.ts';
 import type { SourceFile } from '../../support/source.ts';
-import { writeFileAtomic } from '../atomic-file.ts';
 import { type Call, optional, type Register, textOption } from '../command.ts';
 import { type CommandResult, type Context, diagnosticsDocument, note, say, showDiagnostics } from '../context.ts';
 import { exitCodes, usageError } from '../exit-codes.ts';

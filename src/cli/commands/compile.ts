@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Compilation } from '../../compile.ts';
 import { printProgram } from '../../ir/print.ts';
-import { writeFileAtomic } from '../atomic-file.ts';
+import { writeFileAtomic } from '../../support/node-atomic-file.ts';
 import { type Call, optional, type Register, requiredOption, textOption } from '../command.ts';
 import { type CommandResult, type Context, diagnosticsDocument, say, showDiagnostics } from '../context.ts';
 import { compileFile, modelFailure } from '../execute.ts';

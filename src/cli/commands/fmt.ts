@@ -4,8 +4,8 @@
 import { readFileSync } from 'node:fs';
 import { formatSource } from '../../parser/index.ts';
 import { type Diagnostic, hasErrors } from '../../support/diagnostic.ts';
+import { writeFileAtomic } from '../../support/node-atomic-file.ts';
 import type { SourceFile } from '../../support/source.ts';
-import { writeFileAtomic } from '../atomic-file.ts';
 import type { Call, Register } from '../command.ts';
 import {
   type CommandResult,

@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Option } from 'commander';
 import { type ByteSource, openSource } from '../../runtime/source.ts';
-import { writeFileAtomic } from '../atomic-file.ts';
+import { writeFileAtomic } from '../../support/node-atomic-file.ts';
 import { type Call, type Register, requiredOption, textOption } from '../command.ts';
 import { type CommandResult, type Context, note } from '../context.ts';
 import { type Conversion, formatNames, partOf, readForeign, writeConversion } from '../convert/index.ts';

@@ -6,7 +6,7 @@ import type { FileType } from '../../runtime/convert.ts';
 import { encodeSafetensorsHeader } from '../../runtime/safetensors.ts';
 import type { ByteSource } from '../../runtime/source.ts';
 import { SoraError } from '../../support/error.ts';
-import { writeFileAtomicAsync } from '../atomic-file.ts';
+import { writeFileAtomicAsync } from '../../support/node-atomic-file.ts';
 
 export interface ConvertedTensor {
   readonly name: string;

@@ -3,10 +3,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
-import { writeFileAtomic } from '../../../src/cli/atomic-file.ts';
 import { exitCodes, summarizeError, usageError } from '../../../src/cli/exit-codes.ts';
 import { loadConfig, loadSource, projectRoot } from '../../../src/cli/source-files.ts';
 import { InternalError, SoraError } from '../../../src/support/error.ts';
+import { writeFileAtomic } from '../../../src/support/node-atomic-file.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'sorac-files-'));
 let folder = base;

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { environmentError } from './exit-codes.ts';
+import { SoraError } from './error.ts';
 
 /**
  * Writes the parts one after the other; a crash leaves the old file.
@@ -12,7 +12,7 @@ import { environmentError } from './exit-codes.ts';
  * @errors SORA0002 with the path that was asked for, not that of the temporary file
  */
 export function writeFileAtomic(path: string, parts: Iterable<Uint8Array | string>): void {
-  const file = openTemporary(path);
+  const file = openAtomicFile(path);
   try {
     for (const part of parts) file.write(part);
     file.keep();
@@ -24,7 +24,7 @@ export function writeFileAtomic(path: string, parts: Iterable<Uint8Array | strin
 
 /** As `writeFileAtomic`, for parts that are read while the file is written. */
 export async function writeFileAtomicAsync(path: string, parts: AsyncIterable<Uint8Array | string>): Promise<void> {
-  const file = openTemporary(path);
+  const file = openAtomicFile(path);
   try {
     for await (const part of parts) file.write(part);
     file.keep();
@@ -34,33 +34,61 @@ export async function writeFileAtomicAsync(path: string, parts: AsyncIterable<Ui
   }
 }
 
-interface TemporaryFile {
+export interface AtomicFile {
+  /** Goes on where the last part ended. */
   write(part: Uint8Array | string): void;
-  /** Moves the file to its place. */
+  /** Replaces bytes that were written before. */
+  rewrite(part: Uint8Array, offset: number): void;
+  /** Moves the file to its place, whole and on the disk. */
   keep(): void;
+  /** After a failed step; does nothing after `keep`. */
   discard(): void;
 }
 
-function openTemporary(path: string): TemporaryFile {
+/** @errors SORA0002, as all its steps */
+export function openAtomicFile(path: string): AtomicFile {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
   // `wx`: never follow or reuse something that is already there.
   const handle = named(path, () => openSync(temporary, 'wx', 0o666));
   let isOpen = true;
+  let isKept = false;
   return {
     write: (part) => named(path, () => writeAll(handle, typeof part === 'string' ? Buffer.from(part, 'utf8') : part)),
+    rewrite: (part, offset) => named(path, () => writeAll(handle, part, offset)),
     keep() {
       named(path, () => {
         fsyncSync(handle);
         closeSync(handle);
         isOpen = false;
         renameSync(temporary, path);
+        isKept = true;
+        syncFolder(dirname(path));
       });
     },
     discard() {
       if (isOpen) closeSync(handle);
-      rmSync(temporary, { force: true });
+      isOpen = false;
+      if (!isKept) rmSync(temporary, { force: true });
     },
   };
+}
+
+/** Temporary files that a killed process left for the file `name` in a folder have names that this matches. */
+export function isLeftover(entry: string, name: string): boolean {
+  return entry.startsWith(`.${name}.`) && /^[0-9a-f]{12}\.tmp$/.test(entry.slice(name.length + 2));
+}
+
+/** The new name is on the disk too; not every system lets folders be opened, and then it syncs them itself. */
+function syncFolder(folder: string): void {
+  let handle: number | undefined;
+  try {
+    handle = openSync(folder, 'r');
+    fsyncSync(handle);
+  } catch {
+    // The file is whole and has its name: what is left is up to the system.
+  } finally {
+    if (handle !== undefined) closeSync(handle);
+  }
 }
 
 /** Runs one step on the file; its errors are about `path`. */
@@ -71,12 +99,15 @@ function named<Result>(path: string, step: () => Result): Result {
     if (!(cause instanceof Error) || !('syscall' in cause)) throw cause;
     // `EACCES: permission denied, open '/folder/.name.0123.tmp'`
     const why = cause.message.replace(/, \w+(?: '.*)?$/s, '');
-    throw environmentError(`\`${path}\` cannot be written: ${why}`, undefined, cause);
+    throw new SoraError('SORA0002', `\`${path}\` cannot be written: ${why}`, { cause });
   }
 }
 
 /** `write` may take fewer bytes than offered (2 GiB at most on Linux). */
-function writeAll(handle: number, bytes: Uint8Array): void {
+function writeAll(handle: number, bytes: Uint8Array, place?: number): void {
   let offset = 0;
-  while (offset < bytes.byteLength) offset += writeSync(handle, bytes, offset, bytes.byteLength - offset);
+  while (offset < bytes.byteLength) {
+    const at = place === undefined ? undefined : place + offset;
+    offset += writeSync(handle, bytes, offset, bytes.byteLength - offset, at);
+  }
 }
