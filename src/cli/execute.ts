@@ -20,6 +20,8 @@ export interface CompileRequest {
   readonly configPath?: string;
   /** Use blocks that stand for those of the file. */
   readonly uses?: string;
+  /** Use blocks whose settings stand for those of the file's blocks. */
+  readonly settings?: string;
 }
 
 export interface Compiled {
@@ -40,6 +42,7 @@ export function compileFile(request: CompileRequest): Compiled {
     ...optional('model', request.model),
     ...optional('config', config),
     ...(request.uses === undefined ? {} : { uses: { path: '(options)', text: request.uses } }),
+    ...(request.settings === undefined ? {} : { settings: { path: '(options)', text: request.settings } }),
   });
   const compilation = hasErrors(stage.diagnostics) ? undefined : stage.value;
   return { source, compilation, diagnostics: stage.diagnostics, milliseconds: performance.now() - start };
