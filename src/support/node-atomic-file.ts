@@ -2,7 +2,17 @@
  * Whole files or none: written beside the target under a temporary name, then renamed over it.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { SoraError } from './error.ts';
 
@@ -47,16 +57,17 @@ export interface AtomicFile {
 
 /** @errors SORA0002, as all its steps */
 export function openAtomicFile(path: string): AtomicFile {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
+  const temporary = temporaryName(path);
   // `wx`: never follow or reuse something that is already there.
-  const handle = named(path, () => openSync(temporary, 'wx', 0o666));
+  const handle = whileWriting(path, () => openSync(temporary, 'wx', 0o666));
   let isOpen = true;
   let isKept = false;
   return {
-    write: (part) => named(path, () => writeAll(handle, typeof part === 'string' ? Buffer.from(part, 'utf8') : part)),
-    rewrite: (part, offset) => named(path, () => writeAll(handle, part, offset)),
+    write: (part) =>
+      whileWriting(path, () => writeAll(handle, typeof part === 'string' ? Buffer.from(part, 'utf8') : part)),
+    rewrite: (part, offset) => whileWriting(path, () => writeAll(handle, part, offset)),
     keep() {
-      named(path, () => {
+      whileWriting(path, () => {
         fsyncSync(handle);
         closeSync(handle);
         isOpen = false;
@@ -73,6 +84,34 @@ export function openAtomicFile(path: string): AtomicFile {
   };
 }
 
+/**
+ * Gives `path` the bytes of another file of the same folder, as a second name of it where the file system has such.
+ *
+ * @errors SORA0002
+ */
+export function copyFileAtomic(from: string, path: string): void {
+  const temporary = temporaryName(path);
+  try {
+    whileWriting(path, () => {
+      try {
+        linkSync(from, temporary);
+      } catch {
+        copyFileSync(from, temporary, constants.COPYFILE_EXCL);
+        sync(temporary, 'r+');
+      }
+      renameSync(temporary, path);
+      syncFolder(dirname(path));
+    });
+  } finally {
+    // A rename of one name of a file to another of the same file does nothing.
+    rmSync(temporary, { force: true });
+  }
+}
+
+function temporaryName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
+}
+
 /** Temporary files that a killed process left for the file `name` in a folder have names that this matches. */
 export function isLeftover(entry: string, name: string): boolean {
   return entry.startsWith(`.${name}.`) && /^[0-9a-f]{12}\.tmp$/.test(entry.slice(name.length + 2));
@@ -80,19 +119,28 @@ export function isLeftover(entry: string, name: string): boolean {
 
 /** The new name is on the disk too; not every system lets folders be opened, and then it syncs them itself. */
 function syncFolder(folder: string): void {
-  let handle: number | undefined;
   try {
-    handle = openSync(folder, 'r');
-    fsyncSync(handle);
+    sync(folder, 'r');
   } catch {
     // The file is whole and has its name: what is left is up to the system.
-  } finally {
-    if (handle !== undefined) closeSync(handle);
   }
 }
 
-/** Runs one step on the file; its errors are about `path`. */
-function named<Result>(path: string, step: () => Result): Result {
+function sync(path: string, flags: 'r' | 'r+'): void {
+  const handle = openSync(path, flags);
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/**
+ * Runs one step of writing to a file or folder.
+ *
+ * @errors SORA0002 about `path` for what the system refuses
+ */
+export function whileWriting<Result>(path: string, step: () => Result): Result {
   try {
     return step();
   } catch (cause) {

@@ -61,6 +61,19 @@ Checkpoints: safetensors with f32, f16, bf16, f64, integers; from a path, URL, B
 \`sorac weights convert\` makes safetensors with the names of Hugging Face of llama2.c files (legacy, \`ak42\` version 1, llama2.ts) and of ONNX
 initializers (f32, f16, bf16; 8-bit weights dequantized to f32; files of external data). Not: 4-bit blocks, quantized \`ak42\`.
 
+## Training data
+
+Library code of \`src/training\`; no command uses it yet.
+
+| feature | state |
+|---|---|
+| CSV, TSV, JSON Lines, Parquet, safetensors, IDX (packed too), text; rows in any order without holding the file | works |
+| folders of PNG, JPEG or WAV with a subfolder per class; parts \`train\`, \`validation\`, \`test\`; shards | works; progressive and CMYK JPEG as far as \`jpeg-js\` reads them; sounds are not resampled |
+| padding, bucketing by length, label maps, masked tokens, windows over a text, characters as tokens | works |
+| pairs of texts, labels per word | not yet |
+| shuffling by seed and epoch, splits, going on from any batch | works |
+| accuracy, F1, perplexity; TensorBoard event files; best and last checkpoint | works |
+
 ## Text
 
 | feature | state |

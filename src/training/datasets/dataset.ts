@@ -28,9 +28,10 @@ export interface Dataset {
   readonly isStream: boolean;
   /**
    * @param index whole, in 0..length
+   * @param only columns that are asked for, all unless given: an image whose label alone is asked for is not decoded
    * @errors SORA7031 to SORA7041 for a row that cannot be read, SORA7001 and SORA7007 for the file
    */
-  row(index: number): Promise<Row>;
+  row(index: number, only?: ReadonlySet<string>): Promise<Row>;
   /** Where a row stands, for messages: "`train.csv` line 14". */
   where(index: number): string;
   close(): Promise<void>;
@@ -76,7 +77,7 @@ export function selectRows(dataset: Dataset, indexes: ArrayLike<number>): Datase
     length: indexes.length,
     columns: dataset.columns,
     isStream: dataset.isStream,
-    row: (index) => dataset.row(source(index)),
+    row: (index, only) => dataset.row(source(index), only),
     where: (index) => dataset.where(source(index)),
     async close() {},
   };
@@ -113,9 +114,9 @@ export function concatenate(name: string, parts: readonly Dataset[]): Dataset {
     length: starts.at(-1) ?? 0,
     columns,
     isStream: first.isStream,
-    row(index) {
+    row(index, only) {
       const [part, at] = find(index);
-      return part.row(at);
+      return part.row(at, only);
     },
     where(index) {
       const [part, at] = find(index);

@@ -111,9 +111,10 @@ function mediaRows(
     columns: new Map([...columns, ...(hasLabels ? [['label', 'text'] as const] : []), ['file', 'text'] as const]),
     isStream: false,
     where: (index) => place(fileAt(index).path),
-    async row(index) {
+    async row(index, only) {
       const { path, label } = fileAt(index);
-      const cells = await decode(path, readWhole(path, maximumFileBytes, 'SORA7030'));
+      const isDecoded = only === undefined || columns.some(([column]) => only.has(column));
+      const cells = isDecoded ? await decode(path, readWhole(path, maximumFileBytes, 'SORA7030')) : [];
       const file = label === undefined ? basename(path) : `${label}/${basename(path)}`;
       return new Map<string, Value>([
         ...cells,

@@ -51,13 +51,14 @@ export async function openParquet(path: string, images: ImageOptions = {}): Prom
       columns,
       isStream: false,
       where: whereIs,
-      async row(index): Promise<Row> {
+      async row(index, only): Promise<Row> {
         const at = groups.findLastIndex((group) => group.start <= index);
         const group = groups[at];
         if (!group || index >= length) throw new RangeError(`row ${index} of ${length}`);
         const record = (await read(at))[index - group.start] ?? {};
         const row = new Map<string, Value>();
         for (const [column, kind] of names) {
+          if (only?.has(column) === false) continue;
           const value = Object.hasOwn(record, column) ? record[column] : undefined;
           const where = `${whereIs(index)}, column \`${column}\``;
           row.set(column, kind === 'other' ? undefined : await parquetCell(value, where, images));

@@ -34,10 +34,12 @@ function tensorRows(file: SafetensorsFile, path: string): Dataset {
     columns: new Map(infos.map((info) => [info.name, columnKind(info)])),
     isStream: false,
     where: (index) => `${place(path)} item ${index}`,
-    async row(index): Promise<Row> {
+    async row(index, only): Promise<Row> {
       if (!(index >= 0 && index < length)) throw new RangeError(`item ${index} of ${length}`);
       const row = new Map<string, Value>();
-      for (const info of infos) row.set(info.name, await readItem(file, info, index));
+      for (const info of infos) {
+        if (only?.has(info.name) !== false) row.set(info.name, await readItem(file, info, index));
+      }
       return row;
     },
     close: () => file.close(),
