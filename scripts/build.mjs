@@ -1,7 +1,7 @@
 // Builds the package: `npm run build`. Makes the generated sources, then dist/.
 //
-//   1. src/codegen/module/runtime-text.generated.ts: the runtime as one text, for the end of every generated module, and
-//      the one with sessions for models with states
+//   1. src/codegen/module/runtime-text.generated.ts: the runtime as one text, for the end of every generated module, one for
+//      each kind of model: plain, with states, generating, training, all of it
 //   2. src/parser/library.generated.ts: the `.sora` library (`sora:nn`), so that the compiler reads no files
 //   3. dist/ with tsc; left out with --no-emit
 //
@@ -45,7 +45,15 @@ async function runtimeText(entry) {
   return text;
 }
 
-async function textConstant(name, entry) {
+const runtimes = [
+  ['runtimeText', 'embedded.ts'],
+  ['sessionRuntimeText', 'embedded-sessions.ts'],
+  ['generationRuntimeText', 'embedded-generation.ts'],
+  ['trainingRuntimeText', 'embedded-training.ts'],
+  ['wholeRuntimeText', 'embedded-whole.ts'],
+];
+
+async function textConstant([name, entry]) {
   return `export const ${name}: string = ${JSON.stringify(await runtimeText(entry))};\n`;
 }
 
@@ -68,7 +76,7 @@ const head = '// Made by scripts/build.mjs. Do not edit.\n';
 export async function generateSources() {
   writeIfChanged(
     join(root, 'src/codegen/module/runtime-text.generated.ts'),
-    `${head}${await textConstant('runtimeText', 'embedded.ts')}${await textConstant('sessionRuntimeText', 'embedded-sessions.ts')}${await textConstant('generationRuntimeText', 'embedded-generation.ts')}`,
+    `${head}${(await Promise.all(runtimes.map(textConstant))).join('')}`,
   );
   const entries = library().map(([name, text]) => `  [${JSON.stringify(name)}, ${JSON.stringify(text)}],\n`);
   writeIfChanged(

@@ -6,7 +6,7 @@
 import { entryNamed, interpretGraph, type StateHolder } from './ir/interpret.ts';
 import type { Tensor } from './ir/op.ts';
 import { readProgram } from './ir/read.ts';
-import type { CpuExecutor, HostTensor } from './runtime/cpu.ts';
+import type { CpuExecutor, HostStateMap, HostTensor } from './runtime/cpu.ts';
 
 /** Reads every weight that the program names, once; f16 and bf16 checkpoints come as f32. */
 export async function createExecutor(
@@ -33,10 +33,16 @@ export async function createExecutor(
       });
       return new Map([...results].map(([name, tensor]) => [name, toHost(tensor)] as const));
     },
+    assign(path, tensor) {
+      const known = weights.get(path);
+      if (!known || known.shape.join() !== tensor.shape.join())
+        throw new RangeError(`the program has no weight \`${path}\` [${tensor.shape.join(', ')}]`);
+      weights.set(path, fromHost({ ...tensor, dtype: known.dtype }));
+    },
   };
 }
 
-function holderOf(states: Map<string, HostTensor>): StateHolder {
+function holderOf(states: HostStateMap): StateHolder {
   return {
     read(path) {
       const tensor = states.get(path);

@@ -26,11 +26,11 @@ export interface TensorSpec {
 }
 
 /**
- * An input that callers never see, i32[batch]: the session fills it with the positions that each row holds (`past`) or with
- * how many positions of the call are real (`lengths`).
+ * An input that callers never see. i32[batch]: the session fills it with the positions that each row holds (`past`) or with
+ * how many positions of the call are real (`lengths`). u32[2]: the trainer fills it with what random numbers depend on (`seed`).
  */
 export interface HiddenSpec extends TensorSpec {
-  readonly role: 'past' | 'lengths';
+  readonly role: 'past' | 'lengths' | 'seed';
 }
 
 /**
@@ -42,11 +42,15 @@ export interface HiddenSpec extends TensorSpec {
  */
 export type WeightLayout = { readonly kind: 'row-major' } | { readonly kind: 'panels'; readonly width: number };
 
-/** A tensor of the checkpoint; `tied` names the one that is read when the file has none of the name `path`. */
+/**
+ * A tensor of the checkpoint; `tied` names the one that is read when the file has none of the name `path`. In models that train,
+ * `initial` says how it is drawn where there is none.
+ */
 export interface WeightSource {
   readonly path: string;
   readonly shape: readonly number[];
   readonly tied?: string;
+  readonly initial?: InitializerSpec;
 }
 
 /**

@@ -12,14 +12,22 @@ export interface HostTensor {
   readonly data: Float32Array | Int32Array | Uint32Array;
 }
 
+/** States by path, as the interpreter reads and writes them; a `Map` is one. */
+export interface HostStateMap {
+  get(path: string): HostTensor | undefined;
+  set(path: string, tensor: HostTensor): unknown;
+}
+
 export interface CpuExecutor {
-  /** `states` by path, [rows, room, width]; what an entry makes of them takes their place. */
+  /** What an entry makes of states takes their place. */
   run(
     entry: string,
     dims: ReadonlyMap<string, number>,
     inputs: ReadonlyMap<string, HostTensor>,
-    states?: Map<string, HostTensor>,
+    states?: HostStateMap,
   ): Promise<ReadonlyMap<string, HostTensor>>;
+  /** Puts a tensor in the place of a weight; later calls read it. */
+  assign(path: string, tensor: HostTensor): void;
 }
 
 export interface CpuModule {

@@ -6,7 +6,7 @@ import type { EntrySpec, StateSpec, Step } from './artifact.ts';
 import { type BufferPool, guard, usage } from './buffers.ts';
 import { elementBytes } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
-import type { DeviceStates } from './entry-runner.ts';
+import type { BroughtBuffers } from './entry-runner.ts';
 import { SoraError } from './error.ts';
 import type { BoundInputs } from './inputs.ts';
 import type { StateRunner } from './model-session.ts';
@@ -15,7 +15,7 @@ export interface DeviceStateParts {
   readonly device: GPUDevice;
   readonly pool: BufferPool;
   readonly specs: readonly StateSpec[];
-  run(entry: EntrySpec, inputs: BoundInputs, states: DeviceStates): Promise<ReadonlyMap<string, HostTensor>>;
+  run(entry: EntrySpec, inputs: BoundInputs, states: BroughtBuffers): Promise<ReadonlyMap<string, HostTensor>>;
 }
 
 interface Holding {
@@ -56,7 +56,7 @@ export function makeDeviceStates(parts: DeviceStateParts, start = withBuffers([]
     }
   };
   return {
-    run: (entry, inputs) => parts.run(entry, inputs, holding),
+    run: (entry, inputs) => parts.run(entry, inputs, { states: holding.buffers, groups: holding.groups }),
     async reserve(rows, room, held) {
       const buffers = await create(rows, room);
       const encoder = device.createCommandEncoder({ label: 'states' });

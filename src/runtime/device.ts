@@ -166,7 +166,7 @@ async function noAdapter(options: DeviceOptions, choice: AdapterChoice, missing:
   return opened;
 }
 
-function warnOnStderr(line: string): void {
+export function warnOnStderr(line: string): void {
   if (isNode()) process.stderr.write(`${line}\n`);
   else console.warn(line);
 }

@@ -2,4 +2,4 @@
  * What the generated module of a model that generates text carries; see embedded.ts.
  */
 export { SoraError } from './error.ts';
-export { createModel } from './sessions.ts';
+export { createGeneratingModel as createModel } from './sessions.ts';

@@ -1,22 +1,13 @@
 /**
- * Runs one entry's plan: its buffers, bind groups and commands. States come with each call that has any.
+ * Runs one entry's plan: its buffers, bind groups and commands. States and arenas come with each call that has any.
  *
  * A call writes the inputs, encodes all steps in one pass, copies the results into its own staging buffer and submits, all
- * without awaiting. The queue runs calls in that order, so overlapping calls may share every other buffer and still give what
- * serial calls give.
+ * without awaiting (run-calls.ts). The queue runs calls in that order, so overlapping calls may share every other buffer and
+ * still give what serial calls give.
  */
-import type {
-  Artifact,
-  BufferSpec,
-  EntryPlan,
-  EntrySpec,
-  ProfileName,
-  SizeExpression,
-  Step,
-  TensorSpec,
-} from './artifact.ts';
+import type { Artifact, BufferSpec, EntrySpec, ProfileName, Step } from './artifact.ts';
 import { type BufferPool, usage } from './buffers.ts';
-import { elementBytes, newElements } from './convert.ts';
+import { newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { halfValues, singleToHalf } from './half.ts';
@@ -24,7 +15,8 @@ import { allInputs, type BoundInputs, deviceInput } from './inputs.ts';
 import type { Lazies } from './lazies.ts';
 import { napWhile } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
-import { type Dims, evaluateSize, makeSizeTable, type SizeTable } from './size.ts';
+import { bufferBytes, planSizes, type ShapedPlan, type ShapedResult, shapePlan } from './shaped-plan.ts';
+import { type Dims, evaluateSize } from './size.ts';
 
 export interface EntryRunnerParts {
   readonly device: GPUDevice;
@@ -36,61 +28,38 @@ export interface EntryRunnerParts {
   readonly weights: ReadonlyMap<number, GPUBuffer>;
 }
 
-/** Results of a submitted call, still on the device. */
-export interface Submitted {
-  /** Waits, copies to the host and gives the staging buffer back. */
+/** A call whose inputs are written: what is left is to encode it. */
+export interface PreparedCall {
+  /** Dispatches all steps. */
+  encode(pass: GPUComputePassEncoder): void;
+  /** Copies the results to where they are read from; after the pass. */
+  copy(encoder: GPUCommandEncoder): void;
+  /** After the submit: waits, copies to the host and gives the staging buffer back. */
   read(): Promise<ReadonlyMap<string, HostTensor>>;
 }
 
-/** The states of one session (model-session.ts) on the device. */
-export interface DeviceStates {
+/** The states of one session (model-session.ts) or the arenas of one trainer (device-arenas.ts) on the device. */
+export interface BroughtBuffers {
   /** By index into `artifact.states`. */
-  readonly buffers: readonly GPUBuffer[];
+  readonly states?: readonly GPUBuffer[];
+  /** By index into `artifact.arenas`; undefined where none is needed yet. */
+  readonly arenas?: readonly (GPUBuffer | undefined)[];
   /** Bind groups of steps that touch them, by the era of the entry's own buffers; a new one when the buffers move. */
   readonly groups: WeakMap<object, Map<Step, GPUBindGroup>>;
 }
 
 export interface EntryRunner {
-  /** @param states needed by entries that append to them */
-  submit(inputs: BoundInputs, states?: DeviceStates): Submitted;
+  /** One at a time: calls of an entry share its buffers. @param brought needed by entries with states or arenas */
+  prepare(inputs: BoundInputs, brought?: BroughtBuffers): PreparedCall;
   /** Forgets all buffers after a failed call: one of them may be what failed. */
   reset(): void;
-}
-
-/** A plan with the dims of a call put in. Kept for the next call with equal dims. */
-interface ShapedPlan {
-  readonly key: string;
-  readonly bytes: readonly number[];
-  readonly steps: readonly ShapedStep[];
-  /** Those that every call reads. */
-  readonly results: readonly ShapedResult[];
-  readonly lazy: readonly ShapedResult[];
-  readonly stagingBytes: number;
-}
-
-interface ShapedStep {
-  readonly step: Step;
-  readonly params: Uint32Array;
-  readonly grid: readonly [number, number];
-  /** Place of its dims in the uniform buffer. */
-  readonly uniformOffset: number;
-}
-
-interface ShapedResult {
-  readonly name: string;
-  readonly dtype: HostTensor['dtype'];
-  readonly shape: readonly number[];
-  readonly elements: number;
-  readonly buffer: number;
-  readonly bytes: number;
-  readonly stagingOffset: number;
+  /** Gives everything back; the runner is not used again. Results under way can still be read. */
+  free(): void;
 }
 
 /** Shaped plans kept; a program that goes through all lengths of a sentence needs some hundred. */
 const MAXIMUM_SHAPED = 256;
 const MAXIMUM_IDLE_STAGING = 4;
-/** WebGPU's limit of workgroups in one dimension. */
-const MAXIMUM_GRID = 65535;
 
 interface Slot {
   buffer: GPUBuffer;
@@ -103,17 +72,18 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
   const plan = entry.plans[parts.profile];
   const slots: (Slot | undefined)[] = plan.buffers.map(() => undefined);
   let groups = new Map<Step, GPUBindGroup>();
-  const isState = plan.buffers.map((spec) => spec.kind === 'state');
+  const isBrought = plan.buffers.map((spec) => spec.kind === 'state' || spec.kind === 'arena');
   const sizes = planSizes(entry, plan);
   const inputSpecs = allInputs(entry);
   const shapedPlans = new Map<string, ShapedPlan>();
   const idleStaging: GPUBuffer[] = [];
+  let isFree = false;
   let uniform: { readonly buffer: GPUBuffer; readonly group: GPUBindGroup; key: string | undefined } | undefined;
 
   /** Makes room in every buffer of the plan. Bind groups of buffers that moved are made anew. */
   const makeRoom = (shaped: ShapedPlan): void => {
     plan.buffers.forEach((spec, at) => {
-      if (isState[at]) return;
+      if (isBrought[at]) return;
       const bytes = shaped.bytes[at] ?? 0;
       const slot = slots[at];
       if (slot && slot.capacity >= bytes) return;
@@ -146,30 +116,34 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
     pool.destroy(slot.buffer);
     return grown;
   };
-  const slotBuffer = (at: number, states?: DeviceStates): GPUBuffer => {
-    const spec = plan.buffers[at];
-    const slot = spec?.kind === 'state' ? { buffer: states?.buffers[spec.state] } : slots[at];
-    if (!slot?.buffer)
-      throw new SoraError('SORA6006', `plan of \`${entry.name}\` uses buffer ${at}, which does not exist`);
-    return slot.buffer;
+  const exists = (at: number, buffer: GPUBuffer | undefined): GPUBuffer => {
+    if (buffer) return buffer;
+    throw new SoraError('SORA6006', `plan of \`${entry.name}\` uses buffer ${at}, which does not exist`);
   };
-  /** Groups with states belong to their session, all others to the entry. */
-  const groupsOf = (step: Step, states: DeviceStates | undefined): Map<Step, GPUBindGroup> => {
-    if (!states || !step.buffers.some((at) => isState[at])) return groups;
-    const known = states.groups.get(groups);
+  const slotBuffer = (at: number): GPUBuffer => exists(at, slots[at]?.buffer);
+  const binding = (at: number, brought: BroughtBuffers | undefined): GPUBufferBinding => {
+    const spec = plan.buffers[at];
+    if (spec?.kind === 'state') return { buffer: exists(at, brought?.states?.[spec.state]) };
+    if (spec?.kind !== 'arena') return { buffer: slotBuffer(at) };
+    return { buffer: exists(at, brought?.arenas?.[spec.arena]), offset: spec.offset, size: spec.bytes };
+  };
+  /** Groups with states or arenas belong to the one who brings these, all others to the entry. */
+  const groupsOf = (step: Step, brought: BroughtBuffers | undefined): Map<Step, GPUBindGroup> => {
+    if (!brought || !step.buffers.some((at) => isBrought[at])) return groups;
+    const known = brought.groups.get(groups);
     if (known) return known;
     const own = new Map<Step, GPUBindGroup>();
-    states.groups.set(groups, own);
+    brought.groups.set(groups, own);
     return own;
   };
-  const bindGroup = (step: Step, states: DeviceStates | undefined): GPUBindGroup => {
-    const own = groupsOf(step, states);
+  const bindGroup = (step: Step, brought: BroughtBuffers | undefined): GPUBindGroup => {
+    const own = groupsOf(step, brought);
     const known = own.get(step);
     if (known) return known;
     const group = device.createBindGroup({
       label: step.kernel,
       layout: pipelines.get(step.kernel).layout,
-      entries: step.buffers.map((at, binding) => ({ binding, resource: { buffer: slotBuffer(at, states) } })),
+      entries: step.buffers.map((at, place) => ({ binding: place, resource: binding(at, brought) })),
     });
     own.set(step, group);
     return group;
@@ -207,11 +181,11 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
     }
     return uniform.group;
   };
-  const encodeSteps = (pass: GPUComputePassEncoder, shaped: ShapedPlan, states?: DeviceStates): void => {
+  const encodeSteps = (pass: GPUComputePassEncoder, shaped: ShapedPlan, brought?: BroughtBuffers): void => {
     const dimsGroup = writeUniforms(shaped);
     for (const { step, params, grid, uniformOffset } of shaped.steps) {
       pass.setPipeline(pipelines.get(step.kernel).pipeline);
-      pass.setBindGroup(0, bindGroup(step, states));
+      pass.setBindGroup(0, bindGroup(step, brought));
       if (params.length > 0 && dimsGroup) pass.setBindGroup(1, dimsGroup, [uniformOffset]);
       else if (params.length > 0) (pass as unknown as ImmediatePass).setImmediates(0, params);
       pass.dispatchWorkgroups(...grid);
@@ -259,19 +233,27 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
     });
   };
   const giveBack = (staging: GPUBuffer): void => {
-    if (idleStaging.length < MAXIMUM_IDLE_STAGING) idleStaging.push(staging);
+    if (!isFree && idleStaging.length < MAXIMUM_IDLE_STAGING) idleStaging.push(staging);
     else pool.destroy(staging);
+  };
+  const reset = (): void => {
+    groups = new Map();
+    slots.forEach((slot, at) => {
+      if (slot && plan.buffers[at]?.kind !== 'weight') pool.destroy(slot.buffer);
+      slots[at] = undefined;
+    });
   };
 
   return {
-    reset() {
-      groups = new Map();
-      slots.forEach((slot, at) => {
-        if (slot && plan.buffers[at]?.kind !== 'weight') pool.destroy(slot.buffer);
-        slots[at] = undefined;
-      });
+    reset,
+    free() {
+      isFree = true;
+      reset();
+      for (const staging of idleStaging.splice(0)) pool.destroy(staging);
+      if (uniform) pool.destroy(uniform.buffer);
+      uniform = undefined;
     },
-    submit(inputs, states) {
+    prepare(inputs, brought) {
       const shaped = shape(inputs.dims);
       makeRoom(shaped);
       plan.buffers.forEach((spec, at) => {
@@ -286,107 +268,29 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
         const words = bytes === data.byteLength ? data : new Uint8Array(data.buffer, data.byteOffset, bytes);
         if (bytes > 0) device.queue.writeBuffer(slotBuffer(at), 0, words);
       });
-      const staging = takeStaging(shaped.stagingBytes);
-      const encoder = device.createCommandEncoder({ label: entry.name });
-      const pass = encoder.beginComputePass({ label: entry.name });
-      encodeSteps(pass, shaped, states);
-      pass.end();
-      for (const { buffer, bytes, stagingOffset } of shaped.results) {
-        if (bytes > 0) encoder.copyBufferToBuffer(slotBuffer(buffer), 0, staging, stagingOffset, bytes);
-      }
-      const { lazies } = inputs;
-      if (lazies) for (const result of shaped.lazy) keep(encoder, result, lazies);
-      device.queue.submit([encoder.finish()]);
+      let staging: GPUBuffer | undefined;
       const read = (mapped: ArrayBuffer) =>
         new Map(shaped.results.map((result) => [result.name, readResult(result, mapped)] as const));
-      return { read: () => readStaging(staging, read) };
+      return {
+        encode: (pass) => encodeSteps(pass, shaped, brought),
+        copy(encoder) {
+          if (shaped.results.length > 0) staging = takeStaging(shaped.stagingBytes);
+          for (const { buffer, bytes, stagingOffset } of shaped.results) {
+            if (bytes > 0 && staging) encoder.copyBufferToBuffer(slotBuffer(buffer), 0, staging, stagingOffset, bytes);
+          }
+          const { lazies } = inputs;
+          if (lazies) for (const result of shaped.lazy) keep(encoder, result, lazies);
+        },
+        read: async () => (staging ? readStaging(staging, read) : new Map()),
+      };
     },
   };
-}
-
-/** Where the sizes of a plan stand in the table of its different expressions: layers repeat them. */
-interface PlanSizes {
-  readonly table: SizeTable;
-  readonly bytes: readonly number[];
-  readonly steps: readonly { readonly when: number; readonly groups: number; readonly params: readonly number[] }[];
-}
-
-function planSizes(entry: EntrySpec, plan: EntryPlan): PlanSizes {
-  const table = makeSizeTable();
-  const bytes = plan.buffers.map((spec) => table.add(bufferBytes(entry, spec)));
-  const steps = plan.steps.map((step) => ({
-    when: step.when ? table.add(step.when.value) : -1,
-    groups: table.add(step.groups),
-    params: step.params.map(table.add),
-  }));
-  return { table, bytes, steps };
-}
-
-function shapePlan(entry: EntrySpec, plan: EntryPlan, sizes: PlanSizes, dims: Dims, key: string): ShapedPlan {
-  const values = sizes.table.values(dims);
-  const valueAt = (index: number): number => values[index] ?? 0;
-  const bytes = sizes.bytes.map(valueAt);
-  const steps = plan.steps.flatMap((step, at): ShapedStep[] => {
-    const own = sizes.steps[at];
-    if (!own) return [];
-    if (step.when) {
-      const value = valueAt(own.when);
-      if (value < step.when.minimum || value > step.when.maximum) return [];
-    }
-    const groups = valueAt(own.groups);
-    if (groups === 0) return [];
-    const params = Uint32Array.from(own.params, valueAt);
-    return [{ step, params, grid: foldGrid(groups), uniformOffset: at * UNIFORM_STRIDE }];
-  });
-  let stagingBytes = 0;
-  const shapeResult = ({ name, dtype, shape, lazy }: TensorSpec): ShapedResult => {
-    const buffer = plan.buffers.findIndex((spec) => spec.kind === 'result' && spec.name === name);
-    if (buffer < 0)
-      throw new SoraError('SORA6006', `plan of \`${entry.name}\` has no buffer for the result \`${name}\``);
-    const concrete = shape.map((size) => evaluateSize(size, dims));
-    const elements = product(concrete);
-    const size = Math.ceil((elements * elementBytes(dtype)) / 4) * 4;
-    const result = { name, dtype, shape: concrete, elements, buffer, bytes: size, stagingOffset: stagingBytes };
-    if (lazy !== true) stagingBytes += Math.ceil(size / 16) * 16;
-    return result;
-  };
-  const results = entry.results.filter((spec) => spec.lazy !== true).map(shapeResult);
-  const lazy = entry.results.filter((spec) => spec.lazy === true).map(shapeResult);
-  return { key, bytes, steps, results, lazy, stagingBytes };
-}
-
-function product(shape: readonly number[]): number {
-  return shape.reduce((value, dim) => value * dim, 1);
-}
-
-/** Least size of a buffer; weights are made by the loader, states by the session. */
-function bufferBytes(entry: EntrySpec, spec: BufferSpec): SizeExpression {
-  switch (spec.kind) {
-    case 'input': {
-      const input = allInputs(entry).find(({ name }) => name === spec.name);
-      return input ? ['*', elementBytes(input.dtype), ...input.shape] : 0;
-    }
-    case 'constant':
-      return spec.values.length * elementBytes(spec.dtype);
-    case 'weight':
-    case 'state':
-      return 0;
-    default:
-      return spec.bytes;
-  }
 }
 
 function constantWords(spec: Extract<BufferSpec, { kind: 'constant' }>): ArrayBuffer {
   const elements = newElements(spec.dtype, spec.values.length);
   elements.set(spec.dtype === 'f16' ? spec.values.map(singleToHalf) : spec.values);
   return elements.buffer;
-}
-
-/** Workgroups in one line, folded into rows as even as possible. Kernels skip what is past the end. */
-export function foldGrid(groups: number): readonly [number, number] {
-  if (groups <= MAXIMUM_GRID) return [groups, 1];
-  const rows = Math.ceil(groups / MAXIMUM_GRID);
-  return [Math.ceil(groups / rows), rows];
 }
 
 function readResult(result: ShapedResult, bytes: ArrayBuffer): HostTensor {

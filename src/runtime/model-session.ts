@@ -239,8 +239,7 @@ function withHidden(
   past: readonly number[],
   lengths: readonly number[],
 ): BoundInputs {
-  const values = { past, lengths };
-  const hidden = (entry.hidden ?? []).map(({ role }) => Int32Array.from(values[role]));
+  const hidden = (entry.hidden ?? []).map(({ role }) => Int32Array.from(role === 'past' ? past : lengths));
   return {
     ...bound,
     data: [...bound.data, ...hidden],

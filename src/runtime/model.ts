@@ -2,20 +2,25 @@
  * A loaded model: `createModelWith` opens a device, makes the pipelines, brings the weights and gives an object whose entries can be
  * called. Generated modules and `sorac run` share it.
  */
+import { type DeviceTrainingParts, type HostTrainingParts, type TrainingDevice, trainingEntryNames } from './arenas.ts';
 import type { Artifact, EntrySpec, ProfileName } from './artifact.ts';
 import { type BufferPool, guard, makeBufferPool, usage } from './buffers.ts';
 import { elementBytes } from './convert.ts';
-import type { CpuModule, HostTensor } from './cpu.ts';
-import { type DeviceInfo, type DeviceOptions, openDevice } from './device.ts';
+import type { CpuModule, HostStateMap, HostTensor } from './cpu.ts';
+import { type DeviceInfo, type DeviceOptions, openDevice, warnOnStderr } from './device.ts';
 import type { DeviceStateParts } from './device-states.ts';
 import { type Ending, firstOf, makeEnding } from './ending.ts';
-import { type DeviceStates, type EntryRunner, makeEntryRunner } from './entry-runner.ts';
-import { messageOf, SoraError } from './error.ts';
+import { type BroughtBuffers, type EntryRunner, makeEntryRunner } from './entry-runner.ts';
+import { SoraError } from './error.ts';
 import type { HostStateParts } from './host-states.ts';
 import { allInputs, type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
+import type { TrainingWeights } from './memory-tensors.ts';
 import type { Generate, ModelSession, Results, SessionContext, SessionOptions, StateRunner } from './model-session.ts';
 import { createPipelines, hasImmediates, kernelsOf, type Pipelines, warmUp } from './pipelines.ts';
+import { runCalls } from './run-calls.ts';
 import { evaluateSize } from './size.ts';
+import type { TrainerOptions } from './trainer-options.ts';
+import type { Trainer, TrainerContext } from './trainer-types.ts';
 import {
   type Checkpoint,
   checkCheckpoint,
@@ -30,7 +35,7 @@ import {
 export interface LoadOptions extends DeviceOptions {
   /**
    * The model's weights: a safetensors file, an index of shards (`*.index.json`), in Node the folder of a checkpoint, or
-   * several of these. Needed unless the model has none.
+   * several of these. Needed unless the model has none, or trains and says of each how it is drawn.
    */
   readonly weights?: WeightsInput;
   /** Stops loading. */
@@ -66,8 +71,10 @@ export interface Model {
   call(entry: string, inputs: Inputs, options?: CallOptions): Promise<Results>;
   /** For entries with states, any number of them side by side; weights and scratch memory are shared. */
   session(options?: SessionOptions): ModelSession;
+  /** For models with a train block, any number of them side by side. */
+  trainer(options?: TrainerOptions): Promise<Trainer>;
   stats(): ModelStats;
-  /** Frees what the model and its sessions hold; waits for nothing. Calls under way reject with SORA6002. */
+  /** Frees what the model, its sessions and its trainers hold; waits for nothing. Calls under way reject with SORA6002. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -80,11 +87,31 @@ export interface SessionSupport {
   readonly generate?: Generate;
 }
 
+/** What models that train need besides: modules of models without a train block do not carry it (training.ts). */
+export interface TrainingSupport {
+  makeTrainer(context: TrainerContext, options?: TrainerOptions): Promise<Trainer>;
+  makeDeviceTraining(parts: DeviceTrainingParts): TrainingDevice;
+  makeHostTraining(parts: HostTrainingParts): TrainingDevice;
+  openTrainingWeights(
+    artifact: Artifact,
+    input: WeightsInput | undefined,
+    seed: number,
+    signal?: AbortSignal,
+  ): Promise<TrainingWeights>;
+}
+
+export interface ModelSupport {
+  readonly sessions?: SessionSupport;
+  readonly training?: TrainingSupport;
+}
+
 /** What the two kinds of device do differently. */
 interface Executor {
   run(entry: EntrySpec, inputs: BoundInputs): Promise<ReadonlyMap<string, HostTensor>>;
   /** Empty states for a session. */
   states(support: SessionSupport): StateRunner;
+  /** Of models that train. */
+  readonly training: TrainingDevice | undefined;
   stats(): Omit<ModelStats, 'calls'>;
   close(): void;
 }
@@ -92,20 +119,20 @@ interface Executor {
 export async function createModelWith(
   artifact: Artifact,
   options: LoadOptions = {},
-  support?: SessionSupport,
+  support: ModelSupport = {},
 ): Promise<Model> {
   options.signal?.throwIfAborted();
-  if (options.weights === undefined && artifact.weights.length > 0) {
+  if (options.weights === undefined && artifact.weights.length > 0 && !artifact.training) {
     throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\`: a path, an address, a Blob or bytes`);
   }
   const opened = await openDevice(options);
   let checkpoint: Checkpoint | undefined;
   let ending: Ending | undefined;
   try {
-    if (options.weights !== undefined) checkpoint = await openCheckpoint(options.weights, options.signal);
+    checkpoint = await openWeights(artifact, options, support);
     if (opened.kind === 'cpu') {
-      const executor = await cpuExecutor(artifact, opened.module, checkpoint);
-      return makeModel(artifact, opened.info, executor, makeEnding(undefined), support);
+      const executor = await cpuExecutor(artifact, opened.module, checkpoint, support);
+      return makeModel(artifact, opened.info, executor, makeEnding(undefined), options, support);
     }
     ending = makeEnding(opened.device);
     const loading = deviceExecutor(
@@ -114,12 +141,13 @@ export async function createModelWith(
       opened.info.profile ?? 'gpu',
       checkpoint,
       options,
+      support,
       opened.close,
     );
     // A device lost meanwhile must not leave loading hanging.
     const executor = await firstOf(loading, ending);
     await checkpoint?.close();
-    return makeModel(artifact, opened.info, executor, ending, support);
+    return makeModel(artifact, opened.info, executor, ending, options, support);
   } catch (error) {
     ending?.end(new SoraError('SORA6002', `\`${artifact.name}\` was not loaded`));
     await checkpoint?.close();
@@ -129,14 +157,31 @@ export async function createModelWith(
   }
 }
 
+/** A model that trains may draw what a checkpoint lacks; it says so. */
+async function openWeights(
+  artifact: Artifact,
+  { weights, signal, warn = warnOnStderr }: LoadOptions,
+  { training }: ModelSupport,
+): Promise<Checkpoint | undefined> {
+  if (!artifact.training || !training) return weights === undefined ? undefined : openCheckpoint(weights, signal);
+  const { checkpoint, fresh } = await training.openTrainingWeights(artifact, weights, artifact.training.seed, signal);
+  if (weights !== undefined && fresh.length > 0) {
+    const names = fresh.slice(0, 4).map((name) => `\`${name}\``);
+    const rest = fresh.length > names.length ? ` and ${fresh.length - names.length} more` : '';
+    warn(`sorac: \`${checkpoint.name}\` lacks ${names.join(', ')}${rest}: drawn fresh, to be trained`);
+  }
+  return checkpoint;
+}
+
 function makeModel(
   artifact: Artifact,
   device: DeviceInfo,
   executor: Executor,
   ending: Ending,
-  support: SessionSupport | undefined,
+  loading: LoadOptions,
+  support: ModelSupport,
 ): Model {
-  const entries = new Map(artifact.entries.map((entry) => [entry.name, entry] as const));
+  const entries = new Map(modelEntries(artifact).map((entry) => [entry.name, entry] as const));
   let calls = 0;
   const close = async (): Promise<void> => {
     if (ending.error?.code === 'SORA6002') return;
@@ -169,7 +214,8 @@ function makeModel(
     session(options) {
       if (ending.error) throw ending.error;
       const { session: spec } = artifact;
-      if (spec === undefined || support === undefined)
+      const { sessions } = support;
+      if (spec === undefined || sessions === undefined)
         throw new SoraError('SORA6019', `\`${artifact.name}\` has no states, so its entries need no session`);
       const begin = (): void => {
         calls++;
@@ -180,15 +226,44 @@ function makeModel(
         ending,
         begin,
         callModel: model.call,
-        ...(support.generate ? { generate: support.generate } : {}),
+        ...(sessions.generate ? { generate: sessions.generate } : {}),
       };
-      return support.makeModelSession(context, executor.states(support), options);
+      return sessions.makeModelSession(context, executor.states(sessions), options);
+    },
+    async trainer(options) {
+      if (ending.error) throw ending.error;
+      options?.signal?.throwIfAborted();
+      const { training: spec } = artifact;
+      const [{ training: device }, { training }] = [executor, support];
+      if (!spec || !device || !training) throw new SoraError('SORA6031', `\`${artifact.name}\` has no \`train\` block`);
+      const context: TrainerContext = {
+        artifact,
+        spec,
+        ending,
+        device,
+        openWeights: async (seed, signal) =>
+          (await training.openTrainingWeights(artifact, loading.weights, seed, signal)).checkpoint,
+        begin() {
+          calls++;
+        },
+        warn: loading.warn ?? warnOnStderr,
+      };
+      const making = training.makeTrainer(context, options).catch((error: unknown) => {
+        throw ending.error ?? error;
+      });
+      return firstOf(making, ending, options?.signal);
     },
     stats: () => ({ ...executor.stats(), calls }),
     close,
     [Symbol.asyncDispose]: close,
   };
   return model;
+}
+
+/** Entries that run without a trainer. */
+function modelEntries(artifact: Artifact): readonly EntrySpec[] {
+  const names = trainingEntryNames(artifact.training);
+  return artifact.entries.filter((entry) => !names.has(entry.name));
 }
 
 function needsSession(artifact: Artifact, entry: EntrySpec): SoraError {
@@ -201,6 +276,7 @@ async function cpuExecutor(
   artifact: Artifact,
   module: CpuModule,
   checkpoint: Checkpoint | undefined,
+  { training }: ModelSupport,
 ): Promise<Executor> {
   if (checkpoint) checkCheckpoint(checkpoint, artifact.weights);
   const executor = await module.createExecutor(artifact.program, (path, tied) => {
@@ -210,7 +286,7 @@ async function cpuExecutor(
   const run = (
     entry: EntrySpec,
     { dims, data, shapes }: BoundInputs,
-    states?: Map<string, HostTensor>,
+    states?: HostStateMap,
   ): Promise<ReadonlyMap<string, HostTensor>> => {
     const inputs = allInputs(entry).map((spec, at): readonly [string, HostTensor] => {
       const shape = shapes[at] ?? [];
@@ -221,6 +297,7 @@ async function cpuExecutor(
   return {
     run: (entry, inputs) => run(entry, inputs),
     states: (support) => support.makeHostStates({ specs: artifact.states ?? [], run }),
+    training: artifact.training && training?.makeHostTraining({ artifact, spec: artifact.training, executor, run }),
     stats: () => ({ pipelines: 0, buffers: 0, bytes: 0 }),
     close() {
       void checkpoint?.close();
@@ -246,9 +323,11 @@ async function deviceExecutor(
   profile: ProfileName,
   checkpoint: Checkpoint | undefined,
   options: LoadOptions,
+  support: ModelSupport,
   closeDevice: () => void,
 ): Promise<Executor> {
-  const plans = artifact.entries.map((entry) => entry.plans[profile]);
+  const entries = modelEntries(artifact);
+  const plans = entries.map((entry) => entry.plans[profile]);
   const used = new Set(
     plans.flatMap((plan) => plan.buffers.flatMap((spec) => (spec.kind === 'weight' ? [spec.weight] : []))),
   );
@@ -267,8 +346,17 @@ async function deviceExecutor(
     await warm?.value;
     options.signal?.throwIfAborted();
     const parts = { device, pool, pipelines, artifact, profile, weights };
-    const runners = new Map(artifact.entries.map((entry) => [entry, makeEntryRunner(parts, entry)] as const));
-    return executorOf(artifact, device, pool, pipelines, runners, closeDevice);
+    const runners = new Map(entries.map((entry) => [entry, makeEntryRunner(parts, entry)] as const));
+    const { training: spec } = artifact;
+    const { onProgress: _, signal: __, ...plain } = options;
+    const training =
+      spec &&
+      support.training?.makeDeviceTraining({
+        ...parts,
+        spec,
+        loadWeights: (from, indices, into) => loadWeights(artifact, device, into, from, indices, plain),
+      });
+    return executorOf(artifact, device, pool, pipelines, runners, training, closeDevice);
   } catch (error) {
     pool.destroyAll();
     throw error;
@@ -281,32 +369,28 @@ function executorOf(
   pool: BufferPool,
   pipelines: Pipelines,
   runners: ReadonlyMap<EntrySpec, EntryRunner>,
+  training: TrainingDevice | undefined,
   closeDevice: () => void,
 ): Executor {
   const run = async (
     entry: EntrySpec,
     inputs: BoundInputs,
-    states?: DeviceStates,
+    brought?: BroughtBuffers,
   ): Promise<ReadonlyMap<string, HostTensor>> => {
     const runner = runners.get(entry);
     if (!runner) throw new SoraError('SORA6011', `no session for \`${entry.name}\``);
-    const { value, checked } = guard(device, 'SORA6102', `\`${entry.name}\``, () => runner.submit(inputs, states));
-    const reading = value.read();
-    reading.catch(() => undefined);
-    try {
-      await checked;
-      return await reading;
-    } catch (error) {
-      runner.reset();
-      throw error instanceof SoraError
-        ? error
-        : new SoraError('SORA6102', `\`${entry.name}\` failed: ${messageOf(error)}`, { cause: error });
-    }
+    const [results] = await runCalls(device, [{ entry, runner, inputs, brought }]);
+    return results ?? new Map();
   };
   return {
     run: (entry, inputs) => run(entry, inputs),
     states: (support) => support.makeDeviceStates({ device, pool, specs: artifact.states ?? [], run }),
-    stats: () => ({ pipelines: pipelines.count, buffers: pool.buffers, bytes: pool.bytes }),
+    training,
+    stats: () => ({
+      pipelines: pipelines.count + (training?.pipelines ?? 0),
+      buffers: pool.buffers,
+      bytes: pool.bytes,
+    }),
     close() {
       pool.destroyAll();
       closeDevice();
@@ -318,7 +402,7 @@ function executorOf(
 function leastParams(artifact: Artifact, profile: ProfileName): ReadonlyMap<string, readonly number[]> {
   const dims = new Map(Object.entries(artifact.dims).map(([name, dim]) => [name, dim.minimum] as const));
   const params = new Map<string, readonly number[]>();
-  for (const entry of artifact.entries) {
+  for (const entry of modelEntries(artifact)) {
     for (const step of entry.plans[profile].steps) {
       if (!params.has(step.kernel))
         params.set(
@@ -333,7 +417,7 @@ function leastParams(artifact: Artifact, profile: ProfileName): ReadonlyMap<stri
 async function loadWeights(
   artifact: Artifact,
   device: GPUDevice,
-  pool: BufferPool,
+  pool: Pick<BufferPool, 'create'>,
   checkpoint: Checkpoint | undefined,
   used: ReadonlySet<number>,
   options: LoadOptions,

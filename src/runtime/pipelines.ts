@@ -20,6 +20,7 @@ export const UNIFORM_STRIDE = 256;
 
 export interface Pipelines {
   readonly immediates: boolean;
+  has(kernel: string): boolean;
   get(kernel: string): Pipeline;
   readonly count: number;
   /** Layout of group 1 when there are no immediates. */
@@ -130,6 +131,7 @@ export async function createPipelines(
     immediates,
     uniformLayout,
     count: pipelines.size,
+    has: (kernel) => pipelines.has(kernel),
     get(kernel) {
       const pipeline = pipelines.get(kernel);
       if (!pipeline) throw new SoraError('SORA6006', `the module has no kernel \`${kernel}\``);

@@ -16,6 +16,12 @@ import type { SourceInput } from './source.ts';
  */
 export type WeightsInput = SourceInput | readonly SourceInput[];
 
+/** A tensor and what reads it. */
+export interface FoundTensor {
+  readonly file: Pick<SafetensorsFile, 'name' | 'readTensor' | 'readChunks'>;
+  readonly info: TensorInfo;
+}
+
 export interface Checkpoint {
   readonly name: string;
   /** All tensor names, for suggestions. */
@@ -23,7 +29,7 @@ export interface Checkpoint {
   /** Names, types and shapes of all tensors. */
   readonly tensors: readonly TensorInfo[];
   /** The tensor of this name, or else the one that it is tied to. */
-  find(path: string, tied?: string): { readonly file: SafetensorsFile; readonly info: TensorInfo } | undefined;
+  find(path: string, tied?: string): FoundTensor | undefined;
   close(): Promise<void>;
 }
 
@@ -33,7 +39,7 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
     await Promise.all(files.map((file) => file.close()));
   };
   try {
-    const tensors = new Map<string, { readonly file: SafetensorsFile; readonly info: TensorInfo }>();
+    const tensors = new Map<string, FoundTensor>();
     const inputs = Array.isArray(input) ? (input as readonly SourceInput[]) : [input as SourceInput];
     const shards = await Promise.all(inputs.map((one) => findShards(one, signal)));
     for (const { source, promised = [] } of shards.flat()) {

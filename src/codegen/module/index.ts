@@ -5,7 +5,13 @@ import type { Artifact } from '../../runtime/artifact.ts';
 import { describeModule } from './describe.ts';
 import { printDeclarations } from './print-dts.ts';
 import { printJavaScript } from './print-js.ts';
-import { generationRuntimeText, runtimeText, sessionRuntimeText } from './runtime-text.generated.ts';
+import {
+  generationRuntimeText,
+  runtimeText,
+  sessionRuntimeText,
+  trainingRuntimeText,
+  wholeRuntimeText,
+} from './runtime-text.generated.ts';
 
 export interface EmittedModule {
   readonly js: string;
@@ -15,7 +21,12 @@ export interface EmittedModule {
 /** `fileName` is the name of the `.sora` file without folders: it stands in the header, so no path may be in it. */
 export function emitModule(artifact: Artifact, options: { readonly fileName: string }): EmittedModule {
   const module = describeModule(artifact, options.fileName);
-  const withStates = artifact.generation === undefined ? sessionRuntimeText : generationRuntimeText;
-  const runtime = artifact.session === undefined ? runtimeText : withStates;
-  return { js: printJavaScript(artifact, module, runtime), dts: printDeclarations(artifact, module) };
+  return { js: printJavaScript(artifact, module, runtimeFor(artifact)), dts: printDeclarations(artifact, module) };
+}
+
+/** The least runtime that has what the model needs. */
+function runtimeFor({ session, generation, training }: Artifact): string {
+  if (training) return session ? wholeRuntimeText : trainingRuntimeText;
+  if (!session) return runtimeText;
+  return generation ? generationRuntimeText : sessionRuntimeText;
 }

@@ -1,0 +1,136 @@
+/**
+ * What the trainers of a model share on a device: pipelines and scratch memory of the hidden entries, and weights that do not
+ * train. It is there while there is a trainer; a model that only infers has none of it.
+ */
+
+import { type Arenas, type DeviceTrainingParts, type TrainingDevice, trainingEntryNames } from './arenas.ts';
+import type { EntrySpec } from './artifact.ts';
+import { guard } from './buffers.ts';
+import { elementBytes } from './convert.ts';
+import { makeDeviceArenas } from './device-arenas.ts';
+import { type EntryRunner, makeEntryRunner } from './entry-runner.ts';
+import { SoraError } from './error.ts';
+import { napWhile } from './nap.ts';
+import { createPipelines, kernelsOf, type Pipelines } from './pipelines.ts';
+import { type Checkpoint, fillWeight, weightElements } from './weights.ts';
+
+interface Shared {
+  readonly runners: ReadonlyMap<EntrySpec, EntryRunner>;
+  /** Those that the model's own entries do not read. */
+  readonly weights: ReadonlyMap<number, GPUBuffer>;
+}
+
+export function makeDeviceTraining(parts: DeviceTrainingParts): TrainingDevice {
+  const { device, pool, artifact, spec, profile } = parts;
+  const names = trainingEntryNames(spec);
+  const entries = artifact.entries.filter((entry) => names.has(entry.name));
+  const plans = entries.map((entry) => entry.plans[profile]);
+  let added: Promise<Pipelines> | undefined;
+  let count = 0;
+  let sharing: Promise<Shared> | undefined;
+  let shared: Shared | undefined;
+  let users = 0;
+
+  /** Made once: pipelines cannot be given back. */
+  const pipelines = (): Promise<Pipelines> => {
+    const missing = kernelsOf(plans).filter((name) => !parts.pipelines.has(name));
+    added ??= createPipelines(device, artifact.kernels, missing, parts.pipelines.immediates).then(
+      (made) => {
+        count = made.count;
+        const get = (name: string) => (made.has(name) ? made : parts.pipelines).get(name);
+        return { ...made, get };
+      },
+      (error: unknown) => {
+        added = undefined;
+        throw error;
+      },
+    );
+    return added;
+  };
+  /** All or none. */
+  const loadWeights = async (checkpoint: Checkpoint, used: ReadonlySet<number>) => {
+    const made: GPUBuffer[] = [];
+    const create: typeof pool.create = (...given) => {
+      const buffer = pool.create(...given);
+      made.push(buffer);
+      return buffer;
+    };
+    try {
+      return await parts.loadWeights(checkpoint, used, { create });
+    } catch (error) {
+      for (const buffer of made) pool.destroy(buffer);
+      throw error;
+    }
+  };
+  const share = async (checkpoint: Checkpoint): Promise<Shared> => {
+    const ready = await pipelines();
+    const used = new Set(
+      plans.flatMap((plan) => plan.buffers.flatMap((buffer) => (buffer.kind === 'weight' ? [buffer.weight] : []))),
+    );
+    for (const index of parts.weights.keys()) used.delete(index);
+    const weights = await loadWeights(checkpoint, used);
+    const all = new Map([...parts.weights, ...weights]);
+    const own = { device, pool, artifact, profile, pipelines: ready, weights: all };
+    shared = { weights, runners: new Map(entries.map((entry) => [entry, makeEntryRunner(own, entry)] as const)) };
+    return shared;
+  };
+  /** With the last trainer everything but the pipelines goes. */
+  const leave = (): void => {
+    users--;
+    if (users > 0) return;
+    for (const runner of shared?.runners.values() ?? []) runner.free();
+    for (const buffer of new Set(shared?.weights.values())) pool.destroy(buffer);
+    sharing = undefined;
+    shared = undefined;
+  };
+  return {
+    get pipelines() {
+      return count;
+    },
+    async open(checkpoint) {
+      users++;
+      let arenas: Arenas | undefined;
+      try {
+        sharing ??= share(checkpoint);
+        const { runners } = await sharing;
+        arenas = makeDeviceArenas({
+          device,
+          pool,
+          specs: artifact.arenas ?? [],
+          wait: (waiting) => (profile === 'software' ? napWhile(waiting) : waiting),
+          runner(entry) {
+            const runner = runners.get(entry);
+            if (!runner) throw new SoraError('SORA6006', `\`${entry.name}\` is no entry of the training`);
+            return runner;
+          },
+          onFree: leave,
+        });
+        await arenas.reserve(spec.groups.flatMap(({ weights, gradients, slots }) => [weights, gradients, ...slots]));
+        return arenas;
+      } catch (error) {
+        if (arenas) arenas.free();
+        else leave();
+        throw error;
+      }
+    },
+    async apply(trained, changed) {
+      const done = new Set<GPUBuffer>();
+      for (const [index, buffer] of parts.weights) {
+        const weight = artifact.weights[index];
+        const isChanged = weight?.sources.some(
+          ({ path, tied }) => changed.has(path) || (tied !== undefined && changed.has(tied)),
+        );
+        // Weights of equal content share a buffer.
+        if (!weight || isChanged !== true || done.has(buffer)) continue;
+        done.add(buffer);
+        const bytes = new ArrayBuffer(Math.ceil((weightElements(weight) * elementBytes(weight.dtype)) / 4) * 4);
+        await fillWeight(trained, weight, bytes);
+        const what = weight.sources.map(({ path }) => `\`${path}\``).join(' + ');
+        const { checked } = guard(device, 'SORA6102', `weight ${what}`, () =>
+          device.queue.writeBuffer(buffer, 0, bytes),
+        );
+        await checked;
+      }
+    },
+  };
+}

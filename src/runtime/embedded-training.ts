@@ -1,0 +1,5 @@
+/**
+ * What the generated module of a model without states that trains carries; see embedded.ts.
+ */
+export { SoraError } from './error.ts';
+export { createTrainingModel as createModel } from './sessions.ts';

@@ -1,0 +1,5 @@
+/**
+ * What the generated module of a model with states that trains carries; see embedded.ts.
+ */
+export { SoraError } from './error.ts';
+export { createModel } from './sessions.ts';

@@ -1,0 +1,266 @@
+/**
+ * A trainer: steps of a run over the hidden entries of a train block, and what the host keeps of it: how many steps were taken,
+ * the schedule, the seed. Weights and what the optimizer keeps lie in arenas (decision 0007).
+ *
+ * Calls of one trainer run one after the other, in the order in which they were made.
+ */
+import type { ArenaCall, ArenaView } from './arenas.ts';
+import type { Artifact, EntrySpec } from './artifact.ts';
+import type { HostTensor } from './cpu.ts';
+import { firstOf, makeEnding } from './ending.ts';
+import { SoraError } from './error.ts';
+import { type BoundInputs, bindInputs } from './inputs.ts';
+import { withTensors } from './memory-tensors.ts';
+import type { Results } from './model-session.ts';
+import { saveFile } from './save-file.ts';
+import type { SourceInput } from './source.ts';
+import { encodeCheckpoint, keptArenas, type Metadata, readCheckpoint } from './trainer-checkpoint.ts';
+import { runOf, type TrainerOptions } from './trainer-options.ts';
+import type { Restored, StepResult, TrainBatch, Trainer, TrainerContext } from './trainer-types.ts';
+import { encodeWeights, openArenas, parameterNames, trainedTensors } from './trainer-weights.ts';
+
+type Floats = Float32Array<ArrayBuffer>;
+
+/** Nothing stands in the place of another. */
+const asTheyAre: ArenaView = new Map();
+
+/** Keeps what micro-batches of one step draw apart: 2^32 divided by the golden ratio. */
+const STRIDE = 0x9e3779b9;
+
+/** Micro-batches on the device at once: while one runs, the next is written. */
+const AHEAD = 2;
+
+export async function makeTrainer(context: TrainerContext, options: TrainerOptions = {}): Promise<Trainer> {
+  const { artifact, spec, ending, device } = context;
+  let run = runOf(spec, options);
+  const warn = options.onWarning ?? context.warn;
+  const [gradients, evaluation, accumulate, update] = [spec.gradients, spec.evaluate, spec.accumulate, spec.update].map(
+    (name) => entryNamed(artifact, name),
+  ) as [EntrySpec, EntrySpec, EntrySpec, EntrySpec];
+  const sums = spec.groups.map((group) => group.sums);
+  const withSums: ArenaView = new Map(spec.groups.map((group) => [group.gradients, group.sums]));
+  const arenas = await openArenas(context, run.seed, options.signal);
+  let steps = 0;
+  let pending = 0;
+  let tail: Promise<unknown> = Promise.resolve();
+  const own = makeEnding(undefined);
+  const leave = ending.listen((error) => own.end(error));
+  // The model frees everything when it ends; a trainer by itself frees its arenas.
+  own.listen(() => arenas.free());
+  if (options.signal?.aborted) own.end(new SoraError('SORA6002', 'the trainer was not made'));
+  options.signal?.throwIfAborted();
+  if (own.error) throw own.error;
+
+  const throwIfEnded = (): void => {
+    if (own.error) throw own.error;
+  };
+  /** Runs `work` when everything before it is done, and waits for it, the end or the abort. */
+  const inOrder = async <Value>(signal: AbortSignal | undefined, work: () => Promise<Value>): Promise<Value> => {
+    throwIfEnded();
+    signal?.throwIfAborted();
+    const begin = async (): Promise<Value> => {
+      throwIfEnded();
+      signal?.throwIfAborted();
+      return work();
+    };
+    const running = (pending === 0 ? begin() : tail.then(begin)).catch((error: unknown) => {
+      throw own.error ?? error;
+    });
+    pending++;
+    tail = running
+      .catch(() => undefined)
+      .then(() => {
+        pending--;
+      });
+    return firstOf(running, own, signal);
+  };
+  const checked = (entry: EntrySpec, batch: TrainBatch): BoundInputs => {
+    const bound = bindInputs(artifact, entry, batch);
+    // The caller may fill the same array anew while this call waits for another.
+    return { ...bound, data: bound.data.map((data) => data?.slice()) };
+  };
+  /** With what the random numbers of a step depend on, where there are any. */
+  const gradientCall = (bound: BoundInputs, at: number): ArenaCall => {
+    const seeds = (gradients.hidden ?? []).map(() => Uint32Array.of(run.seed + at * STRIDE, steps));
+    const inputs = {
+      ...bound,
+      data: [...bound.data, ...seeds],
+      shapes: [...bound.shapes, ...seeds.map(() => [2])],
+    };
+    return { entry: gradients, inputs };
+  };
+  const updateCall = (lr: number, count: number): ArenaCall => {
+    const { beta1, beta2 } = spec.optimizer;
+    const correction = (beta: number | undefined): number => (beta === undefined ? 1 : 1 / (1 - beta ** (steps + 1)));
+    const data = Float32Array.of(lr, correction(beta1), correction(beta2), 1 / count);
+    return { entry: update, inputs: bindInputs(artifact, update, { rates: { data, shape: [data.length] } }) };
+  };
+  /** Gradients of several batches into the sums; their losses. */
+  const accumulated = async (
+    batches: readonly BoundInputs[],
+    signal: AbortSignal | undefined,
+  ): Promise<readonly number[]> => {
+    await arenas.reserve(sums);
+    arenas.clear(sums);
+    const adding: ArenaCall = { entry: accumulate, inputs: bindInputs(artifact, accumulate, {}) };
+    const running: Promise<number>[] = [];
+    for (const [at, batch] of batches.entries()) {
+      await running[at - AHEAD];
+      throwIfEnded();
+      signal?.throwIfAborted();
+      const one = arenas
+        .run([gradientCall(batch, at), adding], asTheyAre)
+        .then(([results]) => scalar(gradients, results));
+      one.catch(() => undefined);
+      running.push(one);
+    }
+    const losses = await Promise.all(running);
+    throwIfEnded();
+    signal?.throwIfAborted();
+    return losses;
+  };
+  const takeStep = async (batches: readonly BoundInputs[], signal: AbortSignal | undefined): Promise<StepResult> => {
+    const lr = run.rate(steps);
+    const [only] = batches;
+    context.begin();
+    let loss: number;
+    let gradNorm: number;
+    if (only && batches.length === 1) {
+      const [given, changed] = await arenas.run([gradientCall(only, 0), updateCall(lr, 1)], asTheyAre);
+      [loss, gradNorm] = [scalar(gradients, given), scalar(update, changed)];
+    } else {
+      const losses = await accumulated(batches, signal);
+      loss = losses.reduce((sum, one) => sum + one, 0) / losses.length;
+      if (!Number.isFinite(loss)) throw notFinite(artifact, steps + 1, 'loss', loss);
+      const [changed] = await arenas.run([updateCall(lr, losses.length)], withSums);
+      gradNorm = scalar(update, changed);
+    }
+    if (!Number.isFinite(gradNorm)) {
+      // The update changed nothing.
+      const isLoss = !Number.isFinite(loss);
+      throw notFinite(artifact, steps + 1, isLoss ? 'loss' : 'norm of the gradient', isLoss ? loss : gradNorm);
+    }
+    steps++;
+    if (!Number.isFinite(loss)) throw notFinite(artifact, steps, 'loss', loss, true);
+    return { step: steps, loss, gradNorm, lr };
+  };
+  const encoded = async (metadata: Metadata): Promise<Uint8Array> => {
+    const contents = new Map<number, Floats>();
+    for (const arena of keptArenas(spec)) contents.set(arena, await arenas.read(arena));
+    return encodeCheckpoint(artifact, spec, { ...run, steps, arenas: contents, metadata });
+  };
+  const restore = (source: SourceInput, signal: AbortSignal | undefined): Promise<Restored> =>
+    inOrder(signal, async () => {
+      const state = await readCheckpoint(artifact, spec, source, signal);
+      const next = runOf(spec, options, state);
+      throwIfEnded();
+      signal?.throwIfAborted();
+      if (state.source !== artifact.source)
+        warn('sorac: the checkpoint was written by another version of the model; the run may go on differently');
+      arenas.write(state.arenas);
+      run = next;
+      steps = state.steps;
+      return { steps, metadata: state.metadata };
+    });
+  const close = async (): Promise<void> => {
+    if (own.error?.code === 'SORA6002') return;
+    leave();
+    own.error = undefined;
+    own.end(new SoraError('SORA6002', `a trainer of \`${artifact.name}\` was used after \`close\``));
+  };
+  return {
+    get steps() {
+      return steps;
+    },
+    get seed() {
+      return run.seed;
+    },
+    get totalSteps() {
+      return run.totalSteps;
+    },
+    async step(batch, { signal } = {}) {
+      throwIfEnded();
+      const batches = Array.isArray(batch) ? (batch as readonly TrainBatch[]) : [batch as TrainBatch];
+      if (batches.length === 0) throw new SoraError('SORA6011', '`step` takes at least one batch');
+      const bound = batches.map((one) => checked(gradients, one));
+      return inOrder(signal, () => takeStep(bound, signal));
+    },
+    evaluate: (batches, { signal, onBatch } = {}) =>
+      inOrder(signal, async () => {
+        let [sum, rows, count] = [0, 0, 0];
+        for await (const batch of batches) {
+          throwIfEnded();
+          signal?.throwIfAborted();
+          const bound = bindInputs(artifact, evaluation, batch);
+          context.begin();
+          const [results] = await arenas.run([{ entry: evaluation, inputs: bound }], asTheyAre);
+          const own = rowsOf(bound);
+          sum += scalar(evaluation, results) * own;
+          rows += own;
+          count++;
+          if (onBatch && results) onBatch(resultsOf(evaluation, results), batch);
+        }
+        if (count === 0) throw new SoraError('SORA6011', '`evaluate` takes at least one batch');
+        return { loss: sum / rows, batches: count, rows };
+      }),
+    weights: ({ signal } = {}) =>
+      inOrder(signal, async () => {
+        const tensors = await trainedTensors(arenas, spec);
+        const checkpoint = await context.openWeights(spec.seed, signal);
+        try {
+          return await encodeWeights(artifact, tensors, checkpoint);
+        } finally {
+          await checkpoint.close();
+        }
+      }),
+    checkpoint: ({ signal, metadata = {} } = {}) => inOrder(signal, () => encoded(metadata)),
+    restore: (bytes, { signal } = {}) => restore(bytes, signal),
+    save: (path, { signal, metadata = {} } = {}) =>
+      inOrder(signal, async () => {
+        const bytes = await encoded(metadata);
+        signal?.throwIfAborted();
+        await saveFile(path, bytes);
+      }),
+    load: (source, { signal } = {}) => restore(source, signal),
+    apply: ({ signal } = {}) =>
+      inOrder(signal, async () => {
+        const tensors = await trainedTensors(arenas, spec);
+        const checkpoint = await context.openWeights(spec.seed, signal);
+        try {
+          await device.apply(withTensors(checkpoint, tensors), parameterNames(spec));
+        } finally {
+          await checkpoint.close();
+        }
+      }),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function entryNamed(artifact: Artifact, name: string): EntrySpec {
+  const entry = artifact.entries.find((one) => one.name === name);
+  if (!entry) throw new SoraError('SORA6006', `the module has no entry \`${name}\``);
+  return entry;
+}
+
+/** The first result, a single number. */
+function scalar(entry: EntrySpec, results: ReadonlyMap<string, HostTensor> | undefined): number {
+  return results?.get(entry.results[0]?.name ?? '')?.data[0] ?? Number.NaN;
+}
+
+/** What the entry that is trained gives; the loss stands before it. */
+function resultsOf(entry: EntrySpec, results: ReadonlyMap<string, HostTensor>): Results {
+  return Object.fromEntries(entry.results.slice(1).map(({ name }) => [name, results.get(name) as HostTensor]));
+}
+
+/** The size of the first axis that there is. */
+function rowsOf({ shapes }: BoundInputs): number {
+  return shapes.find((shape) => shape.length > 0)?.[0] ?? 1;
+}
+
+function notFinite(artifact: Artifact, step: number, what: string, value: number, isTaken = false): SoraError {
+  const state = isTaken ? 'the weights have taken it' : 'the weights are as they were before it';
+  return new SoraError('SORA6033', `step ${step} of \`${artifact.name}\`: the ${what} is ${value}; ${state}`, {
+    help: 'a smaller learning rate or clipping of the norm may help, if the batch itself is in order',
+  });
+}
