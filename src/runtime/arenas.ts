@@ -2,15 +2,11 @@
  * What a trainer asks of a device: arenas, calls on them, and the model's own weights. One kind for WebGPU (device-training.ts),
  * one for the interpreter (host-training.ts).
  */
-import type { Artifact, EntrySpec, ProfileName, TrainingSpec } from './artifact.ts';
-import type { BufferPool } from './buffers.ts';
-import type { CpuExecutor, HostStateMap, HostTensor } from './cpu.ts';
+import type { Artifact, EntrySpec, TrainingSpec } from './artifact.ts';
+import type { HostTensor } from './cpu.ts';
 import type { BoundInputs } from './inputs.ts';
-import type { Pipelines } from './pipelines.ts';
+import type { DeviceParts, HostParts } from './model.ts';
 import type { Checkpoint } from './weights.ts';
-
-/** Arenas by index, each with the one that is bound in its place. */
-export type ArenaView = ReadonlyMap<number, number>;
 
 export interface ArenaCall {
   readonly entry: EntrySpec;
@@ -20,10 +16,9 @@ export interface ArenaCall {
 /** The arenas of one trainer. */
 export interface Arenas {
   /** Runs entries one after the other, all or none, in one submit; what each gives to be read. */
-  run(calls: readonly ArenaCall[], view: ArenaView): Promise<readonly ReadonlyMap<string, HostTensor>[]>;
+  run(calls: readonly ArenaCall[]): Promise<readonly ReadonlyMap<string, HostTensor>[]>;
   /** Makes arenas that are not there yet, full of zeros: all or none. */
   reserve(arenas: readonly number[]): Promise<void>;
-  clear(arenas: readonly number[]): void;
   /** By index; each as long as its arena. */
   write(contents: ReadonlyMap<number, Float32Array<ArrayBuffer>>): void;
   read(arena: number): Promise<Float32Array<ArrayBuffer>>;
@@ -40,28 +35,14 @@ export interface TrainingDevice {
   readonly pipelines: number;
 }
 
-export interface DeviceTrainingParts {
-  readonly device: GPUDevice;
-  readonly pool: BufferPool;
-  readonly artifact: Artifact;
+/** Pipelines and weights are those of the model's own entries. */
+export interface DeviceTrainingParts extends DeviceParts {
   readonly spec: TrainingSpec;
-  readonly profile: ProfileName;
-  /** Of the model's own entries. */
-  readonly pipelines: Pipelines;
-  readonly weights: ReadonlyMap<number, GPUBuffer>;
-  /** Buffers by index into `artifact.weights`. */
-  loadWeights(
-    checkpoint: Checkpoint,
-    used: ReadonlySet<number>,
-    pool: Pick<BufferPool, 'create'>,
-  ): Promise<ReadonlyMap<number, GPUBuffer>>;
 }
 
-export interface HostTrainingParts {
+export interface HostTrainingParts extends HostParts {
   readonly artifact: Artifact;
   readonly spec: TrainingSpec;
-  readonly executor: CpuExecutor;
-  run(entry: EntrySpec, inputs: BoundInputs, states: HostStateMap): Promise<ReadonlyMap<string, HostTensor>>;
 }
 
 /** The hidden entries: they run for trainers only. */

@@ -2,7 +2,7 @@
  * The arenas of one trainer in device buffers.
  */
 
-import type { Arenas, ArenaView } from './arenas.ts';
+import type { Arenas } from './arenas.ts';
 import type { ArenaSpec, EntrySpec, Step } from './artifact.ts';
 import { type BufferPool, guard, usage } from './buffers.ts';
 import type { BroughtBuffers, EntryRunner } from './entry-runner.ts';
@@ -23,28 +23,19 @@ export interface DeviceArenaParts {
 export function makeDeviceArenas(parts: DeviceArenaParts): Arenas {
   const { device, pool, specs } = parts;
   const buffers: (GPUBuffer | undefined)[] = specs.map(() => undefined);
-  /** Bind groups by view: each binds other buffers. */
-  const views = new Map<ArenaView, BroughtBuffers>();
+  const brought: BroughtBuffers = { arenas: buffers, groups: new WeakMap<object, Map<Step, GPUBindGroup>>() };
   let isFree = false;
 
-  const brought = (view: ArenaView): BroughtBuffers => {
-    const known = views.get(view);
-    if (known) return known;
-    const arenas = buffers.map((_, at) => buffers[view.get(at) ?? at]);
-    const groups = new WeakMap<object, Map<Step, GPUBindGroup>>();
-    views.set(view, { arenas, groups });
-    return { arenas, groups };
-  };
   const bufferOf = (arena: number): GPUBuffer => {
     const buffer = buffers[arena];
     if (!buffer) throw new SoraError('SORA6006', `the arena \`${specs[arena]?.path}\` is not there`);
     return buffer;
   };
   return {
-    run: (calls, view) =>
+    run: (calls) =>
       runCalls(
         device,
-        calls.map((call) => ({ ...call, runner: parts.runner(call.entry), brought: brought(view) })),
+        calls.map((call) => ({ ...call, runner: parts.runner(call.entry), brought })),
       ),
     async reserve(arenas) {
       const wanted = arenas.filter((arena) => buffers[arena] === undefined);
@@ -64,13 +55,6 @@ export function makeDeviceArenas(parts: DeviceArenaParts): Arenas {
         throw error;
       }
       for (const [arena, buffer] of made) buffers[arena] = buffer;
-      // Views that are made anew bind the new buffers.
-      if (made.size > 0) views.clear();
-    },
-    clear(arenas) {
-      const encoder = device.createCommandEncoder({ label: 'arenas' });
-      for (const arena of arenas) encoder.clearBuffer(bufferOf(arena));
-      device.queue.submit([encoder.finish()]);
     },
     write(contents) {
       for (const [arena, data] of contents) device.queue.writeBuffer(bufferOf(arena), 0, data);
@@ -96,7 +80,6 @@ export function makeDeviceArenas(parts: DeviceArenaParts): Arenas {
     free() {
       if (isFree) return;
       isFree = true;
-      views.clear();
       buffers.forEach((buffer, at) => {
         if (buffer) pool.destroy(buffer);
         buffers[at] = undefined;

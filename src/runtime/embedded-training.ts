@@ -2,4 +2,4 @@
  * What the generated module of a model without states that trains carries; see embedded.ts.
  */
 export { SoraError } from './error.ts';
-export { createTrainingModel as createModel } from './sessions.ts';
+export { createTrainableModel as createModel } from './training.ts';

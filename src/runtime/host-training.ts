@@ -1,7 +1,7 @@
 /**
  * Training beside the interpreter: arenas are arrays of the host, and parameters are views of them.
  */
-import type { Arenas, ArenaView, HostTrainingParts, TrainingDevice } from './arenas.ts';
+import type { Arenas, HostTrainingParts, TrainingDevice } from './arenas.ts';
 import type { EntrySpec } from './artifact.ts';
 import type { HostStateMap, HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
@@ -40,11 +40,11 @@ function makeHostArenas(parts: HostTrainingParts): Arenas {
     return content;
   };
   /** Arrays that are read are never changed: what is written takes their place. */
-  const statesOf = (view: ArenaView): HostStateMap => ({
+  const states: HostStateMap = {
     get(path): HostTensor | undefined {
       const place = places.get(path);
       if (!place) return undefined;
-      const content = contentOf(view.get(place.arena) ?? place.arena);
+      const content = contentOf(place.arena);
       const elements = place.shape.reduce((product, dim) => product * dim, 1);
       return { dtype: 'f32', shape: place.shape, data: content.subarray(place.offset, place.offset + elements) };
     },
@@ -52,9 +52,9 @@ function makeHostArenas(parts: HostTrainingParts): Arenas {
       const place = places.get(path);
       if (place?.shape.length !== 1 || data.length !== contentOf(place.arena).length)
         throw new SoraError('SORA6006', `the program writes \`${path}\`, which is no arena`);
-      contents[view.get(place.arena) ?? place.arena] = Float32Array.from(data);
+      contents[place.arena] = Float32Array.from(data);
     },
-  });
+  };
   const keepPieces = (entry: EntrySpec, results: ReadonlyMap<string, HostTensor>): void => {
     const written = new Map<number, Floats>();
     for (const { name, arena, offset } of entry.pieces ?? []) {
@@ -67,13 +67,13 @@ function makeHostArenas(parts: HostTrainingParts): Arenas {
     for (const [arena, content] of written) contents[arena] = content;
   };
   return {
-    run(calls, view) {
+    run(calls) {
       const work = async (): Promise<readonly ReadonlyMap<string, HostTensor>[]> => {
         const before = [...contents];
         const given: ReadonlyMap<string, HostTensor>[] = [];
         try {
           for (const { entry, inputs } of calls) {
-            const results = await parts.run(entry, inputs, statesOf(view));
+            const results = await parts.run(entry, inputs, states);
             keepPieces(entry, results);
             given.push(results);
           }
@@ -89,9 +89,6 @@ function makeHostArenas(parts: HostTrainingParts): Arenas {
     },
     async reserve(arenas) {
       for (const arena of arenas) contents[arena] ??= new Float32Array(specs[arena]?.elements ?? 0);
-    },
-    clear(arenas) {
-      for (const arena of arenas) contents[arena] = new Float32Array(contentOf(arena).length);
     },
     write(given) {
       for (const [arena, data] of given) contents[arena] = data.slice();

@@ -26,7 +26,21 @@ export {
   type TensorInfo,
   type TensorToWrite,
 } from './safetensors.ts';
+export { saveFile } from './save-file.ts';
 export { createModel } from './sessions.ts';
 export type { BlobLike, SourceInput } from './source.ts';
 export { findSwiftShader, swiftShaderFolder, swiftShaderVersion, unpackSwiftShader } from './swiftshader.ts';
+export type { Metadata } from './trainer-checkpoint.ts';
+export type { TrainerOptions } from './trainer-options.ts';
+export type {
+  CheckpointOptions,
+  EvaluateOptions,
+  Evaluation,
+  Restored,
+  StepResult,
+  TrainBatch,
+  Trainer,
+  TrainingCallOptions,
+} from './trainer-types.ts';
+export type { TrainableModel } from './training.ts';
 export type { WeightsInput } from './weights.ts';

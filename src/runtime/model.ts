@@ -2,25 +2,21 @@
  * A loaded model: `createModelWith` opens a device, makes the pipelines, brings the weights and gives an object whose entries can be
  * called. Generated modules and `sorac run` share it.
  */
-import { type DeviceTrainingParts, type HostTrainingParts, type TrainingDevice, trainingEntryNames } from './arenas.ts';
 import type { Artifact, EntrySpec, ProfileName } from './artifact.ts';
 import { type BufferPool, guard, makeBufferPool, usage } from './buffers.ts';
 import { elementBytes } from './convert.ts';
-import type { CpuModule, HostStateMap, HostTensor } from './cpu.ts';
-import { type DeviceInfo, type DeviceOptions, openDevice, warnOnStderr } from './device.ts';
+import type { CpuExecutor, CpuModule, HostStateMap, HostTensor } from './cpu.ts';
+import { type DeviceInfo, type DeviceOptions, openDevice } from './device.ts';
 import type { DeviceStateParts } from './device-states.ts';
 import { type Ending, firstOf, makeEnding } from './ending.ts';
-import { type BroughtBuffers, type EntryRunner, makeEntryRunner } from './entry-runner.ts';
+import { type BroughtBuffers, type EntryRunner, type EntryRunnerParts, makeEntryRunner } from './entry-runner.ts';
 import { SoraError } from './error.ts';
 import type { HostStateParts } from './host-states.ts';
 import { allInputs, type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
-import type { TrainingWeights } from './memory-tensors.ts';
 import type { Generate, ModelSession, Results, SessionContext, SessionOptions, StateRunner } from './model-session.ts';
 import { createPipelines, hasImmediates, kernelsOf, type Pipelines, warmUp } from './pipelines.ts';
 import { runCalls } from './run-calls.ts';
 import { evaluateSize } from './size.ts';
-import type { TrainerOptions } from './trainer-options.ts';
-import type { Trainer, TrainerContext } from './trainer-types.ts';
 import {
   type Checkpoint,
   checkCheckpoint,
@@ -71,10 +67,8 @@ export interface Model {
   call(entry: string, inputs: Inputs, options?: CallOptions): Promise<Results>;
   /** For entries with states, any number of them side by side; weights and scratch memory are shared. */
   session(options?: SessionOptions): ModelSession;
-  /** For models with a train block, any number of them side by side. */
-  trainer(options?: TrainerOptions): Promise<Trainer>;
   stats(): ModelStats;
-  /** Frees what the model, its sessions and its trainers hold; waits for nothing. Calls under way reject with SORA6002. */
+  /** Frees what the model, its sessions and trainers hold; waits for nothing. Calls under way reject with SORA6002. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -87,22 +81,37 @@ export interface SessionSupport {
   readonly generate?: Generate;
 }
 
-/** What models that train need besides: modules of models without a train block do not carry it (training.ts). */
-export interface TrainingSupport {
-  makeTrainer(context: TrainerContext, options?: TrainerOptions): Promise<Trainer>;
-  makeDeviceTraining(parts: DeviceTrainingParts): TrainingDevice;
-  makeHostTraining(parts: HostTrainingParts): TrainingDevice;
-  openTrainingWeights(
-    artifact: Artifact,
-    input: WeightsInput | undefined,
-    seed: number,
-    signal?: AbortSignal,
-  ): Promise<TrainingWeights>;
+/** What a model's training needs of a device … */
+export interface DeviceParts extends EntryRunnerParts {
+  /** Buffers by index into `artifact.weights`, made in a pool of the caller's. */
+  loadWeights(
+    checkpoint: Checkpoint,
+    used: ReadonlySet<number>,
+    pool: Pick<BufferPool, 'create'>,
+  ): Promise<ReadonlyMap<number, GPUBuffer>>;
+}
+
+/** … and of the interpreter. */
+export interface HostParts {
+  readonly executor: CpuExecutor;
+  run(entry: EntrySpec, inputs: BoundInputs, states?: HostStateMap): Promise<ReadonlyMap<string, HostTensor>>;
+}
+
+/** Made for one model (training.ts): modules of models without a train block do not carry it. */
+export interface ModelTraining {
+  /** In the place of the checkpoint alone: weights that train may be drawn. */
+  openWeights(): Promise<Checkpoint | undefined>;
+  onDevice(parts: DeviceParts): void;
+  onHost(parts: HostParts): void;
+  /** Pipelines made for trainers. */
+  readonly pipelines: number;
+  /** Gives the model what trainers are made with. @param begin counts a call */
+  extend(model: Model, ending: Ending, begin: () => void): void;
 }
 
 export interface ModelSupport {
   readonly sessions?: SessionSupport;
-  readonly training?: TrainingSupport;
+  readonly training?: ModelTraining;
 }
 
 /** What the two kinds of device do differently. */
@@ -110,8 +119,6 @@ interface Executor {
   run(entry: EntrySpec, inputs: BoundInputs): Promise<ReadonlyMap<string, HostTensor>>;
   /** Empty states for a session. */
   states(support: SessionSupport): StateRunner;
-  /** Of models that train. */
-  readonly training: TrainingDevice | undefined;
   stats(): Omit<ModelStats, 'calls'>;
   close(): void;
 }
@@ -121,18 +128,16 @@ export async function createModelWith(
   options: LoadOptions = {},
   support: ModelSupport = {},
 ): Promise<Model> {
+  const { training } = support;
   options.signal?.throwIfAborted();
-  if (options.weights === undefined && artifact.weights.length > 0 && !artifact.training) {
-    throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\`: a path, an address, a Blob or bytes`);
-  }
   const opened = await openDevice(options);
   let checkpoint: Checkpoint | undefined;
   let ending: Ending | undefined;
   try {
-    checkpoint = await openWeights(artifact, options, support);
+    checkpoint = await (training ? training.openWeights() : openWeights(artifact, options));
     if (opened.kind === 'cpu') {
-      const executor = await cpuExecutor(artifact, opened.module, checkpoint, support);
-      return makeModel(artifact, opened.info, executor, makeEnding(undefined), options, support);
+      const executor = await cpuExecutor(artifact, opened.module, checkpoint, training);
+      return makeModel(artifact, opened.info, executor, makeEnding(undefined), support);
     }
     ending = makeEnding(opened.device);
     const loading = deviceExecutor(
@@ -141,13 +146,13 @@ export async function createModelWith(
       opened.info.profile ?? 'gpu',
       checkpoint,
       options,
-      support,
       opened.close,
+      training,
     );
     // A device lost meanwhile must not leave loading hanging.
     const executor = await firstOf(loading, ending);
     await checkpoint?.close();
-    return makeModel(artifact, opened.info, executor, ending, options, support);
+    return makeModel(artifact, opened.info, executor, ending, support);
   } catch (error) {
     ending?.end(new SoraError('SORA6002', `\`${artifact.name}\` was not loaded`));
     await checkpoint?.close();
@@ -157,20 +162,14 @@ export async function createModelWith(
   }
 }
 
-/** A model that trains may draw what a checkpoint lacks; it says so. */
-async function openWeights(
+/** @errors SORA7201 when there are none and the model has some */
+export async function openWeights(
   artifact: Artifact,
-  { weights, signal, warn = warnOnStderr }: LoadOptions,
-  { training }: ModelSupport,
+  { weights, signal }: LoadOptions,
 ): Promise<Checkpoint | undefined> {
-  if (!artifact.training || !training) return weights === undefined ? undefined : openCheckpoint(weights, signal);
-  const { checkpoint, fresh } = await training.openTrainingWeights(artifact, weights, artifact.training.seed, signal);
-  if (weights !== undefined && fresh.length > 0) {
-    const names = fresh.slice(0, 4).map((name) => `\`${name}\``);
-    const rest = fresh.length > names.length ? ` and ${fresh.length - names.length} more` : '';
-    warn(`sorac: \`${checkpoint.name}\` lacks ${names.join(', ')}${rest}: drawn fresh, to be trained`);
-  }
-  return checkpoint;
+  if (weights !== undefined) return openCheckpoint(weights, signal);
+  if (artifact.weights.length === 0) return undefined;
+  throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\`: a path, an address, a Blob or bytes`);
 }
 
 function makeModel(
@@ -178,11 +177,13 @@ function makeModel(
   device: DeviceInfo,
   executor: Executor,
   ending: Ending,
-  loading: LoadOptions,
-  support: ModelSupport,
+  { sessions, training }: ModelSupport,
 ): Model {
-  const entries = new Map(modelEntries(artifact).map((entry) => [entry.name, entry] as const));
+  const entries = new Map(artifact.entries.map((entry) => [entry.name, entry] as const));
   let calls = 0;
+  const begin = (): void => {
+    calls++;
+  };
   const close = async (): Promise<void> => {
     if (ending.error?.code === 'SORA6002') return;
     const wasLost = ending.error !== undefined;
@@ -204,7 +205,7 @@ function makeModel(
       }
       if (entry.steps !== undefined) throw needsSession(artifact, entry);
       const bound = bindInputs(artifact, entry, inputs);
-      calls++;
+      begin();
       const running = executor.run(entry, bound).catch((error: unknown) => {
         throw ending.error ?? error;
       });
@@ -214,12 +215,8 @@ function makeModel(
     session(options) {
       if (ending.error) throw ending.error;
       const { session: spec } = artifact;
-      const { sessions } = support;
       if (spec === undefined || sessions === undefined)
         throw new SoraError('SORA6019', `\`${artifact.name}\` has no states, so its entries need no session`);
-      const begin = (): void => {
-        calls++;
-      };
       const context: SessionContext = {
         artifact,
         spec,
@@ -230,40 +227,12 @@ function makeModel(
       };
       return sessions.makeModelSession(context, executor.states(sessions), options);
     },
-    async trainer(options) {
-      if (ending.error) throw ending.error;
-      options?.signal?.throwIfAborted();
-      const { training: spec } = artifact;
-      const [{ training: device }, { training }] = [executor, support];
-      if (!spec || !device || !training) throw new SoraError('SORA6031', `\`${artifact.name}\` has no \`train\` block`);
-      const context: TrainerContext = {
-        artifact,
-        spec,
-        ending,
-        device,
-        openWeights: async (seed, signal) =>
-          (await training.openTrainingWeights(artifact, loading.weights, seed, signal)).checkpoint,
-        begin() {
-          calls++;
-        },
-        warn: loading.warn ?? warnOnStderr,
-      };
-      const making = training.makeTrainer(context, options).catch((error: unknown) => {
-        throw ending.error ?? error;
-      });
-      return firstOf(making, ending, options?.signal);
-    },
     stats: () => ({ ...executor.stats(), calls }),
     close,
     [Symbol.asyncDispose]: close,
   };
+  training?.extend(model, ending, begin);
   return model;
-}
-
-/** Entries that run without a trainer. */
-function modelEntries(artifact: Artifact): readonly EntrySpec[] {
-  const names = trainingEntryNames(artifact.training);
-  return artifact.entries.filter((entry) => !names.has(entry.name));
 }
 
 function needsSession(artifact: Artifact, entry: EntrySpec): SoraError {
@@ -276,7 +245,7 @@ async function cpuExecutor(
   artifact: Artifact,
   module: CpuModule,
   checkpoint: Checkpoint | undefined,
-  { training }: ModelSupport,
+  training: ModelTraining | undefined,
 ): Promise<Executor> {
   if (checkpoint) checkCheckpoint(checkpoint, artifact.weights);
   const executor = await module.createExecutor(artifact.program, (path, tied) => {
@@ -294,10 +263,10 @@ async function cpuExecutor(
     });
     return executor.run(entry.name, dims, new Map(inputs), states);
   };
+  training?.onHost({ executor, run });
   return {
     run: (entry, inputs) => run(entry, inputs),
     states: (support) => support.makeHostStates({ specs: artifact.states ?? [], run }),
-    training: artifact.training && training?.makeHostTraining({ artifact, spec: artifact.training, executor, run }),
     stats: () => ({ pipelines: 0, buffers: 0, bytes: 0 }),
     close() {
       void checkpoint?.close();
@@ -323,11 +292,10 @@ async function deviceExecutor(
   profile: ProfileName,
   checkpoint: Checkpoint | undefined,
   options: LoadOptions,
-  support: ModelSupport,
   closeDevice: () => void,
+  training: ModelTraining | undefined,
 ): Promise<Executor> {
-  const entries = modelEntries(artifact);
-  const plans = entries.map((entry) => entry.plans[profile]);
+  const plans = artifact.entries.map((entry) => entry.plans[profile]);
   const used = new Set(
     plans.flatMap((plan) => plan.buffers.flatMap((spec) => (spec.kind === 'weight' ? [spec.weight] : []))),
   );
@@ -346,17 +314,12 @@ async function deviceExecutor(
     await warm?.value;
     options.signal?.throwIfAborted();
     const parts = { device, pool, pipelines, artifact, profile, weights };
-    const runners = new Map(entries.map((entry) => [entry, makeEntryRunner(parts, entry)] as const));
-    const { training: spec } = artifact;
-    const { onProgress: _, signal: __, ...plain } = options;
-    const training =
-      spec &&
-      support.training?.makeDeviceTraining({
-        ...parts,
-        spec,
-        loadWeights: (from, indices, into) => loadWeights(artifact, device, into, from, indices, plain),
-      });
-    return executorOf(artifact, device, pool, pipelines, runners, training, closeDevice);
+    const runners = new Map(artifact.entries.map((entry) => [entry, makeEntryRunner(parts, entry)] as const));
+    training?.onDevice({
+      ...parts,
+      loadWeights: (from, indices, into) => loadWeights(artifact, device, into, from, indices, {}),
+    });
+    return executorOf(artifact, device, pool, pipelines, runners, closeDevice, training);
   } catch (error) {
     pool.destroyAll();
     throw error;
@@ -369,8 +332,8 @@ function executorOf(
   pool: BufferPool,
   pipelines: Pipelines,
   runners: ReadonlyMap<EntrySpec, EntryRunner>,
-  training: TrainingDevice | undefined,
   closeDevice: () => void,
+  training: ModelTraining | undefined,
 ): Executor {
   const run = async (
     entry: EntrySpec,
@@ -385,7 +348,6 @@ function executorOf(
   return {
     run: (entry, inputs) => run(entry, inputs),
     states: (support) => support.makeDeviceStates({ device, pool, specs: artifact.states ?? [], run }),
-    training,
     stats: () => ({
       pipelines: pipelines.count + (training?.pipelines ?? 0),
       buffers: pool.buffers,
@@ -402,7 +364,7 @@ function executorOf(
 function leastParams(artifact: Artifact, profile: ProfileName): ReadonlyMap<string, readonly number[]> {
   const dims = new Map(Object.entries(artifact.dims).map(([name, dim]) => [name, dim.minimum] as const));
   const params = new Map<string, readonly number[]>();
-  for (const entry of modelEntries(artifact)) {
+  for (const entry of artifact.entries) {
     for (const step of entry.plans[profile].steps) {
       if (!params.has(step.kernel))
         params.set(

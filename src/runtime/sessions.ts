@@ -3,20 +3,16 @@
  */
 import type { Artifact } from './artifact.ts';
 import { makeDeviceStates } from './device-states.ts';
-import { makeDeviceTraining } from './device-training.ts';
 import { generate } from './generate.ts';
 import { makeHostStates } from './host-states.ts';
-import { makeHostTraining } from './host-training.ts';
-import { openTrainingWeights } from './memory-tensors.ts';
 import { createModelWith, type LoadOptions, type Model } from './model.ts';
 import { makeModelSession } from './model-session.ts';
-import { makeTrainer } from './trainer.ts';
+import { createTrainableModel, type TrainableModel } from './training.ts';
 
 const sessions = { makeModelSession, makeDeviceStates, makeHostStates };
-const training = { makeTrainer, makeDeviceTraining, makeHostTraining, openTrainingWeights };
 
-export function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
-  return createModelWith(artifact, options, { sessions: { ...sessions, generate }, training });
+export function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<TrainableModel> {
+  return createTrainableModel(artifact, options, { ...sessions, generate });
 }
 
 /** Without trainers. */
@@ -27,9 +23,4 @@ export function createGeneratingModel(artifact: Artifact, options: LoadOptions =
 /** Without what generates text. */
 export function createSessionModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
   return createModelWith(artifact, options, { sessions });
-}
-
-/** Without sessions. */
-export function createTrainingModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
-  return createModelWith(artifact, options, { training });
 }

@@ -60,8 +60,10 @@ export interface Trainer {
   step(batch: TrainBatch | readonly TrainBatch[], options?: TrainingCallOptions): Promise<StepResult>;
   /** The loss without a step; nothing is dropped. Steps wait until it is done. */
   evaluate(batches: Iterable<TrainBatch> | AsyncIterable<TrainBatch>, options?: EvaluateOptions): Promise<Evaluation>;
-  /** All weights of the model as a safetensors file, those that train as they are now. */
+  /** All weights of the model as a safetensors file, those that train as they are now; adapters are merged into theirs. */
   weights(options?: TrainingCallOptions): Promise<Uint8Array>;
+  /** Only the weights that train, adapters as they are. */
+  trained(options?: TrainingCallOptions): Promise<Uint8Array>;
   /** The run, to go on with bit for bit: a safetensors file. */
   checkpoint(options?: CheckpointOptions): Promise<Uint8Array>;
   /** Goes on with a run. All of it is checked before anything changes. */

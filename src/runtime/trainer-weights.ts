@@ -10,11 +10,6 @@ import { elementsOf } from './trainer-checkpoint.ts';
 import type { TrainerContext } from './trainer-types.ts';
 import { type Checkpoint, hostWeight } from './weights.ts';
 
-/** Names of the weights that train. */
-export function parameterNames(spec: TrainingSpec): ReadonlySet<string> {
-  return new Set(spec.groups.flatMap((group) => group.parameters.map(({ path }) => path)));
-}
-
 /** Arenas with the weights of the checkpoint, and zeros where the optimizer begins. */
 export async function openArenas(context: TrainerContext, seed: number, signal?: AbortSignal): Promise<Arenas> {
   const { artifact, spec, device } = context;
@@ -54,6 +49,47 @@ export async function trainedTensors(arenas: Arenas, spec: TrainingSpec): Promis
   return tensors;
 }
 
+/** What the model's own weights become: those that train, and those that adapters stand beside with these added. */
+export async function mergedTensors(
+  arenas: Arenas,
+  spec: TrainingSpec,
+  checkpoint: Checkpoint,
+): Promise<ReadonlyMap<string, HostFloats>> {
+  const tensors = new Map(await trainedTensors(arenas, spec));
+  for (const { path, down, up, factor, transposed = false } of spec.adapters ?? []) {
+    const [a, b, found] = [tensors.get(down), tensors.get(up), checkpoint.find(path)];
+    if (!a || !b || !found) throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no \`${path}\` any more`);
+    const data = await found.file.readTensor(found.info.name, 'f32');
+    addProduct(data, b, a, factor, transposed);
+    tensors.set(path, { shape: found.info.shape, data });
+    tensors.delete(down);
+    tensors.delete(up);
+  }
+  return tensors;
+}
+
+/** target += factor up down, [outputs, rank] [rank, inputs]; each sum in f64, rounded once. */
+function addProduct(target: Float32Array, up: HostFloats, down: HostFloats, factor: number, transposed: boolean): void {
+  const [rank = 0, inputs = 0] = down.shape;
+  const [outputs = 0] = up.shape;
+  const row = new Float64Array(inputs);
+  for (let output = 0; output < outputs; output++) {
+    row.fill(0);
+    for (let at = 0; at < rank; at++) {
+      const weight = up.data[output * rank + at] ?? 0;
+      for (let input = 0; input < inputs; input++)
+        row[input] = (row[input] ?? 0) + weight * (down.data[at * inputs + input] ?? 0);
+    }
+    for (let input = 0; input < inputs; input++) {
+      const place = transposed ? input * outputs + output : output * inputs + input;
+      target[place] = (target[place] ?? 0) + factor * (row[input] ?? 0);
+    }
+  }
+}
+
+/** Metadata that the readers of transformers ask for. */
+export const forTransformers = { format: 'pt' };
+
 /** All weights of the model as a file: those given, the others from the checkpoint. A tied one stands in it once. */
 export async function encodeWeights(
   artifact: Artifact,
@@ -69,6 +105,5 @@ export async function encodeWeights(
     const { data } = await hostWeight(checkpoint, path, artifact.weights, tied);
     tensors.set(path, { name: path, shape, data });
   }
-  // The readers of transformers ask for this key.
-  return encodeSafetensors([...tensors.values()], { format: 'pt' });
+  return encodeSafetensors([...tensors.values()], forTransformers);
 }

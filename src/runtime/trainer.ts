@@ -4,7 +4,7 @@
  *
  * Calls of one trainer run one after the other, in the order in which they were made.
  */
-import type { ArenaCall, ArenaView } from './arenas.ts';
+import type { ArenaCall } from './arenas.ts';
 import type { Artifact, EntrySpec } from './artifact.ts';
 import type { HostTensor } from './cpu.ts';
 import { firstOf, makeEnding } from './ending.ts';
@@ -12,17 +12,15 @@ import { SoraError } from './error.ts';
 import { type BoundInputs, bindInputs } from './inputs.ts';
 import { withTensors } from './memory-tensors.ts';
 import type { Results } from './model-session.ts';
+import { encodeSafetensors } from './safetensors.ts';
 import { saveFile } from './save-file.ts';
 import type { SourceInput } from './source.ts';
 import { encodeCheckpoint, keptArenas, type Metadata, readCheckpoint } from './trainer-checkpoint.ts';
 import { runOf, type TrainerOptions } from './trainer-options.ts';
 import type { Restored, StepResult, TrainBatch, Trainer, TrainerContext } from './trainer-types.ts';
-import { encodeWeights, openArenas, parameterNames, trainedTensors } from './trainer-weights.ts';
+import { encodeWeights, forTransformers, mergedTensors, openArenas, trainedTensors } from './trainer-weights.ts';
 
 type Floats = Float32Array<ArrayBuffer>;
-
-/** Nothing stands in the place of another. */
-const asTheyAre: ArenaView = new Map();
 
 /** Keeps what micro-batches of one step draw apart: 2^32 divided by the golden ratio. */
 const STRIDE = 0x9e3779b9;
@@ -38,7 +36,6 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     (name) => entryNamed(artifact, name),
   ) as [EntrySpec, EntrySpec, EntrySpec, EntrySpec];
   const sums = spec.groups.map((group) => group.sums);
-  const withSums: ArenaView = new Map(spec.groups.map((group) => [group.gradients, group.sums]));
   const arenas = await openArenas(context, run.seed, options.signal);
   let steps = 0;
   let pending = 0;
@@ -81,7 +78,8 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
   };
   /** With what the random numbers of a step depend on, where there are any. */
   const gradientCall = (bound: BoundInputs, at: number): ArenaCall => {
-    const seeds = (gradients.hidden ?? []).map(() => Uint32Array.of(run.seed + at * STRIDE, steps));
+    const hidden = (gradients.hidden ?? []).filter(({ role }) => role === 'seed');
+    const seeds = hidden.map(() => Uint32Array.of(run.seed + at * STRIDE, steps));
     const inputs = {
       ...bound,
       data: [...bound.data, ...seeds],
@@ -95,22 +93,23 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     const data = Float32Array.of(lr, correction(beta1), correction(beta2), 1 / count);
     return { entry: update, inputs: bindInputs(artifact, update, { rates: { data, shape: [data.length] } }) };
   };
-  /** Gradients of several batches into the sums; their losses. */
+  /** Leaves the sum of the gradients of several batches where those of one would be; their losses. */
   const accumulated = async (
     batches: readonly BoundInputs[],
     signal: AbortSignal | undefined,
   ): Promise<readonly number[]> => {
     await arenas.reserve(sums);
-    arenas.clear(sums);
-    const adding: ArenaCall = { entry: accumulate, inputs: bindInputs(artifact, accumulate, {}) };
+    const adding = (at: number): ArenaCall => {
+      const keep = { data: Float32Array.of(at === 0 ? 0 : 1), shape: [] };
+      return { entry: accumulate, inputs: bindInputs(artifact, accumulate, { keep }) };
+    };
     const running: Promise<number>[] = [];
     for (const [at, batch] of batches.entries()) {
       await running[at - AHEAD];
       throwIfEnded();
       signal?.throwIfAborted();
-      const one = arenas
-        .run([gradientCall(batch, at), adding], asTheyAre)
-        .then(([results]) => scalar(gradients, results));
+      const sent = arenas.run([gradientCall(batch, at), adding(at)]);
+      const one = sent.then(([results]) => scalar(gradients, results));
       one.catch(() => undefined);
       running.push(one);
     }
@@ -126,13 +125,13 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     let loss: number;
     let gradNorm: number;
     if (only && batches.length === 1) {
-      const [given, changed] = await arenas.run([gradientCall(only, 0), updateCall(lr, 1)], asTheyAre);
+      const [given, changed] = await arenas.run([gradientCall(only, 0), updateCall(lr, 1)]);
       [loss, gradNorm] = [scalar(gradients, given), scalar(update, changed)];
     } else {
       const losses = await accumulated(batches, signal);
       loss = losses.reduce((sum, one) => sum + one, 0) / losses.length;
       if (!Number.isFinite(loss)) throw notFinite(artifact, steps + 1, 'loss', loss);
-      const [changed] = await arenas.run([updateCall(lr, losses.length)], withSums);
+      const [changed] = await arenas.run([updateCall(lr, losses.length)]);
       gradNorm = scalar(update, changed);
     }
     if (!Number.isFinite(gradNorm)) {
@@ -193,7 +192,7 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
           signal?.throwIfAborted();
           const bound = bindInputs(artifact, evaluation, batch);
           context.begin();
-          const [results] = await arenas.run([{ entry: evaluation, inputs: bound }], asTheyAre);
+          const [results] = await arenas.run([{ entry: evaluation, inputs: bound }]);
           const own = rowsOf(bound);
           sum += scalar(evaluation, results) * own;
           rows += own;
@@ -205,13 +204,20 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
       }),
     weights: ({ signal } = {}) =>
       inOrder(signal, async () => {
-        const tensors = await trainedTensors(arenas, spec);
         const checkpoint = await context.openWeights(spec.seed, signal);
         try {
-          return await encodeWeights(artifact, tensors, checkpoint);
+          return await encodeWeights(artifact, await mergedTensors(arenas, spec, checkpoint), checkpoint);
         } finally {
           await checkpoint.close();
         }
+      }),
+    trained: ({ signal } = {}) =>
+      inOrder(signal, async () => {
+        const tensors = await trainedTensors(arenas, spec);
+        return encodeSafetensors(
+          [...tensors].map(([name, tensor]) => ({ name, ...tensor })),
+          forTransformers,
+        );
       }),
     checkpoint: ({ signal, metadata = {} } = {}) => inOrder(signal, () => encoded(metadata)),
     restore: (bytes, { signal } = {}) => restore(bytes, signal),
@@ -224,10 +230,10 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     load: (source, { signal } = {}) => restore(source, signal),
     apply: ({ signal } = {}) =>
       inOrder(signal, async () => {
-        const tensors = await trainedTensors(arenas, spec);
         const checkpoint = await context.openWeights(spec.seed, signal);
         try {
-          await device.apply(withTensors(checkpoint, tensors), parameterNames(spec));
+          const tensors = await mergedTensors(arenas, spec, checkpoint);
+          await device.apply(withTensors(checkpoint, tensors), new Set(tensors.keys()));
         } finally {
           await checkpoint.close();
         }

@@ -110,6 +110,10 @@ export const codes = {
   SORA6020: error('wrong option of `generate`'),
   SORA6021: error('tokens that cannot start a text'),
   SORA6022: error('nothing generates'),
+  SORA6031: error('nothing trains'),
+  SORA6032: error('wrong option of a trainer'),
+  SORA6033: error('a step that is not finite'),
+  SORA6034: error('checkpoint of another training'),
   SORA6101: error('device lost'),
   SORA6102: error('call failed on the device'),
 
@@ -134,6 +138,7 @@ export const codes = {
   SORA7017: error('two converted tensors with one name'),
   SORA7018: error('unusable tokenizer'),
   SORA7019: error('unusable chat template'),
+  SORA7021: error('file cannot be written'),
   // 7030 to 7049: data and checkpoints of a training run (src/training)
   SORA7030: error('no dataset of a known format'),
   SORA7031: error('CSV: malformed file'),

@@ -15,6 +15,8 @@ import {
   generationRuntimeText,
   runtimeText,
   sessionRuntimeText,
+  trainingRuntimeText,
+  wholeRuntimeText,
 } from '../../../src/codegen/module/runtime-text.generated.ts';
 import type { Artifact } from '../../../src/runtime/artifact.ts';
 import { handArtifact } from '../../support/hand-artifact.ts';
@@ -229,7 +231,7 @@ describe('names of a model', () => {
 
   test('of a class cannot hide a global that the runtime uses', () => {
     const words = new Set(
-      generationRuntimeText.replace(/"[^"\n]*"/g, '""').match(/(?<![.\w$])[A-Za-z_$][\w$]*(?![\w$]*:)/g) ?? [],
+      wholeRuntimeText.replace(/"[^"\n]*"/g, '""').match(/(?<![.\w$])[A-Za-z_$][\w$]*(?![\w$]*:)/g) ?? [],
     );
     const standard = Object.getOwnPropertyNames(globalThis).filter((name) => words.has(name));
     expect(standard.length).toBeGreaterThan(15);
@@ -261,6 +263,11 @@ describe('size', () => {
   test('of the runtime with sessions: at most 2 kB more', async () => {
     const { code } = await transform(sessionRuntimeText, { minify: true, format: 'esm' });
     expect(gzipSync(code).byteLength).toBeLessThan(20 * 1024);
+  });
+
+  test('of the runtime that trains: at most 9 kB more', async () => {
+    const { code } = await transform(trainingRuntimeText, { minify: true, format: 'esm' });
+    expect(gzipSync(code).byteLength).toBeLessThan(27 * 1024);
   });
 
   test('of the runtime that generates: at most 4 kB more', async () => {
