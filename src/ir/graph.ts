@@ -199,8 +199,11 @@ export interface Scored {
   /** Name of the result. */
   readonly scores: string;
   readonly target: string;
-  /** `classes`: the target has the number of a class for each row of scores; `next`: so has the position after it; `values`: numbers. */
-  readonly kind: 'classes' | 'next' | 'values';
+  /**
+   * `classes`: the target has the number of a class for each row of scores. `next`: it has that of the position before. `binary`: 1 where
+   * the score shall be above 0, else 0.
+   */
+  readonly kind: 'classes' | 'next' | 'binary';
   /** A class that does not count. */
   readonly ignore: number | undefined;
 }

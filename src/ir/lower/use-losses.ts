@@ -23,7 +23,7 @@ interface Loss {
   /** `classes`: the target has one integer where the first operand has a row of scores. */
   readonly target: 'classes' | 'same';
   /** What a comparison of the operands is good for besides. */
-  readonly scored: Scored['kind'];
+  readonly scored?: Scored['kind'];
   readonly options: readonly { readonly name: string; readonly value: ValueKind }[];
   build(emitter: Emitter, scores: Value, target: Value, options: Readonly<Record<string, number>>): Value;
 }
@@ -52,21 +52,19 @@ const losses: Readonly<Record<string, Loss>> = {
   binary_cross_entropy: {
     operands: ['logits', 'target'],
     target: 'same',
-    scored: 'values',
+    scored: 'binary',
     options: [{ name: 'positive', value: { kind: 'number', above: 0 } }],
     build: (emitter, logits, target, options) => binaryCrossEntropy(emitter, { logits, target, ...options }),
   },
   mse: {
     operands: ['prediction', 'target'],
     target: 'same',
-    scored: 'values',
     options: [],
     build: (emitter, prediction, target) => meanSquaredError(emitter, { prediction, target }),
   },
   mae: {
     operands: ['prediction', 'target'],
     target: 'same',
-    scored: 'values',
     options: [],
     build: (emitter, prediction, target) => meanAbsoluteError(emitter, { prediction, target }),
   },
@@ -176,7 +174,7 @@ export function lowerLoss(site: UseSite, emitter: Emitter, expression: Expressio
     operands.map(({ type }) => type),
   );
   const [left, right] = loss.operands.map((_, at) => valueAt(at));
-  if (left?.kind === 'name' && right?.kind === 'name')
+  if (loss.scored && left?.kind === 'name' && right?.kind === 'name')
     note({ scores: left.name, target: right.name, kind: loss.scored, ignore: options.ignore });
   return fits ? loss.build(emitter, scores, target, options) : undefined;
 }

@@ -31,7 +31,6 @@ interface Method {
 const count: ValueKind = { kind: 'int', minimum: 1 };
 const id: ValueKind = { kind: 'int', minimum: 0 };
 const ids = { dtype: 'i32', rank: 2, written: 'i32[B, T]' } as const;
-const texts: readonly ReadMethod[] = ['tokens', 'window'];
 
 const methods: Readonly<Record<ReadMethod, Method>> = {
   tokens: { ...ids, about: 'columns', options: { max: count, pad: id }, length: 'max' },
@@ -40,7 +39,7 @@ const methods: Readonly<Record<ReadMethod, Method>> = {
   masked: {
     ...ids,
     about: 'input',
-    follows: texts,
+    follows: ['tokens'],
     options: { share: { kind: 'number', above: 0, below: 1 }, mask: id },
   },
   mask: { ...ids, about: 'input', follows: ['tokens', 'audio'], options: {} },

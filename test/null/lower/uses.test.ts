@@ -143,6 +143,7 @@ describe('mistakes', () => {
     [training('target y: i32[B, T]\nread y: next(ids)'), 'SORA2304', 'ids', 'read as `window`'],
     [training('target y: i32[B, T]\nread y: next("ids")'), 'SORA2304', '"ids"', 'an input that is read'],
     [training('target y: i32[B, T]\nread y: masked(ids, share: 1)'), 'SORA2304', '1', 'below 1'],
+    [training('target y: i32[B, T]\nread ids: window(4)\nread y: masked(ids)'), 'SORA2304', 'ids', 'read as `tokens`'],
     [training('target y: i32[B, T]\nread y: mask(y)'), 'SORA2304', 'y', 'follows an input', '`ids`'],
     ['prune Tagger { read y: label("a") }', 'SORA2301', 'y', 'reads no data'],
   ];
@@ -245,9 +246,9 @@ model Both {
   test('what the loss compares, where it has names', () => {
     const block = (loss: string) => `train Both.say { target y: i32[B], loss: ${loss}, optimizer: adam(0.1) }`;
     const scored = (loss: string) => lowered(`${images}${block(loss)}\n`).train?.scored;
-    expect(scored('cross_entropy(s, y, ignore: 3) + 0.5 * mse(s, s)')).toEqual([
+    expect(scored('cross_entropy(s, y, ignore: 3) + 0.5 * binary_cross_entropy(s, s) + mse(s, s)')).toEqual([
       { scores: 's', target: 'y', kind: 'classes', ignore: 3 },
-      { scores: 's', target: 's', kind: 'values', ignore: undefined },
+      { scores: 's', target: 's', kind: 'binary', ignore: undefined },
     ]);
     expect(scored('cross_entropy(s[:, :2], y)')).toEqual([]);
   });
