@@ -1,7 +1,8 @@
 /**
- * The tables of grammar/sora.md that come from the code: built-in functions from src/ir/lower/intrinsics.ts, the library from
- * models/nn, limits from src/support/limits.ts. What a built-in does is written here; the names and parameters are not.
+ * The tables of grammar/sora.md that come from the code: built-in functions from src/ir/lower/intrinsics.ts, initializers from
+ * initializers.ts, the library from models/nn, limits from src/support/limits.ts. What a built-in does is written here; the names and parameters are not.
  */
+import { initializerParameters } from '../../src/ir/lower/initializers.ts';
 import { intrinsicParameters } from '../../src/ir/lower/intrinsics.ts';
 import type { Declaration, FunctionParameter, TensorTypeSyntax } from '../../src/parser/ast.ts';
 import { parse } from '../../src/parser/index.ts';
@@ -105,6 +106,20 @@ const meaning: Readonly<Record<string, readonly [string, string]>> = {
   fail: ['', 'refuses the config with a message: for the `else` of an `if` that covers what is built'],
 };
 
+/** Per initializer: what it gives. */
+const beginnings: Readonly<Record<string, string>> = {
+  zeros: '0 everywhere',
+  ones: '1 everywhere',
+  constant: '`value` everywhere',
+  uniform: 'numbers from -`bound` to `bound`, or from `low` to `high`',
+  normal: 'normal numbers of mean `mean`, 0 when left out, and standard deviation `std`',
+  truncated_normal: 'the same, drawn again when more than two deviations from the mean',
+  kaiming_uniform: 'uniform, of variance 2 / ((1 + slope²) fan_in); `slope`, of a leaky ReLU, is 0 when left out',
+  kaiming_normal: 'normal, of the same variance',
+  xavier_uniform: 'uniform, of variance 2 gain² / (fan_in + fan_out); `gain` is 1 when left out',
+  xavier_normal: 'normal, of the same variance',
+};
+
 function cell(text: string): string {
   return text.replaceAll('|', '\\|');
 }
@@ -115,6 +130,14 @@ export function builtInTable(): string {
     return `| \`${name}(${parameters.join(', ')})\` | ${cell(shapes)} | ${cell(sentence)} |\n`;
   });
   return `| function | shapes | |\n|---|---|---|\n${rows.join('')}`;
+}
+
+export function initializerTable(): string {
+  const rows = [...initializerParameters()].map(([name, parameters]) => {
+    const list = parameters.length === 0 ? '' : `(${parameters.join(', ')})`;
+    return `| \`${name}${list}\` | ${cell(beginnings[name] ?? '')} |\n`;
+  });
+  return `| initializer | the tensor begins with |\n|---|---|\n${rows.join('')}`;
 }
 
 /** Source of a node, on one line. */
@@ -185,6 +208,7 @@ export function limitTable(): string {
 
 const sections: Readonly<Record<string, () => string>> = {
   'built-in functions': builtInTable,
+  initializers: initializerTable,
   library: libraryTable,
   limits: limitTable,
 };

@@ -32,6 +32,7 @@ import { type WeightTable, weightTable } from './plan/weights.ts';
 import { kernelsFor } from './wgsl/index.ts';
 import type { InputLayout, Kernel } from './wgsl/kernel.ts';
 import { UnsupportedOp } from './wgsl/regions.ts';
+import { maxParams } from './wgsl/writer.ts';
 
 export interface GenerateInput {
   /** Unoptimized: inputs, results, dims, weights and the text for the interpreter. */
@@ -45,7 +46,7 @@ export interface GenerateInput {
 }
 
 /** Limits that every WebGPU device has (the default limits of the specification). */
-const limits = { storageBuffers: 8, immediates: 16 };
+const limits = { storageBuffers: 8, immediates: maxParams };
 
 const nowhere: Span = { file: { path: '', text: '' }, start: 0, end: 0 };
 

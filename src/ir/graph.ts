@@ -54,6 +54,15 @@ export interface Graph {
   readonly results: readonly Result[];
 }
 
+/**
+ * How a tensor begins that no checkpoint gives: one number, numbers from `low` to `high`, or normal numbers, cut off at two
+ * standard deviations when `truncated`.
+ */
+export type Initializer =
+  | { readonly kind: 'constant'; readonly value: number }
+  | { readonly kind: 'uniform'; readonly low: number; readonly high: number }
+  | { readonly kind: 'normal'; readonly mean: number; readonly std: number; readonly truncated?: boolean };
+
 /** A tensor of the checkpoint, under its name in the file. */
 export interface Weight {
   readonly path: string;
@@ -62,6 +71,7 @@ export interface Weight {
   readonly doc: string | undefined;
   /** Path of the weight that stands in when the checkpoint has no tensor of this name. */
   readonly tied?: string;
+  readonly initial?: Initializer;
 }
 
 /** A buffer that a session keeps between calls: [batch, room, width]. */

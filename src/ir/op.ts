@@ -54,7 +54,17 @@ export type Trait =
   | 'region';
 
 /** The kernel family an op likes best; `view` needs no kernel when its reader can read strided. */
-export type Skeleton = 'map' | 'row' | 'contraction' | 'attention' | 'selection' | 'indexed' | 'view' | 'none';
+export type Skeleton =
+  | 'map'
+  | 'row'
+  | 'contraction'
+  | 'attention'
+  | 'selection'
+  | 'ordering'
+  | 'segments'
+  | 'indexed'
+  | 'view'
+  | 'none';
 
 /** A problem with the inputs of an op. Lowering turns it into a diagnostic at the call's span. */
 export interface InferFailure {

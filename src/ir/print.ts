@@ -11,7 +11,18 @@
  *
  * A node with several outputs is read as `%3#0`, `%3#1`. The string after the types is the label.
  */
-import type { Attributes, AttributeValue, Entry, Graph, Node, Program, State, Value, Weight } from './graph.ts';
+import type {
+  Attributes,
+  AttributeValue,
+  Entry,
+  Graph,
+  Initializer,
+  Node,
+  Program,
+  State,
+  Value,
+  Weight,
+} from './graph.ts';
 import { isDim } from './ops/shared.ts';
 import { printType } from './types.ts';
 
@@ -80,9 +91,22 @@ function docOf(doc: string | undefined): string {
   return doc === undefined ? '' : ` doc ${quote(doc)}`;
 }
 
+function initialOf(initial: Initializer | undefined): string {
+  if (initial === undefined) return '';
+  const numbers = (...values: readonly number[]) => values.map(printNumber).join(' ');
+  switch (initial.kind) {
+    case 'constant':
+      return ` init constant ${numbers(initial.value)}`;
+    case 'uniform':
+      return ` init uniform ${numbers(initial.low, initial.high)}`;
+    case 'normal':
+      return ` init normal ${numbers(initial.mean, initial.std)}${initial.truncated ? ' truncated' : ''}`;
+  }
+}
+
 function weightLine(weight: Weight): string {
   const tied = weight.tied === undefined ? '' : ` tied ${quote(weight.tied)}`;
-  return `  weight ${quote(weight.path)} : ${printType(weight.type)}${tied}${docOf(weight.doc)}`;
+  return `  weight ${quote(weight.path)} : ${printType(weight.type)}${tied}${initialOf(weight.initial)}${docOf(weight.doc)}`;
 }
 
 function stateLine(state: State): string {

@@ -12,6 +12,7 @@ import {
   type Generation,
   type Graph,
   GraphBuilder,
+  type Initializer,
   type Node,
   type ParameterRole,
   type Program,
@@ -287,12 +288,21 @@ function readDimDeclaration(cursor: Cursor): readonly [string, DimRange] {
   return [name, { minimum, maximum, multiple: accept(cursor, 'multiple') ? readNumber(cursor) : 1 }];
 }
 
+function readInitializer(cursor: Cursor): Initializer {
+  if (accept(cursor, 'constant')) return { kind: 'constant', value: readNumber(cursor) };
+  if (accept(cursor, 'uniform')) return { kind: 'uniform', low: readNumber(cursor), high: readNumber(cursor) };
+  if (!accept(cursor, 'normal')) return refuse(cursor, peek(cursor), 'an initializer');
+  const [mean, std] = [readNumber(cursor), readNumber(cursor)];
+  return { kind: 'normal', mean, std, ...(accept(cursor, 'truncated') ? { truncated: true } : {}) };
+}
+
 function readWeight(cursor: Cursor): Weight {
   const path = readString(cursor);
   expect(cursor, ':');
   const type = readType(cursor);
   const tied = accept(cursor, 'tied') ? { tied: readString(cursor) } : {};
-  return { path, type, doc: readDoc(cursor), span: undefined, ...tied };
+  const initial = accept(cursor, 'init') ? { initial: readInitializer(cursor) } : {};
+  return { path, type, doc: readDoc(cursor), span: undefined, ...tied, ...initial };
 }
 
 function readState(cursor: Cursor): State {

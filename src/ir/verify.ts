@@ -9,7 +9,7 @@
  * Regions may hold ops of both levels at every stage, but no fused nodes.
  */
 import { InternalError } from '../support/error.ts';
-import type { Entry, Graph, Node, Program, Value } from './graph.ts';
+import type { Entry, Graph, Node, Program, Value, Weight } from './graph.ts';
 import { type InferContext, isFailure, type RegionTypes } from './op.ts';
 import { attributeProblems, hasTrait, inferOp, operandRange, ops } from './ops/index.ts';
 import { printGraph, printNode } from './print.ts';
@@ -213,6 +213,14 @@ function stateProblems(program: Program, entry: Entry): string[] {
   ];
 }
 
+function initialProblems({ path, initial }: Weight): string[] {
+  if (initial === undefined) return [];
+  const numbers = Object.values(initial).filter((value) => typeof value === 'number');
+  const isOrdered =
+    initial.kind === 'uniform' ? initial.low <= initial.high : initial.kind !== 'normal' || initial.std >= 0;
+  return numbers.every(Number.isFinite) && isOrdered ? [] : [`weight \`${path}\` begins with impossible numbers`];
+}
+
 /** Graphs of all entries, and that they agree with the program around them. */
 export function verifyProgram(program: Program, options: VerifyOptions): string[] {
   const context: InferContext = { ranges: program.dims };
@@ -257,5 +265,5 @@ export function verifyProgram(program: Program, options: VerifyOptions): string[
       ...verifyGraph(graph, context, options),
     ].map((problem) => `entry \`${entry.name}\`: ${problem}`);
   });
-  return [...ties, ...ofEntries];
+  return [...ties, ...program.weights.flatMap(initialProblems), ...ofEntries];
 }

@@ -100,6 +100,8 @@ export interface SubmoduleField {
   readonly module: Identifier;
   readonly arguments: readonly Argument[];
   readonly as: StringValue | undefined;
+  /** Only tensors begin somehow; lowering says so. */
+  readonly init: InitClause | undefined;
   readonly tied: readonly TiedClause[];
   /** `if c.pooler`: the field exists only when this config condition holds. */
   readonly condition: Expression | undefined;
@@ -107,15 +109,23 @@ export interface SubmoduleField {
   readonly span: Span;
 }
 
-/** `weight: f32[outputs, inputs] as "weight" if condition`: a tensor of the checkpoint. */
+/** `weight: f32[outputs, inputs] as "weight" init zeros if condition`: a tensor of the checkpoint. */
 export interface TensorField {
   readonly kind: 'tensor';
   readonly name: Identifier;
   readonly type: TensorTypeSyntax;
   readonly as: StringValue | undefined;
+  readonly init: InitClause | undefined;
   readonly tied: readonly TiedClause[];
   readonly condition: Expression | undefined;
   readonly doc: string | undefined;
+  readonly span: Span;
+}
+
+/** `init uniform(bound: 1 / sqrt(inputs))`: how the tensor begins when no checkpoint gives it. */
+export interface InitClause {
+  /** The name of an initializer, a call of one, or an `if` between such. */
+  readonly value: Expression;
   readonly span: Span;
 }
 

@@ -19,12 +19,12 @@ import type {
   FunctionParameter,
   Identifier,
   Import,
+  InitClause,
   Member,
   ModuleDeclaration,
   ModuleParameter,
   SourceTree,
   StateField,
-  StringValue,
   SubmoduleField,
   TensorField,
   TiedClause,
@@ -166,15 +166,27 @@ function buildClauses(
   builder: Builder,
   node: CstNode,
   near: Span,
-): { as: StringValue | undefined; tied: readonly TiedClause[]; condition: Expression | undefined } {
+): Pick<TensorField, 'as' | 'init' | 'tied' | 'condition'> {
   const clauses = builder.node(node, 'fieldClauses');
   const condition = clauses && builder.node(clauses, 'expression');
+  const init = clauses && builder.node(clauses, 'initClause');
   const ties = clauses === undefined ? [] : builder.nodes(clauses, 'tiedClause');
   return {
     as: clauses && builder.string(clauses, 'StringLiteral'),
+    init: init && buildInit(builder, init, near),
     tied: ties.flatMap((tie) => buildTied(builder, tie, near) ?? []),
     condition: condition && buildExpression(builder, condition, near),
   };
+}
+
+function buildInit(builder: Builder, node: CstNode, near: Span): InitClause {
+  const span = builder.span(node, near);
+  const value = builder.node(node, 'expression');
+  if (value === undefined && builder.isWhole(node)) {
+    const help = 'write `init zeros` or `init normal(std: 0.02)`';
+    builder.report(diagnose('SORA1002', 'expected how the tensor begins', span, { help }));
+  }
+  return { value: buildExpression(builder, value, span), span };
 }
 
 function buildTied(builder: Builder, node: CstNode, near: Span): TiedClause | undefined {

@@ -148,6 +148,11 @@ const advices: readonly Advice[] = [
   { expected: '`=` and a value', actual: Comma, help: 'several names stand in brackets: `let [a, b] = …`' },
   { expected: '`=` and a value', actual: Colon, help: 'a `let` has no type: it is that of the value' },
   { expected: '`=` and a module, or', actual: As, help: '`as "…"` stands after the module or the type' },
+  {
+    expected: '`=` and a module, or',
+    previous: /^as$/,
+    help: '`as "…"` stands right after the module or the type, before `init` and `tied`',
+  },
   { expected: '`=` and a module, or', previous: /^(?:def|func|function)$/, help: 'functions start with `fn`' },
   {
     expected: '`=` and a module, or',

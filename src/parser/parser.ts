@@ -300,6 +300,10 @@ class SoraParser extends CstParser {
         this.CONSUME(t.StringLiteral);
       },
     });
+    this.OPTION3({
+      GATE: () => !this.is(2, t.Equals) && !this.is(2, t.Colon),
+      DEF: () => this.SUBRULE(this.initClause),
+    });
     this.MANY({
       GATE: () => !this.is(2, t.Equals) && !this.is(2, t.Colon),
       DEF: () => this.SUBRULE(this.tiedClause),
@@ -307,6 +311,16 @@ class SoraParser extends CstParser {
     this.OPTION2(() => {
       this.CONSUME(t.If);
       this.SUBRULE(this.expression);
+    });
+  });
+
+  /** `init normal(std: 0.02)`: how the numbers of the tensor begin where no checkpoint gives them. */
+  private readonly initClause: Rule = this.RULE('initClause', () => {
+    this.CONSUME(t.Init);
+    // Always needed; build-ast.ts says so when the next field comes instead.
+    this.OPTION({
+      GATE: () => !this.is(2, t.Equals) && !this.is(2, t.Colon),
+      DEF: () => this.SUBRULE(this.expression),
     });
   });
 

@@ -119,6 +119,7 @@ export const As = contextual('as');
 export const Count = contextual('count');
 export const Tied = contextual('tied');
 export const Missing = contextual('missing');
+export const Init = contextual('init');
 export const With = contextual('with');
 export const State = contextual('state');
 export const Target = contextual('target');
@@ -175,7 +176,8 @@ export const tokenTypes: readonly TokenType[] = [
   NumberLiteral,
   BadNumber,
   ...[Fn, Let, If, Else, True, False, New, And, Or, Not, Attend],
-  ...[Import, Dim, Config, Module, Model, Entry, Repeat, In, Multiple, Of, From, As, Count],
+  // `init` before `in`: a word that begins another one would take its place.
+  ...[Import, Dim, Config, Module, Model, Entry, Repeat, Init, In, Multiple, Of, From, As, Count],
   ...[Tied, Missing, With, State, Target, Read, Keep, By, Train, Quantize, Prune, Adapter, Generate, Golden],
   Identifier,
   ...[LBrace, RBrace, LParen, RParen, LBracket, RBracket, Comma, Ellipsis, DotDot, Dot, Colon, Arrow],

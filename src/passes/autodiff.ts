@@ -123,6 +123,44 @@ function lowering(
   return self;
 }
 
+/**
+ * Values of the forward part for the backward part: a chain of elementwise ops and views over one value is computed again
+ * from that value, which is kept, and not kept itself. A barrier stands between, or the two would be found equal.
+ */
+function recomputation(builder: GraphBuilder, emitter: (node: Node | undefined) => Emitter): (value: Value) => Value {
+  const isChained = (node: Node) => hasTrait(node, 'elementwise') || hasTrait(node, 'view');
+  const sources = new Map<Value, ReadonlySet<Value>>();
+  /** What is kept so that the value can be computed from it; weights, inputs and numbers are there anyway. */
+  const sourcesOf = (value: Value): ReadonlySet<Value> => {
+    const known = sources.get(value);
+    if (known) return known;
+    const { node } = value;
+    const own = new Set<Value>();
+    if (!hasTrait(node, 'leaf')) {
+      if (isChained(node)) for (const input of node.inputs) for (const source of sourcesOf(input)) own.add(source);
+      else own.add(value);
+    }
+    const found = own.size > 1 ? new Set([value]) : own;
+    sources.set(value, found);
+    return found;
+  };
+  const rebuilt = new Map<Value, Value>();
+  const rebuild = (value: Value): Value => {
+    const known = rebuilt.get(value);
+    if (known) return known;
+    const { node } = value;
+    const isSource = sourcesOf(value).has(value);
+    const made = isSource
+      ? emitter(node).emit('barrier', [value])
+      : hasTrait(node, 'leaf')
+        ? value
+        : (copyNode(builder, node, node.inputs.map(rebuild)).outputs[value.output] ?? value);
+    rebuilt.set(value, made);
+    return made;
+  };
+  return (value) => (sourcesOf(value).size === 1 && !sourcesOf(value).has(value) ? rebuild(value) : value);
+}
+
 export function differentiate(graph: Graph, context: InferContext, options: DifferentiateOptions): Differentiated {
   const builder = new GraphBuilder();
   const dependence = new Dependence();
@@ -139,6 +177,7 @@ export function differentiate(graph: Graph, context: InferContext, options: Diff
   };
   const start = mapped(loss);
   cotangents.set(start, emitter(undefined).constant(1, start.type.dtype));
+  const again = recomputation(builder, emitter);
   for (const node of [...nodes].reverse()) {
     const [output] = node.outputs;
     const cotangent = output && cotangents.get(output);
@@ -146,7 +185,9 @@ export function differentiate(graph: Graph, context: InferContext, options: Diff
     const rule = definitionOf(node).gradient;
     if (!rule) throw new NotDifferentiable(node);
     const { inputs, attributes } = node;
-    const gradients = rule(emitter(node), { inputs, output, attributes, cotangent });
+    // Products read their operands as they lie in memory; what is computed element by element may be computed again.
+    const read = hasTrait(node, 'elementwise') ? again : (value: Value) => value;
+    const gradients = rule(emitter(node), { inputs: inputs.map(read), output: read(output), attributes, cotangent });
     gradients.forEach((gradient, at) => {
       const input = inputs[at];
       if (gradient && input && dependence.has(input)) accumulate(input, gradient);

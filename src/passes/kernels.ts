@@ -12,6 +12,7 @@ import { commonSubexpression } from './common-subexpression.ts';
 import { constantFold } from './constant-fold.ts';
 import { deadCode } from './dead-code.ts';
 import { decompose } from './decompose.ts';
+import { dropBarriers } from './drop-barriers.ts';
 import { fuse } from './fuse/index.ts';
 import { narrowConcat } from './narrow-concat.ts';
 import type { OnPass } from './optimize.ts';
@@ -44,6 +45,7 @@ export function kernelPasses(profile: ProfileName, bindingBytes?: number): reado
     canonicalize,
     commonSubexpression,
     deadCode,
+    dropBarriers,
   ];
 }
 

@@ -59,6 +59,7 @@ export const codes = {
   SORA2115: error('modifier does not fit'),
   SORA2116: error('modifiers that do not go together'),
   SORA2117: error('score function that looks beyond its score'),
+  SORA2118: error('initializer that does not fit'),
   SORA2120: error('state does not fit'),
   SORA2121: error('one state for two attentions'),
   SORA2122: error('more positions than a state holds'),

@@ -96,7 +96,7 @@ export function tensorField(options: TensorFieldOptions): Field {
       if (cell === undefined || typeof cell === 'string') throw unfit(where, column, 'a number or a list of numbers');
       const value = typeof cell === 'number' ? { shape: [], data: [cell] } : cell;
       const fault = (what: string): SoraError => faultAt('SORA7039', where, `\`${column}\` ${what}`);
-      const sample = { shape: fitShape(value.shape, options.shape, fault), data: elements(value.data, dtype, fault) };
+      const sample = { shape: fitShape(value.shape, options.shape, fault), data: elementsOf(value.data, dtype, fault) };
       return padValue === undefined ? sample : cut(sample, options.maxLength ?? Number.POSITIVE_INFINITY);
     },
     collate(samples, { rows }) {
@@ -120,17 +120,17 @@ export function vector(data: Int32Array): TensorValue {
   return { shape: [data.length], data };
 }
 
-function elements(
+function elementsOf(
   data: ArrayLike<number>,
   dtype: 'f32' | 'i32',
   fault: (what: string) => SoraError,
 ): Float32Array | Int32Array {
+  const elements = dtype === 'f32' ? new Float32Array(data) : new Int32Array(data);
   for (let at = 0; at < data.length; at++) {
-    const value = data[at] ?? 0;
-    if (dtype === 'f32' && !Number.isFinite(Math.fround(value))) throw fault(`has ${value}, which is no f32`);
-    if (dtype === 'i32' && (value | 0) !== value) throw fault(`has ${value}, which is no i32`);
+    const fits = dtype === 'f32' ? Number.isFinite(elements[at]) : elements[at] === data[at];
+    if (!fits) throw fault(`has ${data[at]}, which is no ${dtype}`);
   }
-  return dtype === 'f32' ? Float32Array.from(data) : Int32Array.from(data);
+  return elements;
 }
 
 function fitShape(

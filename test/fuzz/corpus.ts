@@ -26,7 +26,7 @@ model M(c: C) {
   `dim B in 1..2
 module Block(n: int, bias: bool = true) {
   w: f32[n, n]
-  b: f32[n] if bias
+  b: f32[n] init if bias { uniform(bound: 1 / sqrt(n)) } else { zeros } if bias
   fn (x: f32[..., n]) -> f32[..., n] { if bias { linear(x, w, b) } else { linear(x, w) } }
   fn twice(x: f32[..., n]) = x + x
 }
@@ -56,7 +56,7 @@ model M {
 `,
   `dim B in 1..4, T in 1..8
 model M {
-  table: f32[10, 4] as "emb.weight"
+  table: f32[10, 4] as "emb.weight" init normal(std: 0.02, mean: 1)
   entry f(ids: i32[B, T]) -> y: f32[B, T] {
     let h = gather(table, ids) + f32(iota(T))[:, new]
     where(ids != 0 and not (ids > 5), mean(softmax(h), axis: -1), 0)

@@ -8,6 +8,9 @@ type Step = (body: Body) => unknown;
 const bounded = ['tanh', 'sin', 'cos', 'abs', 'erf'];
 const activations = ['gelu', 'gelu_tanh', 'relu', 'sigmoid', 'silu', 'softplus', 'quick_gelu', 'mish'];
 
+/** How a tensor begins; taken in turn, so that no random number is drawn for it. */
+const beginnings = ['', ' init ones', ' init uniform(bound: 1 / sqrt(8))', ' init normal(std: 0.02, mean: 1)'];
+
 /** A dim of the shape with its axis replaced, dropped or kept with length 1. */
 function without(shape: readonly Size[], axis: number, keep: boolean): readonly Size[] {
   return keep ? shape.map((size, at) => (at === axis ? number(1) : size)) : shape.filter((_, at) => at !== axis);
@@ -221,7 +224,8 @@ export const steps: readonly Step[] = [
     const x = body.wide();
     const width = x?.shape.at(-1);
     if (!x || width === undefined) return;
-    const gain = body.field((name) => `${name}: f32[${print(width)}] as "gain.${name}"`);
+    const begins = beginnings[body.fields.length % beginnings.length] ?? '';
+    const gain = body.field((name) => `${name}: f32[${print(width)}] as "gain.${name}"${begins}`);
     body.name(
       body.pick([`${x.text} * ${gain}`, `${gain} + ${x.text}`, `rms_norm(${x.text}, ${gain}, eps: 0.1)`]),
       x.shape,

@@ -16,6 +16,7 @@ What works, what works in part, what does not. The op table is generated from th
 | runtime dims with bounds and \`multiple of\`; config dims; exact shape polynomials | works |
 | \`config\` with defaults, Hugging Face keys, alternatives, \`count("key")\` | works |
 | modules, submodules, \`repeat\` (also with an index), \`as "…"\`, \`tied … if missing\`, fields under \`if\` | works |
+| \`init\`: how a tensor begins that no checkpoint gives (constants, uniform, normal, truncated, Kaiming, Xavier) | works |
 | shape-polymorphic functions, \`...\` for any leading dims | works |
 | \`if\` on config values, \`fail("…")\` | works |
 | several entries, several results by name, parameters with defaults, \`entry x = y with T = 1\` | works |
@@ -68,7 +69,7 @@ Library code of \`src/training\`; no command uses it yet.
 | feature | state |
 |---|---|
 | CSV, TSV, JSON Lines, Parquet, safetensors, IDX (packed too), text; rows in any order without holding the file | works |
-| folders of PNG, JPEG or WAV with a subfolder per class; parts \`train\`, \`validation\`, \`test\`; shards | works; progressive and CMYK JPEG as far as \`jpeg-js\` reads them; sounds are not resampled |
+| folders of PNG, JPEG, WAV or text files with a subfolder per class; parts \`train\`, \`validation\`, \`test\`; shards | works; progressive and CMYK JPEG as far as \`jpeg-js\` reads them; sounds are not resampled |
 | padding, bucketing by length, label maps, masked tokens, windows over a text, characters as tokens | works |
 | pairs of texts, labels per word | not yet |
 | shuffling by seed and epoch, splits, going on from any batch | works |

@@ -30,7 +30,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   codegen: ['ts-morph'],
   runtime: ['webgpu', 'koffi', 'sorac/cpu'],
   text: ['@huggingface/tokenizers', '@huggingface/jinja'],
-  training: ['csv-parse', 'csv-parse/sync', 'hyparquet', 'hyparquet-compressors', 'pngjs', 'jpeg-js'],
+  training: ['csv-parse', 'hyparquet', 'hyparquet-compressors', 'pngjs', 'jpeg-js'],
 };
 
 /** Files of the runtime that may touch `node:`: everything else of it runs in a browser too. */

@@ -64,13 +64,13 @@ export function randomWeights(artifact: Artifact, seed = 5): Uint8Array {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state / 2 ** 31 - 1;
   };
-  const tensors = artifact.weights.flatMap(({ sources }) =>
-    sources.map(({ path, shape }) => {
-      const count = shape.reduce((all, size) => all * size, 1);
-      const scale = shape.length === 1 ? 0.2 : 0.6;
-      const data = Float32Array.from({ length: count }, () => (shape.length === 1 ? 1 : 0) + scale * next());
-      return { name: path, shape, data };
-    }),
-  );
+  // A weight may be read in two layouts.
+  const sources = new Map(artifact.weights.flatMap((spec) => spec.sources.map((one) => [one.path, one])));
+  const tensors = [...sources.values()].map(({ path, shape }) => {
+    const count = shape.reduce((all, size) => all * size, 1);
+    const scale = shape.length === 1 ? 0.2 : 0.6;
+    const data = Float32Array.from({ length: count }, () => (shape.length === 1 ? 1 : 0) + scale * next());
+    return { name: path, shape, data };
+  });
   return encodeSafetensors(tensors);
 }

@@ -6,7 +6,9 @@ import { attentionKernels } from './attention.ts';
 import { contractionKernels } from './contraction.ts';
 import type { Kernel, KernelRequest } from './kernel.ts';
 import { mapKernels } from './map.ts';
+import { orderingKernels } from './ordering.ts';
 import { rowKernels } from './row.ts';
+import { segmentKernels } from './segments.ts';
 import { selectionKernels } from './selection.ts';
 
 export function kernelsFor(request: KernelRequest): readonly Kernel[] {
@@ -21,6 +23,10 @@ export function kernelsFor(request: KernelRequest): readonly Kernel[] {
       return attentionKernels(request);
     case 'selection':
       return selectionKernels(request);
+    case 'ordering':
+      return orderingKernels(request);
+    case 'segments':
+      return segmentKernels(request);
     default:
       return mapKernels(request);
   }

@@ -16,7 +16,7 @@ import { identifier, kernelName } from './names.ts';
 import { overwrittenInput, UnsupportedOp } from './regions.ts';
 import { memoryFour, memoryType, packPair, toMemory } from './scalars.ts';
 import { type BufferAccess, type Expression, FOURTH, type IndexVector, ValueWalker } from './values.ts';
-import { type KernelText, KernelWriter } from './writer.ts';
+import { type KernelText, KernelWriter, maxParams } from './writer.ts';
 
 /** How an input's elements lie, when not row-major (WeightLayout). */
 export interface InputLayout {
@@ -134,8 +134,8 @@ function inputAccess(request: KernelRequest, region: Graph): readonly BufferAcce
   });
 }
 
-function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<string>): Draft {
-  const writer = new KernelWriter();
+function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<string>, isPlain = false): Draft {
+  const writer = new KernelWriter(isPlain);
   const walker = new ValueWalker({
     writer,
     ranges: request.ranges,
@@ -214,16 +214,20 @@ function headComment(request: KernelRequest, region: Graph, name: string, note: 
   ];
 }
 
-/** Writes a kernel, again when a buffer turned out to need scalar access. */
+/** Writes a kernel, again when a buffer turned out to need scalar access, or when it needs more sizes than are passed. */
 export function writeKernel(request: KernelRequest, write: (draft: Draft) => Written): Kernel {
   const region = regionOf(request.node);
   const name = nameOf(request.node, region);
   const scalarBuffers = new Set<string>();
-  for (;;) {
-    const draft = makeDraft(request, region, scalarBuffers);
+  for (let isPlain = false; ; ) {
+    const draft = makeDraft(request, region, scalarBuffers, isPlain);
     const written = write(draft);
     const text = draft.writer.finish(headComment(request, region, name, written.note), written.workgroup);
     if (text.bindings.some((binding) => binding.vector && scalarBuffers.has(binding.key))) continue;
+    if (text.params.length > maxParams && !isPlain) {
+      isPlain = true;
+      continue;
+    }
     const when = written.when === undefined ? {} : { when: written.when };
     return {
       name: written.variant === undefined ? name : `${name}_${written.variant}`,

@@ -3,8 +3,11 @@
  * accumulator is finished and stored. What follows the anchor is pulled from the accumulator at the anchor's own index.
  */
 import { type Graph, type Node, onlyOutput, type Value } from '../../ir/graph.ts';
-import { hasTrait } from '../../ir/ops/index.ts';
+import type { Skeleton } from '../../ir/op.ts';
+import { hasTrait, opNamed } from '../../ir/ops/index.ts';
+import { unreachable } from '../../support/error.ts';
 import type { Draft } from './kernel.ts';
+import { UnsupportedOp } from './regions.ts';
 import type { Expression, IndexVector, Override } from './values.ts';
 import { keepsElements, pushIndex } from './views.ts';
 
@@ -35,6 +38,16 @@ export function targetsOf(region: Graph, anchor: Node): readonly Target[] | unde
     targets.push({ result, views });
   }
   return targets;
+}
+
+/** The one node of a region that a kernel family is built around, and where its results go. */
+export function anchorOf(region: Graph, skeleton: Skeleton): { anchor: Node; targets: readonly Target[] } {
+  const found = region.nodes.filter((node) => opNamed(node.op).skeleton === skeleton);
+  const [anchor] = found;
+  if (!anchor || found.length !== 1) return unreachable(`a kernel of ${found.length} nodes of kind ${skeleton}`);
+  const targets = targetsOf(region, anchor);
+  if (!targets) throw new UnsupportedOp(anchor, `\`${anchor.op}\` whose result is not kept whole`);
+  return { anchor, targets };
 }
 
 /** Finishes one accumulator (or four neighbours): computes what follows at the anchor's index, and stores it. */

@@ -13,7 +13,6 @@
  * Source of the idea of radix selection: Alabi et al. 2012, "Fast k-selection algorithms for graphics processing units".
  */
 import type { Node } from '../../ir/graph.ts';
-import { opNamed } from '../../ir/ops/index.ts';
 import { numberOf } from '../../ir/ops/shared.ts';
 import { constantDim, type Dim, divideDim } from '../../ir/symbolic.ts';
 import { isFloat } from '../../ir/types.ts';
@@ -28,8 +27,8 @@ import {
   type Written,
   writeKernel,
 } from './kernel.ts';
-import { operandOf, UnsupportedOp } from './regions.ts';
-import { finisher, type Target, targetsOf } from './results.ts';
+import { operandOf } from './regions.ts';
+import { anchorOf, finisher, type Target } from './results.ts';
 import { wgslType } from './scalars.ts';
 import { type Expression, FOURTH, fourth, type IndexVector } from './values.ts';
 
@@ -46,13 +45,8 @@ const scanned = 16;
 const keyPasses = 32 / digitBits;
 
 export function selectionKernels(request: KernelRequest): readonly Kernel[] {
-  const region = regionOf(request.node);
-  const found = region.nodes.filter((node) => opNamed(node.op).skeleton === 'selection');
-  const [node] = found;
-  if (!node || found.length !== 1) throw new UnsupportedOp(node ?? request.node, 'several selections in one kernel');
-  const targets = targetsOf(region, node);
-  if (!targets) throw new UnsupportedOp(node, 'a selection whose result is not kept whole');
-  return [writeKernel(request, (draft) => writeSelection(draft, node, targets))];
+  const { anchor, targets } = anchorOf(regionOf(request.node), 'selection');
+  return [writeKernel(request, (draft) => writeSelection(draft, anchor, targets))];
 }
 
 interface Parts {

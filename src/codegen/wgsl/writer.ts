@@ -6,7 +6,7 @@
  *
  * Not here: what a value is (values.ts), which kernel to write (map.ts, row.ts, contraction.ts, attention.ts).
  */
-import { constantValue, type Dim } from '../../ir/symbolic.ts';
+import { constantValue, type Dim, symbolDim } from '../../ir/symbolic.ts';
 import type { IMMEDIATE_DECLARATION } from '../../runtime/artifact.ts';
 import { helperSource } from './helpers.ts';
 import { constantIndex, type Index, type IndexTerm, variableIndex } from './index-algebra.ts';
@@ -53,6 +53,9 @@ const builtins = [
   '@builtin(local_invocation_index) lane: u32',
 ];
 
+/** How many u32 `dims` may hold: the immediates that every device has. */
+export const maxParams = 16;
+
 export class KernelWriter {
   /** Loads written so far, counted in scalars and vectors alike: schedules compare ways to read with it. */
   loads = 0;
@@ -63,6 +66,16 @@ export class KernelWriter {
   readonly #params = new Map<string, { name: string; dim: Dim }>();
   readonly #helpers = new Set<string>();
   readonly #workgroupVariables: string[] = [];
+
+  readonly #isPlain: boolean;
+
+  /**
+   * @param isPlain whether sizes are computed in the kernel from the dims themselves: for kernels that need more polynomials
+   *   than can be passed
+   */
+  constructor(isPlain = false) {
+    this.#isPlain = isPlain;
+  }
 
   /** Innermost block. */
   get depth(): number {
@@ -129,6 +142,7 @@ export class KernelWriter {
   dim(dim: Dim): string {
     const constant = constantValue(dim);
     if (constant !== undefined) return `${constant}u`;
+    if (this.#isPlain && dim.key !== dim.terms[0]?.factors.join('*')) return this.#computed(dim);
     const known = this.#params.get(dim.key);
     if (known) return `dims.${known.name}`;
     const plain = dimName(dim);
@@ -136,6 +150,17 @@ export class KernelWriter {
     const name = clash ? `${plain}_${this.#params.size}` : plain;
     this.#params.set(dim.key, { name, dim });
     return `dims.${name}`;
+  }
+
+  /** A polynomial written out; u32 wraps around, so what is subtracted may come first. */
+  #computed(dim: Dim): string {
+    const terms = dim.terms.map(({ coefficient, factors }) => {
+      const size = Math.abs(coefficient);
+      const names = factors.map((name) => this.dim(symbolDim(name)));
+      const words = size === 1 && names.length > 0 ? names : [...names, `${size}u`];
+      return { text: words.join(' * '), negative: coefficient < 0 };
+    });
+    return `(${joinParts(terms)})`;
   }
 
   /** Text of an index, safe as an operand of `+` and inside brackets. */

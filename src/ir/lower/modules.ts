@@ -13,6 +13,7 @@ import { type Binding, describe, type Instance, intBinding, numberOf, poison } f
 import { missingField } from './config.ts';
 import { type Context, inFrame, isLibraryFile, report } from './context.ts';
 import { conditionValue, evaluate } from './expressions.ts';
+import { initializerOf, refuseInit } from './initializers.ts';
 import { resolveModule, resolveName } from './names.ts';
 import { childScope, lookup, type Scope } from './scope.ts';
 import { stateBinding } from './state.ts';
@@ -202,13 +203,15 @@ function weightBinding(context: Context, field: TensorField, instance: Instance,
     });
     return poison;
   }
-  const weight = { path: name, type, span, doc: field.doc };
+  const initial = field.init && initializerOf(context, field.init, type, instance.scope);
+  const weight = { path: name, type, span, doc: field.doc, ...(initial ? { initial } : {}) };
   context.weights.set(name, { weight, field: span });
   return { kind: 'weight', weight, field };
 }
 
 function submodule(context: Context, field: SubmoduleField, instance: Instance, path: readonly string[]): Binding {
   const found = resolveModule(context, field.module.text, field.module.span, instance.scope);
+  if (field.init) refuseInit(context, field, field.init.span);
   const given = field.index ? [] : evaluateArguments(context, field.arguments, instance.scope);
   if (found.kind === 'poison') return poison;
   if (found.kind !== 'module-type') {

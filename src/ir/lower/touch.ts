@@ -17,7 +17,7 @@ function touchItem(context: Context, item: IndexItem, scope: Scope): void {
   }
 }
 
-function touchLets(context: Context, lets: readonly Let[], outer: Scope): Scope {
+export function touchLets(context: Context, lets: readonly Let[], outer: Scope): Scope {
   const scope = childScope(outer);
   for (const statement of lets) {
     touchNames(context, statement.value, scope);

@@ -15,6 +15,7 @@ import { type FunctionBinding, type Instance, poison, tensorBinding } from './bi
 import { applyFunction } from './calls.ts';
 import { type Context, isLibraryFile } from './context.ts';
 import { lowerEntry } from './entries.ts';
+import { touchInitializer } from './initializers.ts';
 import { makeInstance } from './modules.ts';
 import { childScope, lookup, type Scope } from './scope.ts';
 import { touchNames } from './touch.ts';
@@ -154,6 +155,7 @@ function touchModule(context: Context, declaration: ModuleDeclaration, fileScope
       context.used.add(member);
     } else if (member.kind === 'tensor') {
       for (const item of member.type.dims) if (item.kind !== 'ellipsis') touchNames(context, item, scope);
+      if (member.init) touchInitializer(context, member.init.value, scope);
       context.used.add(member);
     } else if (member.kind === 'function') touchFunction(context, member, scope);
   }

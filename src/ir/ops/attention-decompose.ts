@@ -18,13 +18,9 @@ import {
   scoreShape,
   windowOf,
 } from './attention-geometry.ts';
-import { broadcastTo, castTo, combine, fillLike, reduceKeeping, reshapeTo, widened } from './build.ts';
+import { broadcastTo, castTo, fillLike, reshapeTo, widened } from './build.ts';
+import { maskedScore, visibleOf } from './masked-softmax.ts';
 import { numberOf } from './shared.ts';
-
-/** Far below every score and still finite: infinities are not dependable in WGSL. What a score map gives to hide a key. */
-const maskedScore = -1e30;
-/** A row with anything unmasked has a sum of at least 1, so this only guards the division of empty rows. */
-const leastSum = 1e-30;
 
 /** The head axis of [batch…, heads, T, S] in two; sizes of 1 stay. */
 function grouped(emitter: Emitter, value: Value, geometry: AttentionGeometry): Value {
@@ -119,11 +115,6 @@ function mapScores(
   return grouped(emitter, inlineRegion(emitter, region, [byHead, ...captured]), geometry);
 }
 
-/** Scores far below all others where nothing is allowed. */
-function visibleOf(emitter: Emitter, scores: Value, allowed: Value | undefined): Value {
-  return allowed ? emitter.emit('select', [allowed, scores, fillLike(emitter, maskedScore, scores)]) : scores;
-}
-
 /** Entmax over the last axis of what is allowed; rows without anything are zero. */
 function entmaxOf(emitter: Emitter, scores: Value, allowed: Value | undefined, alpha: Value | undefined): Value {
   const rows = alpha && broadcastTo(emitter, alpha, [...scores.type.shape.slice(0, -1), constantDim(1)]);
@@ -134,16 +125,8 @@ function entmaxOf(emitter: Emitter, scores: Value, allowed: Value | undefined, a
 
 /** Softmax over the last axis of what is allowed; rows without anything are zero. */
 function softmaxOf(emitter: Emitter, scores: Value, allowed: Value | undefined, sinks: Value | undefined): Value {
-  const axis = scores.type.shape.length - 1;
-  const visible = visibleOf(emitter, scores, allowed);
-  const greatest = reduceKeeping(emitter, 'max', visible, axis);
-  const top = sinks ? together(emitter, 'max', greatest, sinks) : greatest;
-  const powers = emitter.emit('exp', [combine(emitter, 'sub', visible, top)]);
-  const kept = allowed ? emitter.emit('select', [allowed, powers, fillLike(emitter, 0, powers)]) : powers;
-  const seen = reduceKeeping(emitter, 'sum', kept, axis);
-  const sunk = sinks && emitter.emit('exp', [together(emitter, 'sub', sinks, top)]);
-  const sum = sunk ? together(emitter, 'add', seen, sunk) : seen;
-  return combine(emitter, 'div', kept, emitter.emit('max', [sum, fillLike(emitter, leastSum, sum)]));
+  const operands = [scores, ...(allowed ? [allowed] : []), ...(sinks ? [sinks] : [])];
+  return emitter.emit('masked_softmax', operands, { masked: allowed !== undefined });
 }
 
 export function decomposeAttention(

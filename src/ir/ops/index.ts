@@ -9,6 +9,7 @@ import { append } from './append.ts';
 import { argmax } from './argmax.ts';
 import { assign } from './assign.ts';
 import { attention } from './attention.ts';
+import { barrier } from './barrier.ts';
 import { binaryOps } from './binary.ts';
 import { cast } from './cast.ts';
 import { compareOps } from './compare.ts';
@@ -21,6 +22,7 @@ import { isFiniteOp } from './is-finite.ts';
 import { layerNorm } from './layer-norm.ts';
 import { leafOps } from './leaf.ts';
 import { linear } from './linear.ts';
+import { maskedSoftmax } from './masked-softmax.ts';
 import { mean } from './mean.ts';
 import { movementOps } from './movement.ts';
 import { orderKey } from './order.ts';
@@ -30,9 +32,11 @@ import { reduce } from './reduce.ts';
 import { reverse } from './reverse.ts';
 import { rmsNorm } from './rms-norm.ts';
 import { scatterAdd } from './scatter-add.ts';
+import { segmentSum } from './segment-sum.ts';
 import { select } from './select.ts';
 import { fail, isDim } from './shared.ts';
 import { softmax } from './softmax.ts';
+import { sortOrder } from './sort-order.ts';
 import { stopGradient } from './stop-gradient.ts';
 import { takeAlong } from './take-along.ts';
 import { topK } from './top-k.ts';
@@ -49,6 +53,7 @@ const definitions: readonly OpDefinition[] = [
   select,
   cast,
   stopGradient,
+  barrier,
   random,
   ...movementOps,
   pad,
@@ -58,6 +63,8 @@ const definitions: readonly OpDefinition[] = [
   dotGeneral,
   gather,
   scatterAdd,
+  segmentSum,
+  sortOrder,
   takeAlong,
   topK,
   linear,
@@ -66,6 +73,7 @@ const definitions: readonly OpDefinition[] = [
   layerNorm,
   rmsNorm,
   softmax,
+  maskedSoftmax,
   entmax,
   entmaxThreshold,
   mean,

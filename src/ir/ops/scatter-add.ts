@@ -3,15 +3,18 @@
  *
  * Rows with one index are added in the order in which they stand, so that results do not depend on who is first.
  */
+
+import { unreachable } from '../../support/error.ts';
 import type { OpDefinition } from '../op.ts';
-import { constantDim, sameDim } from '../symbolic.ts';
+import { constantDim, productOfDims, sameDim } from '../symbolic.ts';
 import { elementCount, newTensor } from '../tensor.ts';
 import { isFloat } from '../types.ts';
+import { reshapeTo } from './build.ts';
 import { dimOf, fail, quoteType } from './shared.ts';
 
 export const scatterAdd: OpDefinition = {
   name: 'scatter_add',
-  level: 'tensor',
+  level: 'model',
   doc: 'A table [rows, D…] of zeros to which each row of `updates` [I…, D…] is added at its index of `indices` [I…].',
   operands: ['updates', 'indices'],
   attributes: { rows: { kind: 'dim', doc: 'rows of the table; an index outside of 0..rows-1 adds nothing' } },
@@ -44,6 +47,14 @@ export const scatterAdd: OpDefinition = {
     });
     if (context.precision === 'f64') return [result];
     return [{ ...result, data: Float32Array.from(result.data) }];
+  },
+  decompose(emitter, [updates, indices], attributes) {
+    if (!updates || !indices) return unreachable('an op without operands');
+    const count = productOfDims(indices.type.shape);
+    const inner = updates.type.shape.slice(indices.type.shape.length);
+    const list = reshapeTo(emitter, indices, [count]);
+    const order = emitter.emit('sort_order', [list]);
+    return emitter.emit('segment_sum', [list, order, reshapeTo(emitter, updates, [count, ...inner])], attributes);
   },
   flops: ([updates = []]) => elementCount(updates),
 };

@@ -76,7 +76,7 @@ export function skeletonOf(cone: Cone): KernelSkeleton | undefined {
     if (reductions > 0 || !fitsAround(anchor, cone)) return undefined;
     return anchorSkeleton(anchor);
   }
-  if (reductions > 0) return rowDomain(outputOf(cone.root), cone.nodes) ? 'row' : undefined;
+  if (reductions > 0) return cone.roots.every((root) => rowDomain(outputOf(root), cone.nodes)) ? 'row' : undefined;
   return 'map';
 }
 
@@ -128,14 +128,10 @@ function fitsAround(anchor: Node, cone: Cone): boolean {
   const behind = new Set<Node>([anchor]);
   for (const node of cone.nodes) if (node.inputs.some((input) => behind.has(input.node))) behind.add(node);
 
-  let tail = cone.root;
-  for (
-    let input = tail.inputs[0];
-    tail !== anchor && isBijectiveView(tail) && input && inside(input);
-    input = tail.inputs[0]
-  ) {
-    tail = input.node;
-  }
+  const tailOf = (root: Node): Node => {
+    const [input] = root.inputs;
+    return root !== anchor && isBijectiveView(root) && input && inside(input) ? tailOf(input.node) : root;
+  };
   const chained = (node: Node): boolean => {
     if (node === anchor) return true;
     if (roleOf(node) !== 'elementwise') return false;
@@ -155,5 +151,5 @@ function fitsAround(anchor: Node, cone: Cone): boolean {
   const operandsFit = anchor.inputs.every((input, operand) =>
     isTileOperand(anchor, operand) ? tiled(input) : beside(input),
   );
-  return operandsFit && chained(tail);
+  return operandsFit && cone.roots.every((root) => chained(tailOf(root)));
 }

@@ -17,6 +17,7 @@ import { type Cone, coneOf, coneOfAll, skeletonOf, straysOf } from './cone.ts';
 import { type Flow, flowOf } from './flow.ts';
 import { groupOf, isBehindHeavy, seedsOf, tileSources } from './groups.ts';
 import { isBijectiveView, isCast, isHeavy, isTable, isTileOperand, overwritten, roleOf } from './roles.ts';
+import { shareKernels } from './share.ts';
 import { Groups, updateGroups } from './updates.ts';
 
 /** Storage buffers that every WebGPU device can bind (`maxStorageBuffersPerShaderStage`); one is the output. */
@@ -47,6 +48,8 @@ export function materialize(graph: Graph): Materialized {
   storeTheRest(flow, stored, claimed, anchored, groups);
   absorbViews(flow, stored);
   split(flow, stored, groups);
+  const isStored = (node: Node) => stored.has(node) || roleOf(node) === 'stored';
+  shareKernels({ flow, groups, stored, isStored, bindings: bindingsOf, maxBindings });
   return { stored, groups: groups.lists() };
 }
 

@@ -10,9 +10,15 @@ import { definitionOf, isScalarConstant } from '../pass.ts';
 export type KernelSkeleton = 'map' | 'row' | 'append' | AnchorSkeleton;
 
 /** Families that are built around one node of their own. */
-export type AnchorSkeleton = 'contraction' | 'attention' | 'selection';
+export type AnchorSkeleton = 'contraction' | 'attention' | 'selection' | 'ordering' | 'segments';
 
-const anchorSkeletons: readonly string[] = ['contraction', 'attention', 'selection'] satisfies AnchorSkeleton[];
+const anchorSkeletons: readonly string[] = [
+  'contraction',
+  'attention',
+  'selection',
+  'ordering',
+  'segments',
+] satisfies AnchorSkeleton[];
 
 function isAnchorSkeleton(skeleton: string): skeleton is AnchorSkeleton {
   return anchorSkeletons.includes(skeleton);

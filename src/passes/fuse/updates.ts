@@ -133,6 +133,11 @@ export class Groups {
     return this.of(root)[0] ?? root;
   }
 
+  /** Makes one kernel of these nodes and all that share one with them. */
+  join(roots: readonly Node[]): void {
+    this.#keep(roots);
+  }
+
   /** Gives the last of the kernel's nodes a kernel of its own; a node of either kernel. */
   dissolve(root: Node): readonly Node[] {
     const group = this.of(root);

@@ -140,6 +140,18 @@ function badByte(chunk: Uint8Array): number {
   return 0;
 }
 
+/** Below the greatest length of a string. */
+const maximumTextBytes = 256 * 1024 * 1024;
+
+/** A whole file of text, without a byte order mark; SORA7037 when it is none. */
+export function readText(path: string): string {
+  const bytes = readWhole(path, maximumTextBytes, 'SORA7037');
+  const guard = textGuard(path);
+  guard.check(bytes);
+  guard.end();
+  return new TextDecoder().decode(bytes);
+}
+
 /** Numbers up to 2^53 in eight bytes each, however many. */
 export class NumberList {
   #values = new Float64Array(1024);

@@ -1,15 +1,15 @@
 /**
- * Folders of images or sounds: each subfolder is a class, its name the label. Without subfolders there are no labels.
+ * Folders of images, sounds or texts: each subfolder is a class, its name the label. Without subfolders there are no labels.
  */
 import { readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { SoraError } from '../../support/error.ts';
-import { type Dataset, dataFault, emptyFault, place, type Value } from './dataset.ts';
-import { readWhole } from './files.ts';
+import { type ColumnKind, type Dataset, dataFault, emptyFault, place, type Value } from './dataset.ts';
+import { readText, readWhole } from './files.ts';
 import { decodeImage, type ImageOptions } from './images.ts';
 import { decodeWav } from './wav.ts';
 
-/** One image or sound. */
+/** One image, sound or text. */
 const maximumFileBytes = 256 * 1024 * 1024;
 
 interface MediaFile {
@@ -20,6 +20,7 @@ interface MediaFile {
 
 export const imageName = /\.(?:png|jpe?g)$/i;
 export const soundName = /\.wave?$/i;
+export const textName = /\.(?:txt|text)$/i;
 
 /** Entries of a folder in the order of their names, without hidden ones. */
 export function entriesOf(folder: string): { readonly folders: readonly string[]; readonly files: readonly string[] } {
@@ -62,8 +63,19 @@ export function mediaFiles(folder: string, pattern: RegExp): readonly MediaFile[
  */
 export async function openImageFolder(folder: string, images: ImageOptions = {}): Promise<Dataset> {
   const files = mediaFiles(folder, imageName);
-  return mediaRows(folder, files, [['image', 'tensor']], async (path, bytes) => [
-    ['image', await decodeImage(bytes, place(path), images)],
+  return mediaRows(folder, files, [['image', 'tensor']], async (path) => [
+    ['image', await decodeImage(readMedia(path), place(path), images)],
+  ]);
+}
+
+/**
+ * Columns `text`, `label`, `file`: a document per file. Files without classes are one text that goes on (text.ts).
+ *
+ * @errors SORA7038 no texts; per row SORA7037
+ */
+export async function openDocumentFolder(folder: string): Promise<Dataset> {
+  return mediaRows(folder, mediaFiles(folder, textName), [['text', 'text']], async (path) => [
+    ['text', readText(path)],
   ]);
 }
 
@@ -80,8 +92,8 @@ export interface SoundOptions {
 export async function openSoundFolder(folder: string, sounds: SoundOptions = {}): Promise<Dataset> {
   const files = mediaFiles(folder, soundName);
   const columns = [['audio', 'tensor'] as const, ['sample_rate', 'integer'] as const];
-  return mediaRows(folder, files, columns, async (path, bytes) => {
-    const { samples, sampleRate } = decodeWav(bytes, path);
+  return mediaRows(folder, files, columns, async (path) => {
+    const { samples, sampleRate } = decodeWav(readMedia(path), path);
     if (sounds.sampleRate !== undefined && sounds.sampleRate !== sampleRate) {
       throw dataFault('SORA7036', path, `${sampleRate} samples a second in place of ${sounds.sampleRate}`);
     }
@@ -92,11 +104,13 @@ export async function openSoundFolder(folder: string, sounds: SoundOptions = {})
   });
 }
 
+const readMedia = (path: string): Uint8Array => readWhole(path, maximumFileBytes, 'SORA7030');
+
 function mediaRows(
   folder: string,
   files: readonly MediaFile[],
-  columns: readonly (readonly [string, 'tensor' | 'integer'])[],
-  decode: (path: string, bytes: Uint8Array) => Promise<readonly (readonly [string, Value])[]>,
+  columns: readonly (readonly [string, ColumnKind])[],
+  decode: (path: string) => Promise<readonly (readonly [string, Value])[]>,
 ): Dataset {
   const hasLabels = files.some(({ label }) => label !== undefined);
   if (files.length === 0) throw emptyFault(folder, 'the folder has no such files');
@@ -114,7 +128,7 @@ function mediaRows(
     async row(index, only) {
       const { path, label } = fileAt(index);
       const isDecoded = only === undefined || columns.some(([column]) => only.has(column));
-      const cells = isDecoded ? await decode(path, readWhole(path, maximumFileBytes, 'SORA7030')) : [];
+      const cells = isDecoded ? await decode(path) : [];
       const file = label === undefined ? basename(path) : `${label}/${basename(path)}`;
       return new Map<string, Value>([
         ...cells,

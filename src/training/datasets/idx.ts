@@ -5,6 +5,7 @@
  * Source: the page of the MNIST database, yann.lecun.com/exdb/mnist.
  */
 import { createReadStream, existsSync } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { SoraError } from '../../support/error.ts';
 import { type Dataset, dataFault, emptyFault, place, type Row, type TensorValue } from './dataset.ts';
@@ -35,7 +36,7 @@ interface IdxFile {
   readonly shape: readonly number[];
   readonly type: ElementType;
   /** Elements of item `index` along the first axis. */
-  item(index: number): readonly number[];
+  item(index: number): Float32Array | Int32Array;
   close(): void;
 }
 
@@ -70,11 +71,11 @@ export async function openIdx(path: string, images: ImageOptions = {}): Promise<
   const name = isImage ? 'image' : isNumber && items.type.isWhole ? 'label' : 'data';
   const valueAt = (index: number): TensorValue | number => {
     const numbers = items.item(index);
-    if (!items.type.isWhole && !numbers.every(Number.isFinite)) throw fault(`item ${index + 1} has NaN or infinity`);
+    if (!items.type.isWhole && !numbers.every((number) => Number.isFinite(number)))
+      throw fault(`item ${index + 1} has NaN or infinity`);
     if (isNumber) return numbers[0] ?? 0;
-    const data = items.type.isWhole && !isImage ? Int32Array.from(numbers) : Float32Array.from(numbers);
-    if (!isImage) return { shape: itemShape, data };
-    const grey = { shape: [1, ...itemShape], data: data.map((value) => value / 255) };
+    if (!isImage) return { shape: itemShape, data: numbers };
+    const grey = { shape: [1, ...itemShape], data: new Float32Array(numbers).map((value) => value / 255) };
     return imageTensor(images.channels === 3 ? threeTimes(grey) : grey, images);
   };
   const kind = isNumber ? (items.type.isWhole ? 'integer' : 'number') : 'tensor';
@@ -84,9 +85,10 @@ export async function openIdx(path: string, images: ImageOptions = {}): Promise<
     columns: new Map([[name, kind] as const, ...(labels ? [['label', 'integer'] as const] : [])]),
     isStream: false,
     where: (index) => `${place(path)} item ${index + 1}`,
-    async row(index): Promise<Row> {
+    async row(index, only): Promise<Row> {
       if (!(index >= 0 && index < length)) throw new RangeError(`item ${index} of ${length}`);
-      const row = new Map<string, TensorValue | number>([[name, valueAt(index)]]);
+      const row = new Map<string, TensorValue | number>();
+      if (only?.has(name) !== false) row.set(name, valueAt(index));
       if (labels) row.set('label', labels.item(index)[0] ?? 0);
       return row;
     },
@@ -131,7 +133,9 @@ function idxFile(file: RandomFile, shape: readonly number[], type: ElementType, 
     item(index) {
       const bytes = file.read(dataStart + index * elements * type.bytes, elements * type.bytes);
       const view = new DataView(bytes.buffer);
-      return Array.from({ length: elements }, (_, at) => type.read(view, at * type.bytes));
+      const numbers = type.isWhole ? new Int32Array(elements) : new Float32Array(elements);
+      for (let at = 0; at < elements; at++) numbers[at] = type.read(view, at * type.bytes);
+      return numbers;
     },
     close: () => file.close(),
   };
@@ -168,23 +172,30 @@ async function gunzip(path: string): Promise<Uint8Array> {
   const parts: Buffer[] = [];
   let bytes = 0;
   let expected: number | undefined;
-  const stream = createReadStream(path).pipe(createGunzip());
-  try {
-    for await (const part of stream as AsyncIterable<Buffer>) {
-      parts.push(part);
-      bytes += part.length;
-      if (expected === undefined && bytes >= 4 + 4 * 8) expected = readHeader(Buffer.concat(parts), path).expected;
-      if (expected !== undefined && bytes > expected) {
-        throw dataFault('SORA7034', path, `it unpacks to more than the ${expected} bytes of its header`);
-      }
+  // What the pipeline rejects with when its end throws is about the pipeline.
+  let failure: unknown;
+  const take = (part: Buffer): void => {
+    parts.push(part);
+    bytes += part.length;
+    if (expected === undefined && bytes >= 4 + 4 * 8) expected = readHeader(Buffer.concat(parts), path).expected;
+    if (expected !== undefined && bytes > expected) {
+      throw dataFault('SORA7034', path, `it unpacks to more than the ${expected} bytes of its header`);
     }
+  };
+  const collect = async (unpacked: AsyncIterable<Buffer>): Promise<void> => {
+    try {
+      for await (const part of unpacked) take(part);
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
+  };
+  try {
+    await pipeline(createReadStream(path), createGunzip(), collect);
   } catch (cause) {
-    if (cause instanceof SoraError) throw cause;
-    throw dataFault('SORA7034', path, `it cannot be unpacked: ${cause instanceof Error ? cause.message : cause}`, {
-      cause,
-    });
-  } finally {
-    stream.destroy();
+    if (failure instanceof SoraError) throw failure;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw dataFault('SORA7034', path, `it cannot be unpacked: ${why}`, { cause });
   }
   return Buffer.concat(parts);
 }

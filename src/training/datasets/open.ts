@@ -13,10 +13,12 @@ import {
   entriesOf,
   imageName,
   mediaFiles,
+  openDocumentFolder,
   openImageFolder,
   openSoundFolder,
   type SoundOptions,
   soundName,
+  textName,
 } from './folders.ts';
 import { idxName, openIdx } from './idx.ts';
 import type { ImageOptions } from './images.ts';
@@ -62,7 +64,7 @@ const formats = {
     open: (path, options) => openIdx(path, options.images),
   },
   safetensors: { names: /\.safetensors$/i, open: (path) => openTensors(path) },
-  text: { names: /\.(?:txt|text)$/i, open: (path) => openText(path, [path]) },
+  text: { names: textName, open: (path) => openText(path, [path]) },
   images: {
     holds: (folder) => mediaFiles(folder, imageName).length > 0,
     open: (path, options) => openImageFolder(path, options.images),
@@ -70,6 +72,10 @@ const formats = {
   sounds: {
     holds: (folder) => mediaFiles(folder, soundName).length > 0,
     open: (path, options) => openSoundFolder(path, options.sounds),
+  },
+  documents: {
+    holds: (folder) => mediaFiles(folder, textName).some(({ label }) => label !== undefined),
+    open: (path) => openDocumentFolder(path),
   },
 } as const satisfies Readonly<Record<string, Format>>;
 
@@ -91,7 +97,8 @@ function partOf(name: string): DatasetPart | undefined {
 }
 
 /**
- * Opens a table, a text, or a folder of either, of images or of sounds. A folder of images or sounds has a subfolder per class.
+ * Opens a table, a text, or a folder of either, of images, sounds or documents. Folders of the last three have a subfolder per
+ * class.
  *
  * @errors SORA7030 when the format cannot be told, SORA7031 to SORA7038 and SORA7041 for what is wrong in the file,
  *   SORA7001 when it cannot be read

@@ -2,10 +2,7 @@
  * Plain text: one row per file, pieces of one stream for a language model.
  */
 import { type Dataset, emptyFault, place, type Row } from './dataset.ts';
-import { readWhole, textGuard } from './files.ts';
-
-/** Below the greatest length of a string. */
-const maximumBytes = 256 * 1024 * 1024;
+import { readText } from './files.ts';
 
 /**
  * The column `text` of one or more files, in the order given.
@@ -13,13 +10,7 @@ const maximumBytes = 256 * 1024 * 1024;
  * @errors SORA7037 not text, SORA7038 empty, SORA7001 unreadable
  */
 export async function openText(name: string, paths: readonly string[]): Promise<Dataset> {
-  const texts = paths.map((path) => {
-    const bytes = readWhole(path, maximumBytes, 'SORA7037');
-    const guard = textGuard(path);
-    guard.check(bytes);
-    guard.end();
-    return new TextDecoder().decode(bytes);
-  });
+  const texts = paths.map(readText);
   if (texts.every((text) => text.trim() === '')) throw emptyFault(name, 'the file is empty');
   return {
     name,

@@ -125,6 +125,12 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[f32(2, 3), i32(2, 3)], { rows: 7 }],
     [[f32(0, 3), i32(0)], { rows: 2 }],
   ],
+  segment_sum: [
+    [[i32(5), i32(5), f32(5, 3)], { rows: 4 }],
+    [[typed('u32', [3]), i32(3), f32(3, 2, 4)], { rows: 1 }],
+    [[i32(0), i32(0), f32(0)], { rows: 2 }],
+  ],
+  sort_order: [[[i32(7)]], [[typed('u32', [1])]], [[i32(0)]]],
   gather: [[[f32(11, 3), i32(2, 5)]], [[f32(11), i32()]], [[f32(0, 3), i32(2)]], [[i32(3, 2, 2), typed('u32', [0])]]],
   take_along: [
     [[f32(2, 3, 5), i32(2, 7, 5)], { axis: 1 }],
@@ -171,6 +177,14 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[f32(0, 3)], { axis: 1 }],
     [[typed('f16', [3, 5])], { axis: 1 }],
   ],
+  masked_softmax: [
+    [[f32(2, 3, 5)], { masked: false }],
+    [[f32(2, 3, 5), bool(2, 3, 5)], { masked: true }],
+    [[f32(2, 3, 5), bool(2, 3, 5), f32(1, 3, 1)], { masked: true }],
+    [[f32(2, 3, 5), f32(2, 1, 1)], { masked: false }],
+    [[f32(0, 3)], { masked: false }],
+  ],
+  barrier: [[[f32(2, 3)], {}]],
   entmax: [
     [[f32(2, 3, 5)], {}],
     [[f32(2, 3, 5), f32(2, 3, 1)], {}],

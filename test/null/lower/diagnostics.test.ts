@@ -23,7 +23,7 @@ const folder = new URL('../../golden/diagnostics/', import.meta.url);
 const cases: readonly (readonly [name: string, code: Code, line: number, label: number | undefined, help?: string])[] =
   [
     ['absent-field-used', 'SORA2005', 12, 10, 'if … { … } else { … }'],
-    ['argument-missing', 'SORA2007', 6, undefined, 'Linear(inputs, outputs, bias)'],
+    ['argument-missing', 'SORA2007', 6, undefined, 'Linear(inputs, outputs, bias, std)'],
     ['condition-on-a-runtime-dim', 'SORA2203', 5, 1, 'where(condition, a, b)'],
     ['condition-on-a-tensor', 'SORA2203', 5, undefined, 'where(condition, a, b)'],
     ['config-default-of-another-type', 'SORA2202', 6, 6],

@@ -214,15 +214,21 @@ describe('use blocks and clauses', () => {
   );
 
   test('these words are names elsewhere', () => {
-    const names = 'train golden tied missing with state target read keep by'.split(' ');
+    const names = 'train golden tied missing init with state target read keep by'.split(' ');
     expectOk(`config C {\n${names.map((name) => `${name}: int`).join('\n')}\n}\nfn f(golden: f32) = golden`);
-    expectOk(inModule('state = Linear(1)\ntied: f32[2]\nwith: f32[1] if missing\nentry = Linear(2)'));
+    expectOk(
+      inModule(
+        'state = Linear(1)\ntied: f32[2]\ninit: f32[2] init init\ninit = Linear(1)\nwith: f32[1] if missing\nentry = Linear(2)',
+      ),
+    );
   });
 
   test.each([
     ['tied embed.weight', '`if missing`'],
     ['tied if missing', 'the field whose tensor is taken'],
     ['tied a.b if c.d', '`missing`'],
+    ['init', 'how the tensor begins'],
+    ['init tied a.b if missing', '`=` and a module'],
   ])('`%s`', (clause, message) => {
     expectError(inModule(`head = Linear(1) ${clause}\nq = Linear(1)`), { code: 'SORA1002', line: 2, message });
   });

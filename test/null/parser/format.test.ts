@@ -90,6 +90,11 @@ describe('style', () => {
       'model M{repeat l[i in 3]=L(i)h=L()tied a . b if missing if c.d state s=KVCache(B,1)entry a=b with T=1,B=2}',
       'model M {\n  repeat l[i in 3] = L(i)\n  h = L() tied a.b if missing if c.d\n  state s = KVCache(B, 1)\n  entry a = b with T = 1, B = 2\n}\n',
     ],
+    [
+      'beginnings',
+      'module M{w:f32[a]as"b"init uniform(bound:1/sqrt(a),)tied v if missing if c.d // why\nv:f32[a]init if a>1{zeros}else{ones}if b\n/// A field.\ninit:f32[a]init zeros}',
+      'module M {\n  w: f32[a] as "b" init uniform(bound: 1 / sqrt(a)) tied v if missing if c.d // why\n  v: f32[a] init if a > 1 { zeros } else { ones } if b\n  /// A field.\n  init: f32[a] init zeros\n}\n',
+    ],
     ['nothing', '\n\n', ''],
     ['only a comment', '  // a  \n', '// a\n'],
   ])('%s', (_name, text, expected) => {

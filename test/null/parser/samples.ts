@@ -78,6 +78,8 @@ module Empty {}
 
 export const uses = `model Words(c: Words) {
   repeat layer[i in c.layers] = Layer(c, i) as "h"
+  scale: f32[c.width] as "gain" init if c.std > 0 { normal(std: c.std) } else { uniform(bound: 1 / sqrt(c.width)) } if c.scaled
+  shift: f32[c.width] init zeros
   head = Linear(c.width, 7, bias: false) as "lm_head" tied embed.weight if missing tied bias if missing if c.head
   state kv = KVCache(B, c.heads, c.context, c.width / c.heads)
 

@@ -100,8 +100,11 @@ const differentiable = [...ops.values()].filter(
   (op) => !op.traits.includes('stated') && !op.traits.includes('flat') && (op.gradient || op.decompose),
 );
 
-/** `append` and `assign` end in a state, through which nothing is trained; the threshold is inside of `entmax`, which has a rule of its own. */
-const inside = ['append', 'assign', 'entmax_threshold'];
+/**
+ * `append` and `assign` end in a state, through which nothing is trained; the
+ * threshold is inside of `entmax` and the sum inside of `scatter_add`, which have rules of their own.
+ */
+const inside = ['append', 'assign', 'entmax_threshold', 'segment_sum'];
 
 test('every op that makes floats has a gradient, a decomposition or is flat', () => {
   const without = [...ops.values()].filter(

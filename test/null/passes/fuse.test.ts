@@ -174,13 +174,13 @@ describe('contraction kernels', () => {
     expect(second).not.toContain('reshape');
   });
 
-  test('leave alone what others need: the product is stored once', () => {
+  test('compute what follows of one product together, and store the product only when somebody else needs it', () => {
     const result = kernels((s) => {
       const x = activations(s);
       const y = linear(s, x, 'w', 6);
       return { y: s.emit('tanh', [y]), z: s.emit('exp', [y]) };
     });
-    expect(result).toEqual(['contraction: dot_general add', 'map: tanh', 'map: exp']);
+    expect(result).toEqual(['contraction: dot_general add tanh exp']);
   });
 
   test('do not take in an operand that must be computed: it is stored first', () => {
@@ -247,6 +247,39 @@ describe('contraction kernels', () => {
   });
 });
 
+describe('kernels that store several values', () => {
+  const sumOfRows = (s: Sketch, x: Value) => s.emit('reduce', [x], { kind: 'sum', axes: [0, 1], keep: false });
+
+  test('a product and what follows of it', () => {
+    const result = kernels((s) => {
+      const y = linear(s, activations(s), 'w', 6);
+      return { y, z: s.emit('tanh', [y]) };
+    });
+    expect(result).toEqual(['contraction: dot_general add tanh']);
+  });
+
+  test('sums of the same rows', () => {
+    const result = kernels((s) => {
+      const x = activations(s);
+      return { y: sumOfRows(s, x), z: sumOfRows(s, s.emit('mul', [x, activations(s, 'g')])) };
+    });
+    expect(result).toEqual(['row: reduce mul reduce']);
+  });
+
+  test('not when one of them waits for the other by way of a third', () => {
+    const result = kernels((s) => {
+      const x = s.emit('softmax', [activations(s)], { axis: 2 });
+      const y = linear(s, x, 'w', 6);
+      return { x, z: s.emit('softmax', [s.emit('mul', [x, y])], { axis: 2 }) };
+    });
+    expect(result).toEqual([
+      'row: reduce sub exp reduce div',
+      'contraction: dot_general add mul',
+      'row: reduce sub exp reduce div',
+    ]);
+  });
+});
+
 describe('what is computed where', () => {
   test('cheap expressions of inputs are repeated in each reader, dear ones are stored once', () => {
     const masked = (dear: boolean) =>
@@ -255,8 +288,9 @@ describe('what is computed where', () => {
         let weight = s.emit('sub', [s.fill(1, mask), mask]);
         if (dear) for (let step = 0; step < 8; step++) weight = s.emit('tanh', [weight]);
         const column = s.emit('reshape', [weight], { shape: [B, T, one] });
-        const parts = ['x', 'y'].map((name) => {
-          const x = activations(s, name);
+        // Rows of two widths, or one kernel would walk over both.
+        const parts = ['x', 'y'].map((name, at) => {
+          const x = activations(s, name, 6 + at);
           return s.emit('softmax', [s.emit('mul', [x, s.like(column, x)])], { axis: 2 });
         });
         return { p: parts[0] as Value, q: parts[1] as Value };

@@ -29,7 +29,7 @@ describe('csv', () => {
 
   test('tabs, no line end at the end, a header from outside', async () => {
     expect(await rowsOf(await open('a.tsv', 'x\ty\n1\tb,c'))).toEqual([{ x: 1, y: 'b,c' }]);
-    const path = fileWith('a.csv', '1,2\n3,4\n');
+    const path = fileWith('a.csv', '\uFEFF1,2\n3,4\n');
     expect(await rowsOf(await openDataset(path, { csv: { header: ['x', 'y'] } }))).toEqual([
       { x: 1, y: 2 },
       { x: 3, y: 4 },
@@ -71,13 +71,14 @@ describe('csv', () => {
       fc.constantFrom('"', ',', '\n', '\r\n', '""', 'é'),
     );
     const tables = fc.array(fc.tuple(cell, cell), { minLength: 1, maxLength: 20 });
-    const quote = (text: string): string => `"${text.replaceAll('"', '""')}"`;
+    const quote = (text: string, always: boolean): string =>
+      always || /["\r\n,]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
     await fc.assert(
-      fc.asyncProperty(tables, fc.constantFrom('\n', '\r\n'), async (table, end) => {
+      fc.asyncProperty(tables, fc.constantFrom('\n', '\r\n'), fc.boolean(), async (table, end, always) => {
         const kept = table.map((row) => row.map((text) => text.replaceAll('\0', '')));
         // A long row before makes the table begin near a border of the reader's chunks.
         const long = 'x'.repeat(1024 * 1024 - 20);
-        const lines = ['p,q', `${long},z`, ...kept.map((row) => row.map(quote).join(','))];
+        const lines = ['p,q', `${long},z`, ...kept.map((row) => row.map((text) => quote(text, always)).join(','))];
         const data = await open('a.csv', lines.join(end) + end);
         for (let at = kept.length; at >= 1; at--) {
           const row = await data.row(at);
@@ -216,6 +217,18 @@ describe('text', () => {
     const data = await openDataset(folder);
     expect([data.isStream, data.length]).toEqual([true, 2]);
     expect(await rowsOf(data)).toEqual([{ text: 'eins' }, { text: 'zwei\r\n' }]);
+  });
+
+  test('with subfolders they are documents with labels', async () => {
+    const folder = folderWith({ 'train/pos/1.txt': 'gut', 'train/neg/2.txt': 'schlecht\n', 'test/neg/3.txt': 'x' });
+    const data = await openDataset(folder);
+    expect([data.isStream, await rowsOf(data)]).toEqual([
+      false,
+      [
+        { text: 'schlecht\n', label: 'neg', file: 'neg/2.txt' },
+        { text: 'gut', label: 'pos', file: 'pos/1.txt' },
+      ],
+    ]);
   });
 
   test('empty and binary files are refused', async () => {
