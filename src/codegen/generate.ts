@@ -200,28 +200,37 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
   const arenas = arenaPlaces(program);
   const made = new Map<string, readonly Kernel[]>();
   /** Layers repeat: nodes with the same region, operand layouts and profile get the kernels of the first of them. */
-  const kernelsOnce = (node: Node, profile: ProfileName, layouts: readonly InputLayout[]): readonly Kernel[] => {
+  const kernelsOnce = (
+    node: Node,
+    profile: ProfileName,
+    layouts: readonly InputLayout[],
+    isSingle: boolean,
+  ): readonly Kernel[] => {
     const region = node.region ? printGraph(node.region, { labels: false }) : '';
     // An operand that stands twice is bound once, so which ones are the same belongs to the key.
     const operands = node.inputs.map((value) => node.inputs.indexOf(value));
-    const key = [profile, String(node.attributes.skeleton), JSON.stringify([layouts, operands]), region].join('\n');
+    const key = [profile, isSingle, String(node.attributes.skeleton), JSON.stringify([layouts, operands]), region].join(
+      '\n',
+    );
     const known = made.get(key);
     if (known) return known;
-    const kernels = kernelsFor({ node, profile, ranges: program.dims, layouts });
+    const kernels = kernelsFor({ node, profile, ranges: program.dims, layouts, isSingle });
     made.set(key, kernels);
     return kernels;
   };
   const plan = (profile: ProfileName, entry: Entry): Planned => {
     const own = perProfile[profile].entries.find((other) => other.name === entry.name);
     if (!own) throw new InternalError(`no entry \`${entry.name}\` under profile \`${profile}\``);
+    const isStep = entry.name === program.training?.gradients;
     return planEntry(own, {
       ranges: program.dims,
       weights,
       states: program.states.map((state) => state.path),
       arenas,
+      joins: isStep,
       kernelsOf(node: Node, layouts: readonly InputLayout[]) {
         try {
-          const kernels = kernelsOnce(node, profile, layouts);
+          const kernels = kernelsOnce(node, profile, layouts, isStep);
           for (const kernel of kernels) diagnostics.push(...kernelProblems(node, kernel, entry.span ?? nowhere));
           return kernels;
         } catch (error) {
@@ -255,7 +264,8 @@ export function generate(input: GenerateInput): Stage<Artifact> {
     config: program.config,
     dims: Object.fromEntries(program.dims),
     weights: planned.value.weights.specs,
-    ...(program.session ? { states: program.states.map(stateSpec), session: program.session } : {}),
+    ...(program.states.length > 0 ? { states: program.states.map(stateSpec) } : {}),
+    ...(program.session ? { session: program.session } : {}),
     kernels: Object.fromEntries(planned.value.kernels),
     entries: planned.value.entries.map(({ entry, planned: plans }) =>
       entrySpec(entry, { software: plans.software.plan, gpu: plans.gpu.plan }, program.training),

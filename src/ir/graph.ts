@@ -307,6 +307,8 @@ export interface Program {
   readonly doc: string | undefined;
   /** Bound config values by `Config.field`, for the header of the generated module and `signature`. */
   readonly config: Readonly<Record<string, number | boolean | string>>;
+  /** Of the values that a `config.json` may give (`from`): whether one did, or the file's default holds. */
+  readonly configSources?: Readonly<Record<string, 'given' | 'default'>>;
   readonly dims: ReadonlyMap<string, DimRange>;
   readonly weights: readonly Weight[];
   readonly states: readonly State[];

@@ -94,8 +94,9 @@ function instantiate(context: Context, declaration: ModuleDeclaration, fileScope
 }
 
 /** Config values for the header of the generated module. */
-function boundConfig(context: Context): Program['config'] {
+function boundConfig(context: Context): Required<Pick<Program, 'config' | 'configSources'>> {
   const values: Record<string, number | boolean | string> = {};
+  const sources: Record<string, 'given' | 'default'> = {};
   for (const tree of context.trees) {
     for (const declaration of tree.declarations) {
       const binding = context.fileScopes.get(tree.file)?.names.get(declaration.name.text)?.binding;
@@ -108,11 +109,15 @@ function boundConfig(context: Context): Program['config'] {
             : value.kind === 'float' || value.kind === 'bool' || value.kind === 'string'
               ? value.value
               : undefined;
-        if (plain !== undefined) values[`${declaration.name.text}.${name}`] = plain;
+        if (plain === undefined) continue;
+        const path = `${declaration.name.text}.${name}`;
+        values[path] = plain;
+        const field = binding.declaration.fields.find((each) => each.name.text === name);
+        if (field && field.from.length > 0) sources[path] = context.given.has(field) ? 'given' : 'default';
       }
     }
   }
-  return values;
+  return { config: values, configSources: sources };
 }
 
 function usedDims(context: Context, graphs: readonly Graph[]): ReadonlyMap<string, DimRange> {
@@ -163,7 +168,7 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
     }
   }
   const { states, session } = programStates(context);
-  const config = boundConfig(context);
+  const { config, configSources } = boundConfig(context);
   const reached = new Set(context.used);
   const { generating, training } = checkUses(
     context,
@@ -183,6 +188,7 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
     name: declaration.name.text,
     doc: declaration.doc,
     config,
+    configSources,
     dims,
     weights,
     states,

@@ -187,11 +187,13 @@ function stateProblems(program: Program, entry: Entry): string[] {
   const declared = new Map(program.states.map((state) => [state.path, state]));
   const paths = nodes.map((node) => String(node.attributes.path));
   const appends = entry.graph.nodes.flatMap((node) => {
-    const writer = node.region?.results[0]?.value.node ?? node;
-    const operand = ops.get(writer.op)?.updates;
-    const state = operand === undefined ? undefined : writer.inputs[operand];
-    const inner = state && node.region ? node.region.inputs.indexOf(state.node) : -1;
-    return state ? [inner >= 0 ? node.inputs[inner] : state] : [];
+    const writers = node.region?.results.map(({ value }) => value.node) ?? [node];
+    return writers.flatMap((writer) => {
+      const operand = ops.get(writer.op)?.updates;
+      const state = operand === undefined ? undefined : writer.inputs[operand];
+      const inner = state && node.region ? node.region.inputs.indexOf(state.node) : -1;
+      return state ? [inner >= 0 ? node.inputs[inner] : state] : [];
+    });
   });
   const [batch = constantDim(1)] = entry.parameters.find(({ role }) => role === 'past')?.type.shape ?? [];
   const hidden = tensorType('i32', [batch]);

@@ -8,7 +8,7 @@
 import type { Graph, Node, Value } from '../ir/graph.ts';
 import type { InferContext } from '../ir/op.ts';
 import { dimOf, numberOf, numbersOf } from '../ir/ops/shared.ts';
-import { addDims, constantValue } from '../ir/symbolic.ts';
+import { addDims, constantDim, constantValue, dimBounds, subtractDims } from '../ir/symbolic.ts';
 import { sameShape, sameType } from '../ir/types.ts';
 import { hasTrait, type Pass, type PassResult, type RewriteContext, rewriteGraph, splatOf } from './pass.ts';
 
@@ -107,7 +107,25 @@ const dropUnitReduction: Rule = (node, [input], { emit }) => {
   return isUnit ? emit('reshape', [input], { shape: output.type.shape }) : undefined;
 };
 
+/** Rows 0, 1, 2, … of a table that has as many are its first rows: learned positions. */
+const gatherInOrder: Rule = (node, [table, indices], { emit, context }) => {
+  const rows = table?.type.shape[0];
+  const length = indices?.type.shape[0];
+  if (node.op !== 'gather' || indices?.node.op !== 'iota' || !table || !rows || !length) return undefined;
+  const isWithin = dimBounds(subtractDims(rows, length), context.ranges).minimum >= 0;
+  return isWithin ? emit('slice', [table], { axis: 0, start: constantDim(0), size: length }) : undefined;
+};
+
+/** That rule alone, for graphs that are to be differentiated: a slice has a cheaper gradient than a lookup. */
+export function sliceOrderedLookups(graph: Graph, context: InferContext): Graph {
+  return rewriteGraph(graph, context, (node, inputs, rewriter) => {
+    const value = gatherInOrder(node, inputs, rewriter);
+    return value && [value];
+  }).graph;
+}
+
 const rules: readonly Rule[] = [
+  gatherInOrder,
   dropSameType,
   dropIdentity,
   dropSingleConcat,

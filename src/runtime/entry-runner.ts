@@ -9,7 +9,7 @@ import type { Artifact, BufferSpec, EntrySpec, ProfileName, Step } from './artif
 import { type BufferPool, usage } from './buffers.ts';
 import { newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
-import { SoraError } from './error.ts';
+import { damaged } from './error.ts';
 import { halfValues, singleToHalf } from './half.ts';
 import { allInputs, type BoundInputs, deviceInput } from './inputs.ts';
 import type { Lazies } from './lazies.ts';
@@ -94,8 +94,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
   const makeSlot = (spec: BufferSpec, bytes: number): Slot => {
     if (spec.kind === 'weight') {
       const buffer = parts.weights.get(spec.weight);
-      if (!buffer)
-        throw new SoraError('SORA6006', `plan of \`${entry.name}\` uses weight ${spec.weight}, which is not loaded`);
+      if (!buffer) throw damaged(`weight ${spec.weight} of \`${entry.name}\``);
       return { buffer, capacity: Number.POSITIVE_INFINITY };
     }
     const what = spec.kind === 'input' || spec.kind === 'result' ? `${spec.kind} \`${spec.name}\`` : spec.kind;
@@ -118,7 +117,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
   };
   const exists = (at: number, buffer: GPUBuffer | undefined): GPUBuffer => {
     if (buffer) return buffer;
-    throw new SoraError('SORA6006', `plan of \`${entry.name}\` uses buffer ${at}, which does not exist`);
+    throw damaged(`buffer ${at} of \`${entry.name}\``);
   };
   const slotBuffer = (at: number): GPUBuffer => exists(at, slots[at]?.buffer);
   const binding = (at: number, brought: BroughtBuffers | undefined): GPUBufferBinding => {
@@ -260,7 +259,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
         if (spec.kind !== 'input') return;
         const index = inputSpecs.findIndex((input) => input.name === spec.name);
         const input = inputSpecs[index];
-        if (!input) throw new SoraError('SORA6006', `plan of \`${entry.name}\` has an unknown input \`${spec.name}\``);
+        if (!input) throw damaged(`input \`${spec.name}\` of \`${entry.name}\``);
         const elements = (inputs.shapes[index] ?? []).reduce((product, dim) => product * dim, 1);
         const data = deviceInput(input, inputs.data[index], elements);
         // Written in words; an odd number of f16 has two bytes more.

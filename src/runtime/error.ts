@@ -1,7 +1,7 @@
 /**
  * The runtime's error. It looks like the compiler's (src/support/error.ts) but is its own class: generated modules carry it.
  *
- * 6001 no device · 6002 used after close · 6004 beyond a device limit · 6005 out of memory · 6006 kernel refused ·
+ * 6001 no device · 6002 used after close · 6003 options of `load` · 6004 beyond a device limit · 6005 out of memory · 6006 kernel refused ·
  * 6011 inputs · 6012 element type · 6013 shape · 6014 value out of range · 6101 device lost · 6102 call failed ·
  * 6031 no train block · 6032 options of a trainer · 6033 step not finite · 6034 checkpoint of another training ·
  * 7001 cannot read · 7002 header length · 7003 header text · 7004 name twice · 7005 tensor entry · 7006 offsets ·
@@ -24,4 +24,9 @@ export class SoraError extends Error {
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** The module's data contradict themselves: somebody has changed them. */
+export function damaged(lacking: string): SoraError {
+  return new SoraError('SORA6006', `the module is damaged: it lacks ${lacking}`);
 }

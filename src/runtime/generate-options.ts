@@ -3,12 +3,16 @@
  */
 import type { GenerationSpec } from './artifact.ts';
 import { SoraError } from './error.ts';
+import { checkOptions, type Names } from './options.ts';
 import type { Sampling } from './sampler.ts';
 
 export interface GenerateOptions {
   /** The most tokens of a row. Default: as many as fit. */
   readonly maxTokens?: number;
-  /** 0: always the most probable token. Default: 0. */
+  /**
+   * 0: always the most probable token; `topK`, `topP`, `minP` and `seed` then change nothing. Above: probabilities are those of
+   * logits divided by it, so 1 draws as the model says. Default: 0. `topK`, `topP` and `minP` ask for it.
+   */
   readonly temperature?: number;
   /** Only so many of the most probable tokens. Default: all. */
   readonly topK?: number;
@@ -16,9 +20,9 @@ export interface GenerateOptions {
   readonly topP?: number;
   /** Only tokens at least this times as probable as the best. Default: 0, all. */
   readonly minP?: number;
-  /** Logits of tokens in the text so far are divided by this where positive, multiplied where negative. Default: 1. */
+  /** Logits of tokens that the row holds are divided by this where positive, multiplied where negative. Default: 1. */
   readonly repetitionPenalty?: number;
-  /** Equal seeds draw equally. Default: another one each time. */
+  /** Equal seeds draw equally at equal positions of a text. Default: another one each time. */
   readonly seed?: number;
   /** Tokens that end the text and are not given. Default: those of the model. */
   readonly stop?: readonly number[];
@@ -29,6 +33,23 @@ export interface GenerateOptions {
   /** Tokens of the prompt that one call takes. Default: 256, or what the model allows. */
   readonly chunk?: number;
 }
+
+const names: Names<GenerateOptions> = {
+  maxTokens: 1,
+  temperature: 1,
+  topK: 1,
+  topP: 1,
+  minP: 1,
+  repetitionPenalty: 1,
+  seed: 1,
+  stop: 1,
+  stopSequences: 1,
+  signal: 1,
+  chunk: 1,
+};
+
+/** Those that mean nothing while the most probable token is taken. */
+const ofDrawing = ['topK', 'topP', 'minP'] as const;
 
 export interface Settings {
   readonly sampling: Sampling;
@@ -69,6 +90,13 @@ function tokenList(name: string, value: readonly number[], vocabulary: number): 
 }
 
 export function settingsOf(options: GenerateOptions, spec: GenerationSpec, longestCall: number): Settings {
+  checkOptions('SORA6020', 'generate', options, names);
+  const drawing = ofDrawing.find((name) => options[name] !== undefined);
+  if (drawing !== undefined && options.temperature === undefined) {
+    throw new SoraError('SORA6020', `\`${drawing}\` says how to draw, and without \`temperature\` nothing is drawn`, {
+      help: 'add `temperature: 1`, or `temperature: 0` to take the most probable token all the same',
+    });
+  }
   const temperature = numberIn('temperature', options.temperature, 0, 0, temperatures[1]);
   if (temperature > 0 && temperature < temperatures[0])
     throw wrong('temperature', `0, or ${temperatures[0]} to 1000`, temperature);
@@ -77,7 +105,7 @@ export function settingsOf(options: GenerateOptions, spec: GenerationSpec, longe
   if (topP === 0) throw wrong('topP', 'above 0', topP);
   if (repetitionPenalty === 0) throw wrong('repetitionPenalty', 'above 0', repetitionPenalty);
   const sequences = options.stopSequences ?? [];
-  if (!Array.isArray(sequences) || sequences.some((sequence) => sequence.length === 0)) {
+  if (!Array.isArray(sequences) || sequences.some((sequence) => !Array.isArray(sequence) || sequence.length === 0)) {
     throw wrong('stopSequences', 'a list of lists of tokens', sequences);
   }
   return {

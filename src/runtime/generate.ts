@@ -6,6 +6,10 @@
  * holds the prompt and every token that was given, whether the caller goes on, leaves the loop or aborts, and a second
  * `generate` goes on from there. (Where a text ends because the session is full, its last token was given and did not fit.)
  *
+ * A row without a prompt goes on with the text that it holds. A session keeps no scores between calls, so the row's last token is
+ * taken in once more, at its own position: the same keys and values, and the scores of what follows. With equal options a text in
+ * two parts is the text in one: draws depend on the position, and the penalty knows every token that the row holds.
+ *
  * A step reads the most probable tokens only; all logits of a row are read when these cannot decide (sampler.ts).
  */
 import type { Artifact, GenerationSpec, SessionSpec } from './artifact.ts';
@@ -13,9 +17,10 @@ import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { type GenerateOptions, type Settings, settingsOf } from './generate-options.ts';
 import { freeLazies, type Lazies } from './lazies.ts';
-import { full, type ModelSession, type Results } from './model-session.ts';
+import { full, type ModelSession, type Results, wrongBatch } from './model-session.ts';
 import { uniform } from './philox.ts';
 import { allCandidates, choose, heatOf } from './sampler.ts';
+import { unknownToken } from './session-tokens.ts';
 
 export type { GenerateOptions } from './generate-options.ts';
 
@@ -51,7 +56,7 @@ export interface GenerationEnds {
 }
 
 export interface GenerateParts {
-  readonly session: Pick<ModelSession, 'call' | 'lengths'>;
+  readonly session: Pick<ModelSession, 'call' | 'lengths' | 'tokens' | 'settled'>;
   readonly artifact: Artifact;
   readonly spec: SessionSpec;
 }
@@ -63,9 +68,12 @@ interface Next {
 }
 
 interface Row {
+  /** What is taken in first: the caller's tokens, or the last one that the row holds … */
   readonly prompt: TokenIds;
+  /** … which is so many positions back. */
+  readonly again: 0 | 1;
   readonly given: number[];
-  /** Prompt and given tokens, for the penalty. */
+  /** All tokens of the row so far, for the penalty. */
   readonly history: Set<number>;
   next: Next | undefined;
   reason: EndReason | undefined;
@@ -95,15 +103,28 @@ export function generate(
 }
 
 function checkPrompt(prompt: TokenIds, { vocabulary }: GenerationSpec): void {
-  const isList = Array.isArray(prompt) || prompt instanceof Int32Array;
-  if (!isList || prompt.length === 0) {
-    throw new SoraError('SORA6021', '`generate` needs at least one token per row, as an array or an Int32Array', {
-      help: 'a session holds no scores of its last token: to go on with a text, give the tokens that follow it',
-    });
-  }
+  if (!Array.isArray(prompt) && !(prompt instanceof Int32Array))
+    throw new SoraError('SORA6021', '`generate` takes tokens as an array or an Int32Array, or a list of these');
   const odd = Array.from(prompt).find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabulary));
   if (odd === undefined) return;
   throw new SoraError('SORA6021', `tokens are whole numbers of 0 to ${vocabulary - 1}, got ${String(odd)}`);
+}
+
+function rowOf(prompt: TokenIds, held: readonly number[]): Row {
+  const history = new Set([...held, ...prompt]);
+  history.delete(unknownToken);
+  const row = { given: [], history, next: undefined, reason: undefined };
+  if (prompt.length > 0) return { ...row, prompt, again: 0 };
+  const last = held.at(-1);
+  if (last !== undefined && last !== unknownToken) return { ...row, prompt: [last], again: 1 };
+  const why = last === undefined ? 'holds none' : 'took something else in last';
+  throw new SoraError(
+    'SORA6021',
+    `without tokens \`generate\` goes on with the last one held, and the session ${why}`,
+    {
+      help: 'give at least one token per row',
+    },
+  );
 }
 
 async function* single(
@@ -139,9 +160,14 @@ async function* run(
   const lazies: Lazies = new Map();
   let feeding: Promise<Results> | undefined;
   try {
-    const rows = prompts.map(
-      (prompt): Row => ({ prompt, given: [], history: new Set(prompt), next: undefined, reason: undefined }),
-    );
+    await session.settled();
+    const { lengths } = session;
+    const isGoingOn = prompts.some((prompt) => prompt.length === 0);
+    if (isGoingOn && lengths.length > 0 && lengths.length !== prompts.length)
+      throw wrongBatch(lengths.length, prompts.length, 'to go on with all rows, give an empty list for each');
+    const rows = prompts.map((prompt, at) => rowOf(prompt, session.tokens[at] ?? []));
+    if (prompts.every((prompt) => prompt.length === 0) && Math.max(...lengths) >= spec.positions)
+      return { reasons: rows.map(() => 'full') };
     await prefill(running, rows, lazies);
     for (let step = 0; ; step++) {
       const isAborted = settings.signal?.aborted === true;
@@ -167,8 +193,7 @@ async function* run(
       const results = await feeding;
       feeding = undefined;
       for (const row of active) row.reason ??= endAfter(row, settings) ?? (isFull ? 'full' : undefined);
-      if (results && settings.signal?.aborted !== true)
-        await chooseNext(running, rows, results, lazies, step + 1, active);
+      if (results && settings.signal?.aborted !== true) await chooseNext(running, rows, results, lazies, active);
     }
   } finally {
     // What is under way counts: the caller has its token.
@@ -198,12 +223,13 @@ function call(
   shape: readonly [number, number],
   lengths: readonly number[],
   lazies: Lazies,
+  again?: readonly number[],
 ): Promise<Results> {
   const [rows] = shape;
   const heat = heatOf(settings.sampling.temperature);
   const heats = Float32Array.from({ length: 2 * rows }, (_, at) => (at % 2 === 0 ? 1 : heat));
   const inputs = { [generation.tokens]: { data, shape }, ':heats': { data: heats, shape: [rows, 2] } };
-  return session.call(entry, inputs, { lengths, lazies });
+  return session.call(entry, inputs, { lengths, lazies, ...(again && { again }) });
 }
 
 /** Takes the prompts in; every row knows its first token afterwards, unless the signal came. */
@@ -221,19 +247,19 @@ async function prefill(running: Running, rows: readonly Row[], lazies: Lazies): 
       return part.length;
     });
     const entry = width === 1 ? generation.step : generation.prefill;
-    const results = await call(running, entry, data, [rows.length, width], lengths, lazies);
+    const again = start === 0 && rows.some((row) => row.again > 0) ? rows.map((row) => row.again) : undefined;
+    const results = await call(running, entry, data, [rows.length, width], lengths, lazies, again);
     const ready = rows.filter(({ prompt }) => prompt.length > start && prompt.length <= start + width);
-    await chooseNext(running, rows, results, lazies, 0, ready);
+    await chooseNext(running, rows, results, lazies, ready);
   }
 }
 
 /** Chooses the next token of `ready` rows from the results of a call about all rows. */
 async function chooseNext(
-  { generation, settings }: Running,
+  { session, generation, settings }: Running,
   rows: readonly Row[],
   results: Results,
   lazies: Lazies,
-  step: number,
   ready: readonly Row[],
 ): Promise<void> {
   const { top, vocabulary } = generation;
@@ -245,7 +271,8 @@ async function chooseNext(
     const part = (data: ArrayLike<number> = [], width = top) => Array.from(data).slice(at * width, (at + 1) * width);
     const [plainTotal = 0, logTotal = 0] = part(totals, 2);
     const told = { ids: part(ids), logits: part(values), isAll: top === vocabulary, logTotal };
-    const draw = settings.sampling.temperature === 0 ? 0 : uniform(settings.seed, step, at);
+    const position = session.lengths[at] ?? 0;
+    const draw = settings.sampling.temperature === 0 ? 0 : uniform(settings.seed, position, at);
     let token = choose(told, settings.sampling, row.history, draw);
     let logit = told.logits[told.ids.indexOf(token ?? -1)];
     if (token === undefined || logit === undefined) {

@@ -25,7 +25,7 @@ export interface BoundInputs {
   /** By input, concrete. */
   readonly shapes: readonly (readonly number[])[];
   /** Keeps results that stay on the device; without it nobody can ask for them. */
-  readonly lazies?: Lazies;
+  readonly lazies?: Lazies | undefined;
 }
 
 /** In the order of `BoundInputs` of a session: what callers give, then what the session fills. */

@@ -11,10 +11,15 @@ import { type Checkpoint, type FoundTensor, openCheckpoint, type WeightsInput } 
 
 const product = (shape: readonly number[]): number => shape.reduce((value, dim) => value * dim, 1);
 
-/** @param data row-major, as many elements as the shape has; asked for when it is read */
-function memoryTensor(name: string, shape: readonly number[], data: () => Float32Array<ArrayBuffer>): FoundTensor {
+/** @param data row-major, as many elements of four bytes as the shape has; asked for when it is read */
+function memoryTensor(
+  name: string,
+  shape: readonly number[],
+  data: () => ElementArray,
+  dtype: 'F32' | 'I32' | 'U32' = 'F32',
+): FoundTensor {
   const elements = product(shape);
-  const info: TensorInfo = { name, dtype: 'F32', shape, elements, offset: 0, bytes: elements * 4 };
+  const info: TensorInfo = { name, dtype, shape, elements, offset: 0, bytes: elements * 4 };
   return {
     info,
     file: {
@@ -49,6 +54,7 @@ export function withTensors(base: Checkpoint, tensors: ReadonlyMap<string, HostF
 
 interface NeededTensor {
   readonly shape: readonly number[];
+  readonly dtype: ElementType;
   readonly initial?: InitializerSpec;
   readonly tied?: string;
   readonly trains: boolean;
@@ -56,11 +62,12 @@ interface NeededTensor {
 
 /** Every tensor that the model takes from a checkpoint, by name. */
 function neededTensors(artifact: Artifact): ReadonlyMap<string, NeededTensor> {
-  const sources = artifact.weights.flatMap((spec) => spec.sources.map((source) => ({ ...source, trains: false })));
+  const needed = new Map<string, NeededTensor>();
+  for (const { sources, dtype } of artifact.weights)
+    for (const source of sources) needed.set(source.path, { ...source, dtype, trains: false });
   const groups = artifact.training?.groups ?? [];
-  const needed = new Map<string, NeededTensor>(sources.map((source) => [source.path, source]));
   for (const parameter of groups.flatMap((group) => group.parameters))
-    needed.set(parameter.path, { ...needed.get(parameter.path), ...parameter, trains: true });
+    needed.set(parameter.path, { ...needed.get(parameter.path), ...parameter, dtype: 'f32', trains: true });
   return needed;
 }
 
@@ -88,16 +95,26 @@ export async function openTrainingWeights(
   const lacking = [...needed].filter(([path, { tied }]) => base.find(path, tied) === undefined);
   if (input !== undefined && lacking.length === needed.size) return { checkpoint: base, fresh: [] };
   // Kept while it is read in parts.
-  let last: { readonly path: string; readonly data: Float32Array<ArrayBuffer> } | undefined;
+  let last: { readonly path: string; readonly data: ElementArray } | undefined;
   const drawn = (path: string | undefined): FoundTensor | undefined => {
     const tensor = path === undefined ? undefined : needed.get(path);
     const initial = tensor?.initial;
     if (path === undefined || tensor === undefined || initial === undefined) return undefined;
     const own = tensor.trains ? seed : (artifact.training?.seed ?? 0);
-    return memoryTensor(path, tensor.shape, () => {
-      if (last?.path !== path) last = { path, data: drawWeight(initial, own, path, product(tensor.shape)) };
+    const { dtype, shape } = tensor;
+    const draw = (): ElementArray => {
+      const drawn = drawWeight(initial, own, path, product(shape));
+      // Whole numbers begin with a constant.
+      return dtype === 'f32' || dtype === 'f16'
+        ? drawn
+        : newElements(dtype === 'i32' ? 'i32' : 'u32', drawn.length).fill(drawn[0] ?? 0);
+    };
+    const type = dtype === 'f32' || dtype === 'f16' ? 'F32' : dtype === 'i32' ? 'I32' : 'U32';
+    const data = (): ElementArray => {
+      if (last?.path !== path) last = { path, data: draw() };
       return last.data;
-    });
+    };
+    return memoryTensor(path, shape, data, type);
   };
   const find: Checkpoint['find'] = (path, tied) => base.find(path, tied) ?? drawn(tied) ?? drawn(path);
   const bare = lacking.filter(([path, { tied }]) => find(path, tied) === undefined).map(([path]) => path);

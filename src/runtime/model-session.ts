@@ -20,6 +20,8 @@ import type {
 } from './generate.ts';
 import { type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
 import type { Lazies } from './lazies.ts';
+import { checkOptions, type Names } from './options.ts';
+import type { KnownTokens, RememberedCall } from './session-tokens.ts';
 import { evaluateSize } from './size.ts';
 
 /** Room that a session starts with where no other is asked for. */
@@ -40,7 +42,17 @@ export interface SessionCallOptions {
   readonly lengths?: readonly number[] | Int32Array;
   /** Keeps the results that stay on the device. */
   readonly lazies?: Lazies;
+  /** How many of the last positions of each row this call takes in anew. Default: none. */
+  readonly again?: readonly number[];
 }
+
+const sessionOptions: Names<SessionOptions> = { capacity: 1 };
+const callOptions: Names<SessionCallOptions> = {
+  signal: 1,
+  lengths: 1,
+  lazies: 1,
+  again: 1,
+};
 
 /** A result. f16 comes as f32, bool as 0 and 1. */
 export type Results = Readonly<Record<string, HostTensor>>;
@@ -50,11 +62,18 @@ export interface ModelSession {
   call(entry: string, inputs: Inputs, options?: SessionCallOptions): Promise<Results>;
   /** Positions that each row holds; empty before the first call. */
   readonly lengths: readonly number[];
+  /**
+   * Tokens at the positions that each row holds; `unknownToken` where an entry took something else in. Kept for models that
+   * generate text, empty for others.
+   */
+  readonly tokens: readonly (readonly number[])[];
+  /** Settles when all calls made so far are done, well or not. */
+  settled(): Promise<unknown>;
   /** Positions that fit before the states have to grow. */
   readonly capacity: number;
   /** Forgets all positions, when calls under way are done; the next call may have another batch. */
   reset(): void;
-  /** Text that follows these tokens: see generate.ts. Several rows of tokens are a batch. */
+  /** Text that follows these tokens, or what is held where there are none: see generate.ts. Several rows are a batch. */
   generate(ids: TokenIds, options?: GenerateOptions): AsyncGenerator<GeneratedToken, GenerationEnd, undefined>;
   generate(
     ids: readonly TokenIds[],
@@ -78,12 +97,17 @@ export interface StateRunner {
   free(): void;
 }
 
-/** `generate` of generate.ts, which modules of models that generate nothing do not carry. */
-export type Generate = (
-  parts: GenerateParts,
-  ids: TokenIds | readonly TokenIds[],
-  options?: GenerateOptions,
-) => AsyncGenerator<GeneratedToken | GeneratedTokens, GenerationEnd | GenerationEnds, undefined>;
+/** What modules of models that generate nothing do not carry. */
+export interface TextSupport {
+  /** Of generate.ts. */
+  generate(
+    parts: GenerateParts,
+    ids: TokenIds | readonly TokenIds[],
+    options?: GenerateOptions,
+  ): AsyncGenerator<GeneratedToken | GeneratedTokens, GenerationEnd | GenerationEnds, undefined>;
+  /** Of session-tokens.ts. */
+  remember(known: KnownTokens, call: RememberedCall): KnownTokens;
+}
 
 /** What a session has of its model. */
 export interface SessionContext {
@@ -92,8 +116,8 @@ export interface SessionContext {
   readonly ending: Ending;
   /** Counts a call. */
   begin(): void;
+  readonly text?: TextSupport;
   /** An entry that needs no session. */
-  readonly generate?: Generate;
   callModel(entry: string, inputs: Inputs, options: { readonly signal?: AbortSignal }): Promise<Results>;
 }
 
@@ -102,9 +126,10 @@ interface Holding {
   readonly rows: number;
   readonly room: number;
   readonly lengths: readonly number[];
+  readonly tokens: KnownTokens;
 }
 
-const nothing: Holding = { rows: 0, room: 0, lengths: [] };
+const nothing: Holding = { rows: 0, room: 0, lengths: [], tokens: [] };
 
 export function makeModelSession(
   context: SessionContext,
@@ -113,6 +138,7 @@ export function makeModelSession(
   start: Holding = nothing,
 ): ModelSession {
   const { artifact, spec, ending } = context;
+  checkOptions('SORA6018', 'session', options, sessionOptions);
   const first = options.capacity ?? FIRST_CAPACITY;
   if (!Number.isInteger(first) || first < 1)
     throw new SoraError('SORA6018', `\`capacity\` is a whole number of at least 1, got ${first}`);
@@ -154,8 +180,9 @@ export function makeModelSession(
     signal?.throwIfAborted();
     const steps = evaluateSize(entry.steps ?? 0, bound.dims);
     const rows = rowsOf(entry, bound);
-    const held = holding.lengths.length === 0 ? Array.from({ length: rows }, () => 0) : holding.lengths;
-    if (held.length !== rows) throw wrongBatch(held.length, rows);
+    const all = holding.lengths.length === 0 ? Array.from({ length: rows }, () => 0) : holding.lengths;
+    if (all.length !== rows) throw wrongBatch(all.length, rows);
+    const held = all.map((length, row) => Math.max(0, length - (options.again?.[row] ?? 0)));
     const real = realLengths(lengths, rows, steps);
     const past = Math.max(0, ...held);
     if (past + steps > spec.positions) throw full(spec, past, steps);
@@ -169,7 +196,8 @@ export function makeModelSession(
       throw own.error ?? error;
     });
     const results = await firstOf(running, own, signal);
-    holding = { ...holding, lengths: held.map((length, row) => length + (real[row] ?? 0)) };
+    const tokens = context.text?.remember(holding.tokens, { artifact, entry, bound, held, real }) ?? [];
+    holding = { ...holding, lengths: held.map((length, row) => length + (real[row] ?? 0)), tokens };
     return Object.fromEntries(entry.results.map((result) => [result.name, results.get(result.name) as HostTensor]));
   };
   const close = async (): Promise<void> => {
@@ -180,26 +208,30 @@ export function makeModelSession(
     states.free();
   };
   const session: ModelSession = {
-    async call(name, inputs, callOptions = {}) {
+    async call(name, inputs, options = {}) {
       throwIfEnded();
-      callOptions.signal?.throwIfAborted();
+      checkOptions('SORA6018', name, options, callOptions);
+      options.signal?.throwIfAborted();
       const entry = entries.get(name);
-      if (entry?.steps === undefined) return context.callModel(name, inputs, callOptions);
-      const checked = bindInputs(artifact, entry, inputs);
-      const bound = callOptions.lazies ? { ...checked, lazies: callOptions.lazies } : checked;
+      if (entry?.steps === undefined) return context.callModel(name, inputs, options);
+      const bound = bindInputs(artifact, entry, inputs);
       // The caller may fill the same array anew while this call waits for another, or for room.
       const data = bound.data.map((given): InputData | undefined => given?.slice());
-      const running = inOrder(() => run(entry, { ...bound, data }, callOptions));
-      return firstOf(running, own, callOptions.signal);
+      const running = inOrder(() => run(entry, { ...bound, data, lazies: options.lazies }, options));
+      return firstOf(running, own, options.signal);
     },
     generate: ((ids: TokenIds | readonly TokenIds[], own?: GenerateOptions) => {
       throwIfEnded();
-      if (context.generate) return context.generate({ session, artifact, spec }, ids, own);
+      if (context.text) return context.text.generate({ session, artifact, spec }, ids, own);
       throw new SoraError('SORA6022', `\`${artifact.name}\` does not generate text`);
     }) as ModelSession['generate'],
     get lengths() {
       return [...holding.lengths];
     },
+    get tokens() {
+      return holding.tokens;
+    },
+    settled: () => tail,
     get capacity() {
       return holding.room;
     },
@@ -207,7 +239,7 @@ export function makeModelSession(
       throwIfEnded();
       const forget = (): void => {
         if (own.error) return;
-        holding = { ...holding, lengths: [] };
+        holding = { ...holding, lengths: [], tokens: [] };
         states.clear();
       };
       // Nothing under way: the next line of the caller sees it.
@@ -218,7 +250,7 @@ export function makeModelSession(
       throwIfEnded();
       return inOrder(async () => {
         throwIfEnded();
-        const copied = holding;
+        const copied = { ...holding, tokens: holding.tokens.map((row) => row.slice()) };
         return makeModelSession(context, await states.copy(), options, copied);
       });
     },
@@ -247,10 +279,12 @@ function withHidden(
   };
 }
 
-function wrongBatch(held: number, given: number): SoraError {
-  return new SoraError('SORA6017', `the session holds a batch of ${held}, this call has ${given}`, {
-    help: 'call `reset` first, or use another session',
-  });
+export function wrongBatch(
+  held: number,
+  given: number,
+  help = 'call `reset` first, or use another session',
+): SoraError {
+  return new SoraError('SORA6017', `the session holds a batch of ${held}, this call has ${given}`, { help });
 }
 
 export function full(spec: SessionSpec, past: number, steps: number): SoraError {

@@ -2,7 +2,7 @@
  * A loaded model: `createModelWith` opens a device, makes the pipelines, brings the weights and gives an object whose entries can be
  * called. Generated modules and `sorac run` share it.
  */
-import type { Artifact, EntrySpec, ProfileName } from './artifact.ts';
+import type { Artifact, EntrySpec, ProfileName, WeightSpec } from './artifact.ts';
 import { type BufferPool, guard, makeBufferPool, usage } from './buffers.ts';
 import { elementBytes } from './convert.ts';
 import type { CpuExecutor, CpuModule, HostStateMap, HostTensor } from './cpu.ts';
@@ -10,13 +10,21 @@ import { type DeviceInfo, type DeviceOptions, openDevice } from './device.ts';
 import type { DeviceStateParts } from './device-states.ts';
 import { type Ending, firstOf, makeEnding } from './ending.ts';
 import { type BroughtBuffers, type EntryRunner, type EntryRunnerParts, makeEntryRunner } from './entry-runner.ts';
-import { SoraError } from './error.ts';
+import { damaged, SoraError } from './error.ts';
 import type { HostStateParts } from './host-states.ts';
 import { allInputs, type BoundInputs, bindInputs, type InputData, type Inputs } from './inputs.ts';
-import type { Generate, ModelSession, Results, SessionContext, SessionOptions, StateRunner } from './model-session.ts';
-import { createPipelines, hasImmediates, kernelsOf, type Pipelines, warmUp } from './pipelines.ts';
+import type {
+  ModelSession,
+  Results,
+  SessionContext,
+  SessionOptions,
+  StateRunner,
+  TextSupport,
+} from './model-session.ts';
+import { checkOptions, type Names } from './options.ts';
+import { createPipelines, hasImmediates, kernelsOf, type Pipelines } from './pipelines.ts';
 import { runCalls } from './run-calls.ts';
-import { evaluateSize } from './size.ts';
+import { startWarmUp, type WarmingUp, warmKernels } from './warm-up.ts';
 import {
   type Checkpoint,
   checkCheckpoint,
@@ -37,18 +45,33 @@ export interface LoadOptions extends DeviceOptions {
   /** Stops loading. */
   readonly signal?: AbortSignal;
   /**
-   * Compile every kernel in the driver while the weights are read, not those that a call needs in the first such call.
-   * Good for servers; a program that makes one call is done sooner without. Default: false.
+   * Compile kernels in the driver while the weights are read, not in the first call that needs them: those of what generates
+   * text, or else of every entry, for one row of a session and otherwise the greatest sizes; other sizes may need some more. The
+   * kernels of the single steps of a text follow when the model is loaded, until the first call. Default: false.
    */
   readonly warmup?: boolean;
-  /** Told after each weight: bytes on the device so far, and of all. */
+  /** Told after each weight: bytes on the device so far, and of all. What is tied counts once. */
   readonly onProgress?: (progress: { readonly loaded: number; readonly total: number }) => void;
 }
+
+const loadOptions: Names<LoadOptions> = {
+  weights: 1,
+  device: 1,
+  gpu: 1,
+  adapter: 1,
+  cpu: 1,
+  warn: 1,
+  signal: 1,
+  warmup: 1,
+  onProgress: 1,
+};
 
 export interface CallOptions {
   /** Stops waiting for the result; what is on the device runs to its end unseen. */
   readonly signal?: AbortSignal;
 }
+
+const callOptions: Names<CallOptions> = { signal: 1 };
 
 export interface ModelStats {
   /** Compute pipelines made since loading; calls make none. */
@@ -78,7 +101,8 @@ export interface SessionSupport {
   makeModelSession(context: SessionContext, states: StateRunner, options?: SessionOptions): ModelSession;
   makeDeviceStates(parts: DeviceStateParts): StateRunner;
   makeHostStates(parts: HostStateParts): StateRunner;
-  readonly generate?: Generate;
+  /** For models that generate text. */
+  readonly text?: TextSupport;
 }
 
 /** What a model's training needs of a device … */
@@ -128,6 +152,7 @@ export async function createModelWith(
   options: LoadOptions = {},
   support: ModelSupport = {},
 ): Promise<Model> {
+  checkOptions('SORA6003', 'load', options, loadOptions);
   const { training } = support;
   options.signal?.throwIfAborted();
   const opened = await openDevice(options);
@@ -196,6 +221,7 @@ function makeModel(
     lost: ending.lost,
     async call(name, inputs, options = {}) {
       if (ending.error) throw ending.error;
+      checkOptions('SORA6018', name, options, callOptions);
       const { signal } = options;
       signal?.throwIfAborted();
       const entry = entries.get(name);
@@ -223,7 +249,7 @@ function makeModel(
         ending,
         begin,
         callModel: model.call,
-        ...(sessions.generate ? { generate: sessions.generate } : {}),
+        ...(sessions.text ? { text: sessions.text } : {}),
       };
       return sessions.makeModelSession(context, executor.states(sessions), options);
     },
@@ -304,22 +330,18 @@ async function deviceExecutor(
   try {
     const immediates = await hasImmediates(device);
     const pipelines = await createPipelines(device, artifact.kernels, kernelsOf(plans), immediates);
-    const warm =
-      options.warmup !== true
-        ? undefined
-        : guard(device, 'SORA6102', 'warm-up', () => warmUp(device, pool, pipelines, leastParams(artifact, profile)));
-    warm?.value.catch(() => undefined);
+    const warming = options.warmup ? startWarmUp(device, pool, pipelines, warmKernels(artifact, profile)) : undefined;
     const weights = await loadWeights(artifact, device, pool, checkpoint, used, options);
-    await warm?.checked;
-    await warm?.value;
+    await warming?.first;
     options.signal?.throwIfAborted();
     const parts = { device, pool, pipelines, artifact, profile, weights };
     const runners = new Map(artifact.entries.map((entry) => [entry, makeEntryRunner(parts, entry)] as const));
+    warming?.goOn();
     training?.onDevice({
       ...parts,
       loadWeights: (from, indices, into) => loadWeights(artifact, device, into, from, indices, {}),
     });
-    return executorOf(artifact, device, pool, pipelines, runners, closeDevice, training);
+    return executorOf(artifact, device, pool, pipelines, runners, closeDevice, warming, training);
   } catch (error) {
     pool.destroyAll();
     throw error;
@@ -333,6 +355,7 @@ function executorOf(
   pipelines: Pipelines,
   runners: ReadonlyMap<EntrySpec, EntryRunner>,
   closeDevice: () => void,
+  warming: WarmingUp | undefined,
   training: ModelTraining | undefined,
 ): Executor {
   const run = async (
@@ -341,7 +364,8 @@ function executorOf(
     brought?: BroughtBuffers,
   ): Promise<ReadonlyMap<string, HostTensor>> => {
     const runner = runners.get(entry);
-    if (!runner) throw new SoraError('SORA6011', `no session for \`${entry.name}\``);
+    if (!runner) throw damaged(`entry \`${entry.name}\``);
+    warming?.stop();
     const [results] = await runCalls(device, [{ entry, runner, inputs, brought }]);
     return results ?? new Map();
   };
@@ -354,26 +378,11 @@ function executorOf(
       bytes: pool.bytes,
     }),
     close() {
+      warming?.stop();
       pool.destroyAll();
       closeDevice();
     },
   };
-}
-
-/** For each kernel the dims of its first step, with every runtime dim at its least. */
-function leastParams(artifact: Artifact, profile: ProfileName): ReadonlyMap<string, readonly number[]> {
-  const dims = new Map(Object.entries(artifact.dims).map(([name, dim]) => [name, dim.minimum] as const));
-  const params = new Map<string, readonly number[]>();
-  for (const entry of artifact.entries) {
-    for (const step of entry.plans[profile].steps) {
-      if (!params.has(step.kernel))
-        params.set(
-          step.kernel,
-          step.params.map((param) => evaluateSize(param, dims)),
-        );
-    }
-  }
-  return params;
 }
 
 async function loadWeights(
@@ -385,26 +394,23 @@ async function loadWeights(
   options: LoadOptions,
 ): Promise<ReadonlyMap<number, GPUBuffer>> {
   const buffers = new Map<number, GPUBuffer>();
-  const loadedContents = new Map<string, GPUBuffer>();
-  const specs = [...used]
-    .sort((a, b) => a - b)
-    .flatMap((index) => {
-      const spec = artifact.weights[index];
-      return spec ? [{ index, spec, bytes: Math.ceil((weightElements(spec) * elementBytes(spec.dtype)) / 4) * 4 }] : [];
-    });
-  const total = specs.reduce((sum, { bytes }) => sum + bytes, 0);
+  // Then there are no weights: asked for before.
+  if (!checkpoint) return buffers;
+  // Weights of equal content, tied ones, lie in one buffer.
+  const contents = new Map<string, { readonly spec: WeightSpec; readonly indices: number[]; readonly bytes: number }>();
+  for (const index of [...used].sort((a, b) => a - b)) {
+    const spec = artifact.weights[index];
+    if (!spec) continue;
+    const key = contentKey(checkpoint, spec);
+    const bytes = Math.ceil((weightElements(spec) * elementBytes(spec.dtype)) / 4) * 4;
+    const known = contents.get(key);
+    if (known) known.indices.push(index);
+    else contents.set(key, { spec, indices: [index], bytes });
+  }
+  const total = [...contents.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   let loaded = 0;
-  for (const { index, spec, bytes } of specs) {
+  for (const { spec, indices, bytes } of contents.values()) {
     options.signal?.throwIfAborted();
-    if (!checkpoint) throw new SoraError('SORA7201', `\`${artifact.name}\` needs \`weights\``);
-    const content = contentKey(checkpoint, spec);
-    const known = loadedContents.get(content);
-    if (known) {
-      buffers.set(index, known);
-      loaded += bytes;
-      options.onProgress?.({ loaded, total });
-      continue;
-    }
     const what = `weight ${spec.sources.map((source) => `\`${source.path}\``).join(' + ')}`;
     const { value: buffer, checked } = guard(device, 'SORA6005', what, () =>
       pool.create(what, bytes, usage.storage | usage.copyTarget, true),
@@ -412,8 +418,7 @@ async function loadWeights(
     await checked;
     await fillWeight(checkpoint, spec, buffer.getMappedRange());
     buffer.unmap();
-    buffers.set(index, buffer);
-    loadedContents.set(content, buffer);
+    for (const index of indices) buffers.set(index, buffer);
     loaded += bytes;
     options.onProgress?.({ loaded, total });
   }

@@ -9,8 +9,8 @@ const weyl = [0x9e3779b9, 0xbb67ae85] as const;
 
 type Four = readonly [number, number, number, number];
 
-/** The upper half of the product of two u32. */
-function high(a: number, b: number): number {
+/** The upper half of the product of two u32. src/ir/ops/random.ts has its own; test/null/runtime/options.test.ts compares. */
+export function high(a: number, b: number): number {
   const [aLow, aHigh, bLow, bHigh] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
   const low = aLow * bLow;
   const middle = aHigh * bLow + (low >>> 16);
@@ -36,9 +36,9 @@ export function philox(counter: Four, key: readonly [number, number]): Four {
   return [a, b, c, d];
 }
 
-/** A number in [0, 1) with 53 random bits, for a whole seed, a step and a row. */
-export function uniform(seed: number, step: number, row: number): number {
+/** A number in [0, 1) with 53 random bits, for a whole seed, a position of a text and a row. */
+export function uniform(seed: number, position: number, row: number): number {
   const key = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0] as const;
-  const [upper, lower] = philox([step >>> 0, row >>> 0, 0, 0], key);
+  const [upper, lower] = philox([position >>> 0, row >>> 0, 0, 0], key);
   return ((upper >>> 5) * 2 ** 26 + (lower >>> 6)) / 2 ** 53;
 }

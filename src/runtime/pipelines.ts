@@ -9,8 +9,7 @@ import {
   type KernelSpec,
   UNIFORM_DECLARATION,
 } from './artifact.ts';
-import { type BufferPool, usage } from './buffers.ts';
-import { messageOf, SoraError } from './error.ts';
+import { damaged, messageOf, SoraError } from './error.ts';
 
 /** GPUShaderStage.COMPUTE */
 const COMPUTE = 4;
@@ -94,7 +93,7 @@ export async function createPipelines(
   };
   const create = async (name: string): Promise<readonly [string, Pipeline]> => {
     const spec = Object.hasOwn(kernels, name) ? kernels[name] : undefined;
-    if (!spec) throw new SoraError('SORA6006', `the module has no kernel \`${name}\``);
+    if (!spec) throw damaged(`kernel \`${name}\``);
     checkKernel(device, name, spec);
     const code = immediates ? spec.code : spec.code.replace(IMMEDIATE_DECLARATION, UNIFORM_DECLARATION);
     const layout = bindingLayout(spec.bindings);
@@ -134,7 +133,7 @@ export async function createPipelines(
     has: (kernel) => pipelines.has(kernel),
     get(kernel) {
       const pipeline = pipelines.get(kernel);
-      if (!pipeline) throw new SoraError('SORA6006', `the module has no kernel \`${kernel}\``);
+      if (!pipeline) throw damaged(`kernel \`${kernel}\``);
       return pipeline;
     },
   };
@@ -149,58 +148,5 @@ function checkKernel(device: GPUDevice, name: string, spec: KernelSpec): void {
   const missing = (spec.features ?? []).filter((feature) => !device.features.has(feature));
   if (missing.length > 0) {
     throw new SoraError('SORA6004', `kernel \`${name}\` needs the device feature ${missing.join(', ')}`);
-  }
-}
-
-/**
- * Runs one workgroup of every kernel on empty buffers. Drivers compile at the first dispatch, not when the pipeline is made;
- * doing it here overlaps with reading the weights. Reads and writes past the small buffers are harmless: WebGPU confines them.
- *
- * @param params the runtime dims of each kernel's first step, at the least dims
- */
-export async function warmUp(
-  device: GPUDevice,
-  pool: BufferPool,
-  pipelines: Pipelines,
-  params: ReadonlyMap<string, readonly number[]>,
-): Promise<void> {
-  const made: GPUBuffer[] = [];
-  const empty = (at: number): GPUBuffer => {
-    made[at] ??= pool.create('warm-up', 256, usage.storage);
-    return made[at];
-  };
-  const encoder = device.createCommandEncoder({ label: 'warm-up' });
-  const pass = encoder.beginComputePass({ label: 'warm-up' });
-  const uniform = pipelines.immediates
-    ? undefined
-    : pool.create('warm-up dims', params.size * UNIFORM_STRIDE, usage.uniform | usage.copyTarget);
-  let offset = 0;
-  for (const [kernel, values] of params) {
-    const { spec, pipeline, layout } = pipelines.get(kernel);
-    pass.setPipeline(pipeline);
-    const entries = [...spec.bindings].map((access, binding) => ({
-      binding,
-      // A buffer that is written must not be bound twice.
-      resource: { buffer: empty(access === 'w' ? binding + 1 : 0) },
-    }));
-    pass.setBindGroup(0, device.createBindGroup({ layout, entries }));
-    if (spec.params > 0 && !uniform) (pass as unknown as ImmediatePass).setImmediates(0, Uint32Array.from(values));
-    if (spec.params > 0 && uniform) {
-      device.queue.writeBuffer(uniform, offset, Uint32Array.from(values));
-      const group = {
-        layout: pipelines.uniformLayout,
-        entries: [{ binding: 0, resource: { buffer: uniform, size: 64 } }],
-      };
-      pass.setBindGroup(1, device.createBindGroup(group), [offset]);
-      offset += UNIFORM_STRIDE;
-    }
-    pass.dispatchWorkgroups(1);
-  }
-  pass.end();
-  device.queue.submit([encoder.finish()]);
-  try {
-    await device.queue.onSubmittedWorkDone();
-  } finally {
-    for (const buffer of [...made, uniform]) if (buffer) pool.destroy(buffer);
   }
 }

@@ -38,7 +38,7 @@ export interface SafetensorsFile {
   readTensor<Type extends ElementType>(name: string, dtype: Type): Promise<ElementArray<Type>>;
   /**
    * Calls `write` with runs of raw bytes of a tensor, or of the elements of it from `start` to before `end`, in order; each
-   * run is whole elements, at most 4 MiB.
+   * run is whole elements, at most 4 MiB, and its bytes are others' when `write` is done.
    */
   readChunks(
     info: TensorInfo,
@@ -69,14 +69,19 @@ interface Header {
 }
 
 function safetensorsFile(source: ByteSource, header: Header, signal: AbortSignal | undefined): SafetensorsFile {
+  /** For the next tensor; whoever reads at the same time makes room of its own. */
+  let idle: Uint8Array | undefined;
   const readChunks: SafetensorsFile['readChunks'] = async (info, write, start = 0, end = info.elements) => {
     const elementBytes = fileTypeBytes(info.dtype);
     const step = Math.floor(CHUNK_BYTES / elementBytes);
+    const room = idle ?? new Uint8Array(CHUNK_BYTES);
+    idle = undefined;
     for (let first = start; first < end; first += step) {
       signal?.throwIfAborted();
       const count = Math.min(step, end - first);
-      write(await source.read(info.offset + first * elementBytes, count * elementBytes), first);
+      write(await source.read(info.offset + first * elementBytes, count * elementBytes, room), first);
     }
+    idle = room;
   };
   return {
     name: source.name,

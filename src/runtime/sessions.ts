@@ -7,17 +7,19 @@ import { generate } from './generate.ts';
 import { makeHostStates } from './host-states.ts';
 import { createModelWith, type LoadOptions, type Model } from './model.ts';
 import { makeModelSession } from './model-session.ts';
+import { remember } from './session-tokens.ts';
 import { createTrainableModel, type TrainableModel } from './training.ts';
 
 const sessions = { makeModelSession, makeDeviceStates, makeHostStates };
+const text = { generate, remember };
 
 export function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<TrainableModel> {
-  return createTrainableModel(artifact, options, { ...sessions, generate });
+  return createTrainableModel(artifact, options, { ...sessions, text });
 }
 
 /** Without trainers. */
 export function createGeneratingModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
-  return createModelWith(artifact, options, { sessions: { ...sessions, generate } });
+  return createModelWith(artifact, options, { sessions: { ...sessions, text } });
 }
 
 /** Without what generates text. */

@@ -4,7 +4,7 @@
 import type { BufferSpec, EntryPlan, EntrySpec, SizeExpression, Step, TensorSpec } from './artifact.ts';
 import { elementBytes } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
-import { SoraError } from './error.ts';
+import { damaged } from './error.ts';
 import { allInputs } from './inputs.ts';
 import { UNIFORM_STRIDE } from './pipelines.ts';
 import { type Dims, evaluateSize, makeSizeTable, type SizeTable } from './size.ts';
@@ -78,8 +78,7 @@ export function shapePlan(entry: EntrySpec, plan: EntryPlan, sizes: PlanSizes, d
   let stagingBytes = 0;
   const shapeResult = ({ name, dtype, shape, lazy }: TensorSpec): ShapedResult => {
     const buffer = plan.buffers.findIndex((spec) => spec.kind === 'result' && spec.name === name);
-    if (buffer < 0)
-      throw new SoraError('SORA6006', `plan of \`${entry.name}\` has no buffer for the result \`${name}\``);
+    if (buffer < 0) throw damaged(`result \`${name}\` of \`${entry.name}\``);
     const concrete = shape.map((size) => evaluateSize(size, dims));
     const elements = product(concrete);
     const size = Math.ceil((elements * elementBytes(dtype)) / 4) * 4;

@@ -23,8 +23,11 @@ export interface ByteSource {
   /** For messages. */
   readonly name: string;
   readonly size: number;
-  /** `length` bytes from `offset`; throws SORA7007 when there are fewer. The bytes may be a view of the source's memory. */
-  read(offset: number, length: number): Promise<Uint8Array>;
+  /**
+   * `length` bytes from `offset`; throws SORA7007 when there are fewer. They may be a view of the source's memory, or lie at the
+   * beginning of `room`, which has that many bytes: a file that is read piece by piece then leaves no garbage.
+   */
+  read(offset: number, length: number, room?: Uint8Array): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -78,7 +81,7 @@ function blobSource(blob: BlobLike): ByteSource {
 async function openFile(path: string): Promise<ByteSource> {
   const { open, stat } = await importByName<typeof import('node:fs/promises')>('node:fs/promises');
   const refuse = (why: string, cause?: unknown): SoraError =>
-    new SoraError('SORA7001', `cannot read \`${path}\`: ${why}`, cause === undefined ? {} : { cause });
+    new SoraError('SORA7001', `cannot read \`${path}\`: ${why}`, { cause });
   // Asked before opening: opening a pipe would wait for a writer.
   const info = await stat(path).catch((error: unknown) => {
     const why = messageOf(error);
@@ -91,8 +94,8 @@ async function openFile(path: string): Promise<ByteSource> {
   return {
     name: path,
     size: (await file.stat()).size,
-    async read(offset, length) {
-      const bytes = new Uint8Array(length);
+    async read(offset, length, room) {
+      const bytes = room?.subarray(0, length) ?? new Uint8Array(length);
       let filled = 0;
       while (filled < length) {
         const { bytesRead } = await file
@@ -113,7 +116,7 @@ const BLOCK_BYTES = 8 * 1024 * 1024;
 /** Reads by ranges when the server can, else fetches the whole body once. */
 async function openAddress(address: string, signal: AbortSignal | undefined): Promise<ByteSource> {
   const request = async (first: number, last: number): Promise<Response> => {
-    const options = { headers: { range: `bytes=${first}-${last}` }, ...(signal ? { signal } : {}) };
+    const options = { headers: { range: `bytes=${first}-${last}` }, signal: signal ?? null };
     const response = await fetch(address, options).catch((error: unknown) => {
       signal?.throwIfAborted();
       throw new SoraError('SORA7001', `cannot fetch \`${address}\`: ${messageOf(error)}`, { cause: error });

@@ -6,6 +6,7 @@ import type { WeightSpec } from './artifact.ts';
 import { convertElements, newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
+import { nearest } from './nearest.ts';
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from './safetensors.ts';
 import { findShards } from './shards.ts';
 import type { SourceInput } from './source.ts';
@@ -125,24 +126,6 @@ function withRest(lines: readonly string[], count: number): string {
 
 function sameShape(left: readonly number[], right: readonly number[]): boolean {
   return left.length === right.length && left.every((dim, axis) => dim === right[axis]);
-}
-
-/** The candidate that shares the longest ending (a missing or an extra prefix is the usual mistake), or is a few edits away. */
-function nearest(path: string, candidates: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let bestScore = 0;
-  for (const candidate of candidates) {
-    let tail = 0;
-    while (tail < Math.min(path.length, candidate.length) && path.at(-1 - tail) === candidate.at(-1 - tail)) tail++;
-    let head = 0;
-    while (head < Math.min(path.length, candidate.length) - tail && path[head] === candidate[head]) head++;
-    const score = (head + tail) / Math.max(path.length, candidate.length);
-    if (score > bestScore) {
-      best = candidate;
-      bestScore = score;
-    }
-  }
-  return bestScore > 0.6 ? best : undefined;
 }
 
 export function weightElements(spec: WeightSpec): number {

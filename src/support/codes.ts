@@ -97,6 +97,7 @@ export const codes = {
   // 6xxx: devices, inputs and calls (src/runtime; its errors are thrown, see src/runtime/error.ts)
   SORA6001: error('no device'),
   SORA6002: error('used after close'),
+  SORA6003: error('wrong option of `load`'),
   SORA6004: error('beyond a limit of the device'),
   SORA6005: error('the device is out of memory'),
   SORA6006: error('the device refuses a kernel'),
@@ -107,7 +108,7 @@ export const codes = {
   SORA6015: error('a session is needed'),
   SORA6016: error('session full'),
   SORA6017: error('batch of another size'),
-  SORA6018: error('wrong option of a session'),
+  SORA6018: error('wrong option of a session or a call'),
   SORA6019: error('no states'),
   SORA6020: error('wrong option of `generate`'),
   SORA6021: error('tokens that cannot start a text'),

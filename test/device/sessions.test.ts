@@ -216,6 +216,8 @@ describe.each(devices)('sessions on %s', (_name, adapter, artifact) => {
     else await aborted.catch(() => session.lengths);
     await expect(session.call('prefill', idsOf([[vocabularyEnd]]))).rejects.toEqual(coded('SORA6014'));
     await expect(session.call('prefill', idsOf([[1, 2]]), { lengths: [3] })).rejects.toEqual(coded('SORA6018'));
+    for (const wrong of [{ length: [2] }, { lengths: [-1] }, { lengths: [Number.NaN] }, { signal: {} }] as object[])
+      await expect(session.call('prefill', idsOf([[1, 2]]), wrong)).rejects.toEqual(coded('SORA6018'));
     await expect(session.call('prefill', { ids: idsOf([[1]]).ids, past: idsOf([[1]]).ids })).rejects.toEqual(
       coded('SORA6011'),
     );

@@ -26,7 +26,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`attend\`: adaptive spans, entmax (1.5, known and learned alpha) | works, forward |
 | \`attend\`: \`cache\` with positions counted per row of a batch (\`positions\`, \`last\`) | works |
 | \`state\`: caches per session that grow, fork, reset; stored as f32 or f16 | works |
-| \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort | works |
+| \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort, going on | works |
 | \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); \`quantize\` takes effect on states, the others not yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
 | \`dropout\` | the identity, as entries need it |

@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { type AdapterChoice, findSwiftShader, type OpenDevice, openDevice } from '../../src/runtime/index.ts';
+import { openNodeAdapter } from '../../src/runtime/node-gpu.ts';
 
 export type TestDevice = Exclude<AdapterChoice, 'auto'>;
 
@@ -19,6 +20,23 @@ export const gpuDevices: readonly TestDevice[] = process.env.SORAC_TEST_DEVICES
 
 /** The quickest one: for tests whose point is not the adapter. */
 export const firstGpuDevice: TestDevice | undefined = gpuDevices[0];
+
+/** Features that a device may have and kernels may not count on. */
+export const optionalFeatures = ['subgroups', 'shader-f16'] as const;
+
+export type OptionalFeature = (typeof optionalFeatures)[number];
+
+/** Opens a device with these features and no other; undefined when the adapter lacks one of them. */
+export async function deviceWith(
+  kind: TestDevice,
+  features: readonly OptionalFeature[],
+): Promise<GPUDevice | undefined> {
+  const found = await openNodeAdapter(kind);
+  if (!found.adapter) throw new Error(found.reason);
+  const { adapter } = found;
+  if (features.some((feature) => !adapter.features.has(feature))) return undefined;
+  return adapter.requestDevice({ requiredFeatures: [...features] as GPUFeatureName[] });
+}
 
 /** Opens a device. It is left to the end of the process, so that tests may destroy it or not. */
 export async function testDevice(kind: TestDevice): Promise<Extract<OpenDevice, { kind: 'webgpu' }>> {

@@ -3,13 +3,14 @@
  * them. The same input gives the same bytes on every machine; only sizes and times differ, and they go to stderr.
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Compilation } from '../../compile.ts';
 import { printProgram } from '../../ir/print.ts';
 import { writeFileAtomic } from '../../support/node-atomic-file.ts';
 import { type Call, optional, type Register, requiredOption, textOption } from '../command.ts';
 import { type CommandResult, type Context, diagnosticsDocument, say, showDiagnostics } from '../context.ts';
+import { describeConfig } from '../describe-config.ts';
 import { compileFile, modelFailure } from '../execute.ts';
 import { environmentError, exitCodes, usageError } from '../exit-codes.ts';
 import { addReporterOptions } from '../reporter-options.ts';
@@ -46,10 +47,11 @@ async function compileCommand(context: Context, call: Call): Promise<CommandResu
   const wanted = emitStages(requiredOption(call, 'emit'));
   const [path = ''] = call.args;
   const outDir = requiredOption(call, 'outDir');
+  const configPath = textOption(call, 'config');
   const compiled = compileFile({
     path,
     ...optional('model', textOption(call, 'model')),
-    ...optional('configPath', textOption(call, 'config')),
+    ...optional('configPath', configPath),
   });
   const { compilation, diagnostics } = compiled;
   if (compilation === undefined) return modelFailure(context, diagnostics);
@@ -68,7 +70,9 @@ async function compileCommand(context: Context, call: Call): Promise<CommandResu
   for (const file of written) {
     say(context, `${file.path}  ${kilobytes(file.bytes)} (${kilobytes(file.gzipBytes)} gzipped)`);
   }
-  const { artifact } = compilation;
+  const { artifact, program } = compilation;
+  const sizes = describeConfig(program, basename(path), configPath);
+  if (sizes !== undefined) say(context, sizes);
   const times = { compile: round(compiled.milliseconds), emit: round(emitMilliseconds) };
   say(
     context,
@@ -83,6 +87,8 @@ async function compileCommand(context: Context, call: Call): Promise<CommandResu
       files: written,
       kernels: Object.keys(artifact.kernels).length,
       weights: artifact.weights.length,
+      config: program.config,
+      configSources: program.configSources ?? {},
       milliseconds: times,
       diagnostics: diagnosticsDocument(diagnostics),
     },

@@ -127,6 +127,7 @@ export const usedGlobals = [
     'performance',
     'process',
     'setImmediate',
+    'setTimeout',
     'undefined',
   ],
 ];

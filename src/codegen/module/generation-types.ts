@@ -21,7 +21,10 @@ export const generationTypes = `export type TokenIds = readonly number[] | Int32
 export interface GenerateOptions {
   /** The most tokens of a row. Default: as many as fit. */
   readonly maxTokens?: number;
-  /** 0: always the most probable token. Default: 0. */
+  /**
+   * 0: always the most probable token; \`topK\`, \`topP\`, \`minP\` and \`seed\` then change nothing. Above: probabilities are those of
+   * logits divided by it, so 1 draws as the model says. Default: 0. \`topK\`, \`topP\` and \`minP\` ask for it.
+   */
   readonly temperature?: number;
   /** Only so many of the most probable tokens. Default: all. */
   readonly topK?: number;
@@ -29,9 +32,9 @@ export interface GenerateOptions {
   readonly topP?: number;
   /** Only tokens at least this times as probable as the best. Default: 0, all. */
   readonly minP?: number;
-  /** Logits of tokens in the text so far are divided by this where positive, multiplied where negative. Default: 1. */
+  /** Logits of tokens that the row holds are divided by this where positive, multiplied where negative. Default: 1. */
   readonly repetitionPenalty?: number;
-  /** Equal seeds draw equally. Default: another one each time. */
+  /** Equal seeds draw equally at equal positions of a text. Default: another one each time. */
   readonly seed?: number;
   /** Tokens that end the text and are not given. Default: those of the model. */
   readonly stop?: readonly number[];
@@ -75,7 +78,8 @@ export interface GenerationEnds {
 
 export const generationMethod: readonly string[] = [
   '  /**',
-  '   * Text that follows these tokens. The session then holds them and every token that was given, so the next text goes on.',
+  '   * Text that follows these tokens. The session then holds them and every token that was given, so the next text goes on; an',
+  '   * empty list goes on with what is held, and equal options then give what one longer text would have given.',
   '   */',
   '  generate(ids: TokenIds, options?: GenerateOptions): AsyncGenerator<GeneratedToken, GenerationEnd, undefined>;',
   '  /** The same for a batch, a list of tokens for each row. */',

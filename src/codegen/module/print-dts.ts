@@ -58,12 +58,13 @@ export interface LoadOptions {
   /** Which adapter to use when no device is given. Default \`auto\`: the best one found. */
   readonly adapter?: 'auto' | 'gpu' | 'lavapipe' | 'swiftshader' | 'cpu';
   /**
-   * Compile every kernel in the driver while the weights are read, not those that a call needs in the first such call.
-   * Good for servers; a program that makes one call is done sooner without. Default: false.
+   * Compile kernels in the driver while the weights are read, not in the first call that needs them: those of what generates
+   * text, or else of every entry, for one row of a session and otherwise the greatest sizes; other sizes may need some more. The
+   * kernels of the single steps of a text follow when the model is loaded, until the first call. Default: false.
    */
   readonly warmup?: boolean;
   readonly signal?: SignalLike;
-  /** Told after each weight: bytes on the device so far, and of all. */
+  /** Told after each weight: bytes on the device so far, and of all. What is tied counts once. */
   readonly onProgress?: (progress: { readonly loaded: number; readonly total: number }) => void;
   /** Takes warning lines; default: stderr, or the console in browsers. */
   readonly warn?: (line: string) => void;

@@ -12,12 +12,13 @@ import {
   type Value,
 } from '../../ir/graph.ts';
 import { numbersOf, stringOf } from '../../ir/ops/shared.ts';
-import type { DimRange } from '../../ir/symbolic.ts';
+import type { Dim, DimRange } from '../../ir/symbolic.ts';
 import type { BufferSpec, EntryPlan, Step } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
-import type { InputLayout, Kernel } from '../wgsl/kernel.ts';
+import { type InputLayout, type Kernel, scratchKey } from '../wgsl/kernel.ts';
 import { overwrittenInput } from '../wgsl/regions.ts';
 import type { StepMeaning } from './check.ts';
+import { launchesOf } from './launches.ts';
 import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
 import { SlotAllocator } from './slots.ts';
 import type { WeightTable } from './weights.ts';
@@ -32,6 +33,8 @@ export interface PlanContext {
   readonly states: readonly string[];
   /** Where the state paths of training lie: whole arenas and pieces of them. */
   readonly arenas: ReadonlyMap<string, ArenaPlace>;
+  /** Whether kernels that do not wait for each other share a dispatch. */
+  readonly joins?: boolean;
   /** Kernels of a fused node; empty when it cannot be written (a diagnostic says why). */
   kernelsOf(node: Node, layouts: readonly InputLayout[]): readonly Kernel[];
   /** The name under which the kernel stands in the artifact. */
@@ -152,9 +155,19 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
       : { kind: 'result', name, bytes: sizeOf(bytesOf(value.type)) };
     resultBuffers.set(value, table.add(spec));
   }
+  const hasUpdates = nodes.some((node) => node.outputs.some(updated));
+  const launches = launchesOf(
+    nodes,
+    (node) =>
+      context.kernelsOf(
+        node,
+        node.inputs.map((value) => layoutOf(value, context.weights)),
+      ),
+    context.joins === true && !hasUpdates,
+  );
   const lastUse = new Map<Value, number>();
-  nodes.forEach((node, at) => {
-    for (const value of node.inputs) lastUse.set(value, at);
+  launches.forEach((launch, at) => {
+    for (const node of launch.nodes) for (const value of node.inputs) lastUse.set(value, at);
   });
 
   /** Slot of each scratch value; slots become buffers when all sizes are known. */
@@ -171,34 +184,51 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     return buffer === undefined ? unreachable(`no buffer for %${value.node.id}`) : { buffer };
   };
 
+  interface Use {
+    readonly place: Place;
+    /** What lies there, for the checker. */
+    readonly name: string;
+    readonly bytes: Dim;
+  }
+  const nameOf = (value: Value) => `%${value.node.label ?? value.node.op}.${value.node.id}.${value.output}`;
+  const useOf = (value: Value): Use => ({
+    place: placeOf(value),
+    name: nameOf(value),
+    bytes: bytesOf(value.type),
+  });
   interface DraftStep {
     readonly kernel: Kernel;
-    readonly reads: readonly { place: Place; value: Value }[];
-    readonly writes: readonly { place: Place; value: Value; over: Value | undefined }[];
+    readonly reads: readonly Use[];
+    readonly writes: readonly (Use & { readonly over: string | undefined })[];
     readonly places: readonly Place[];
   }
   const drafts: DraftStep[] = [];
-  nodes.forEach((node, at) => {
-    const layouts = node.inputs.map((value) => layoutOf(value, context.weights));
-    const kernels = context.kernelsOf(node, layouts);
-    for (const output of node.outputs) {
+  launches.forEach((launch, at) => {
+    for (const output of launch.nodes.flatMap((node) => node.outputs)) {
       if (!resultBuffers.has(output) && !updated(output)) slotOf.set(output, slots.take(bytesOf(output.type)));
     }
-    for (const kernel of kernels) {
-      const reads: { place: Place; value: Value }[] = [];
-      const writes: { place: Place; value: Value; over: Value | undefined }[] = [];
-      const places = kernel.text.bindings.map(({ key, access }) => {
+    // Memory between the kernels of this node, free again behind them.
+    const bytes = launch.kernels.find((kernel) => kernel.scratch !== undefined)?.scratch;
+    const scratch = bytes && { slot: slots.take(bytes) };
+    for (const kernel of launch.kernels) {
+      const reads: Use[] = [];
+      const writes: (Use & { readonly over: string | undefined })[] = [];
+      const origins = launch.bindings(kernel);
+      const places = kernel.text.bindings.map(({ access }, binding) => {
+        const { node, key } = origins[binding] ?? unreachable(`kernel ${kernel.name} has more bindings`);
         const operand = Number(key.replace(/^\D+/, ''));
         const value = access === 'r' ? node.inputs[operand] : node.outputs[operand];
-        if (!value) return unreachable(`kernel ${kernel.name} binds ${key}`);
-        const place = placeOf(value);
-        if (access === 'r') reads.push({ place, value });
-        else writes.push({ place, value, over: updated(value) });
-        return place;
+        const between = key === scratchKey && scratch && { place: scratch, name: `%scratch.${node.id}`, bytes };
+        const use = between || (value ? useOf(value) : unreachable(`kernel ${kernel.name} binds ${key}`));
+        const source = value && updated(value);
+        if (access === 'r') reads.push(use);
+        else writes.push({ ...use, over: !between && source ? nameOf(source) : undefined });
+        return use.place;
       });
       drafts.push({ kernel, reads, writes, places });
     }
-    for (const value of new Set([...node.inputs, ...node.outputs])) {
+    if (scratch) slots.release(scratch.slot);
+    for (const value of new Set(launch.nodes.flatMap((node) => [...node.inputs, ...node.outputs]))) {
       const slot = slotOf.get(value);
       if (slot !== undefined && (lastUse.get(value) ?? at) === at) slots.release(slot);
     }
@@ -218,15 +248,14 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     };
   });
   const meanings = (dims: Readonly<Record<string, number>>) => {
-    const nameOf = (value: Value) => `%${value.node.label ?? value.node.op}.${value.node.id}.${value.output}`;
-    const use = ({ place, value }: { place: Place; value: Value }) => ({
+    const use = ({ place, name, bytes }: Use) => ({
       buffer: bufferOf(place),
-      value: nameOf(value),
-      bytes: evaluateSize(sizeOf(bytesOf(value.type)), dims),
+      value: name,
+      bytes: evaluateSize(sizeOf(bytes), dims),
     });
     return drafts.map(({ reads, writes }) => ({
       reads: reads.map(use),
-      writes: writes.map((write) => ({ ...use(write), ...(write.over ? { over: nameOf(write.over) } : {}) })),
+      writes: writes.map((write) => ({ ...use(write), ...(write.over === undefined ? {} : { over: write.over }) })),
     }));
   };
   return { plan: { buffers: table.buffers, steps }, meanings };

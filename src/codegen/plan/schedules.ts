@@ -72,5 +72,23 @@ export const contractionSchedules: Readonly<Record<ProfileName, ContractionSched
   },
 };
 
+/** Attention of few queries: how their keys are split. */
+export interface KeySplits {
+  /** More queries than this are work enough without. */
+  readonly queries: number;
+  /** As many splits as it takes to have so many places to work at, if each has so many keys at least when all are visible. */
+  readonly places: number;
+  readonly keys: number;
+  /** Splits are a multiple of this, and no more than `most`. */
+  readonly step: number;
+  readonly most: number;
+}
+
+/** Software drivers: a lane per split, so that the lanes of a workgroup have something to do. GPUs: a workgroup per split; not measured here. */
+export const keySplits: Readonly<Record<ProfileName, KeySplits>> = {
+  software: { queries: 7, places: 32, keys: 1, step: 8, most: 64 },
+  gpu: { queries: 4, places: 512, keys: 128, step: 1, most: 32 },
+};
+
 /** Width of the panels that weights of contractions are laid out in: one vector of each of eight neighbouring lanes. */
 export const panelWidth = 32;

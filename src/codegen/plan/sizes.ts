@@ -40,6 +40,8 @@ export function sizeOf(dim: Dim): SizeExpression {
 }
 
 export function groupsOf(count: GroupCount): SizeExpression {
+  const { behind = [] } = count;
+  if (behind.length > 0) return ['+', groupsOf({ factors: count.factors }), ...behind.map(groupsOf)];
   return product(
     count.factors.map(({ size, divisor }) => {
       const constant = constantValue(size);

@@ -58,6 +58,7 @@ export function trainingSpec(training: Training): TrainingSpec {
         path: weight.path,
         shape: shapeOf(weight.type),
         offset,
+        ...(weight.initial ? { initial: weight.initial } : {}),
         ...(weight.tied === undefined ? {} : { tied: weight.tied }),
       })),
     })),

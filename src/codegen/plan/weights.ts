@@ -97,8 +97,13 @@ export function weightTable(program: Program, perProfile: readonly Program[]): W
     const paths = stringsOf(node.attributes, 'paths');
     const sources = paths.map((path) => {
       const own = declared.get(path)?.weight;
-      const source = { path, shape: numbers(own?.type.shape ?? type.shape) };
-      return own?.tied === undefined ? source : { ...source, tied: own.tied };
+      return {
+        path,
+        shape: numbers(own?.type.shape ?? type.shape),
+        ...(own?.tied === undefined ? {} : { tied: own.tied }),
+        // Only what trains begins without a checkpoint.
+        ...(program.training && own?.initial ? { initial: own.initial } : {}),
+      };
     });
     const layout: WeightLayout = inPanels(key) ? { kind: 'panels', width: panelWidth } : rowMajor;
     const first = firstRow(node);

@@ -1,6 +1,7 @@
 /**
  * The append skeleton: writes the new rows of a state behind those that it holds, in place. It takes one region: whatever
- * makes the rows (rotary positions, casts) is computed where they are stored.
+ * makes the rows (rotary positions, casts) is computed where they are stored. States that get rows of one shape, such as
+ * keys and values, may share a kernel.
  *
  *   state[b, offsets[b] + t, w] = new[b, t, w]
  */
@@ -31,30 +32,49 @@ function neighbours(draft: Draft, rows: Value): 1 | 2 | 4 {
   throw new UnsupportedOp(rows.node, '`f16` rows of an odd width');
 }
 
+interface Update {
+  readonly result: number;
+  readonly state: Value;
+  readonly rows: Value;
+  readonly offsets: Value;
+}
+
+/** What the region writes: rows of one type, into one state or several. */
+function updatesOf(draft: Draft): readonly [Update, ...Update[]] {
+  const [first, ...others] = draft.region.results.map(({ value: { node } }, result) => ({
+    result,
+    state: operandOf(node, 0),
+    rows: operandOf(node, 1),
+    offsets: operandOf(node, 2),
+  }));
+  return first ? [first, ...others] : unreachable('a region without a result');
+}
+
 function writeAppend(draft: Draft): Written {
-  const { region, walker, writer } = draft;
-  const node = region.results[0]?.value.node ?? unreachable('a region without a result');
-  const [state, rows, offsets] = [0, 1, 2].map((at) => operandOf(node, at));
-  if (!state || !rows || !offsets) return unreachable('an append without operands');
+  const { walker, writer } = draft;
+  const updates = updatesOf(draft);
+  const shape = updates[0].rows.type.shape;
   const workgroup = workgroups[draft.request.profile];
-  const count = neighbours(draft, rows);
-  const all = elements(rows.type.shape);
+  const count = updates.map(({ rows }) => neighbours(draft, rows)).reduce((few, next) => (next < few ? next : few));
+  const all = elements(shape);
   const size = divideDim(all, constantDim(count)) ?? all;
   const element = elementIndex(draft, count === 1 ? 'element' : count === 2 ? 'pair' : 'four', size, workgroup);
   const position = count === 4 ? addIndices(scaleIndex(element, 4), fourth) : scaleIndex(element, count);
-  const index = walker.algebra.delinearize(position, rows.type.shape);
+  const index = walker.algebra.delinearize(position, shape);
   const batch = index.slice(0, -2);
   const [step = constantIndex(0), column = constantIndex(0)] = index.slice(-2);
-  const room = state.type.shape.at(-2) ?? constantDim(1);
-  const wanted = `u32(${walker.at(offsets, batch).text}) + ${writer.index(step)}`;
-  const row = writer.variable('row', room, wanted);
-  writer.open(`if (${writer.index(row)} < ${writer.dim(room)})`);
-  const place = [...batch, row, column];
-  if (count === 2) {
-    const next = [...index.slice(0, -1), addIndices(column, constantIndex(1))];
-    draft.storePair(0, place, walker.at(rows, index), walker.at(rows, next));
-  } else draft.store(0, place, walker.at(rows, index));
-  writer.close();
+  for (const { result, state, rows, offsets } of updates) {
+    const room = state.type.shape.at(-2) ?? constantDim(1);
+    const wanted = `u32(${walker.at(offsets, batch).text}) + ${writer.index(step)}`;
+    const row = writer.variable('row', room, wanted);
+    writer.open(`if (${writer.index(row)} < ${writer.dim(room)})`);
+    const place = [...batch, row, column];
+    if (count === 2) {
+      const next = [...index.slice(0, -1), addIndices(column, constantIndex(1))];
+      draft.storePair(result, place, walker.at(rows, index), walker.at(rows, next));
+    } else draft.store(result, place, walker.at(rows, index));
+    writer.close();
+  }
   writer.close();
   const note = count === 1 ? 'one element per invocation' : `${count} neighbours per invocation`;
   return { workgroup, groups: { factors: [{ size, divisor: workgroup }] }, note: `append: ${note}` };

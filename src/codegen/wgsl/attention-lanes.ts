@@ -1,24 +1,26 @@
 /**
  * Attention for CPU drivers, where only a part of the keys is visible: a lane takes a few queries of one head and walks over
- * the keys that any query of its workgroup may see. No barriers and no memory between lanes; scores and
- * mixture are registers with names. Softmax is streamed as in attention.ts.
+ * the keys that any query of its workgroup may see. Where there are few queries, lanes share out the keys instead
+ * (attention-splits.ts). No barriers and no memory between lanes; scores and mixture are registers with names. Softmax is
+ * streamed as in attention.ts.
  */
 import type { Node } from '../../ir/graph.ts';
 import { numberOf } from '../../ir/ops/shared.ts';
 import { constantDim } from '../../ir/symbolic.ts';
-import {
-  finishScore,
-  keyBounds,
-  masked,
-  perHead,
-  positionConditions,
-  type ScorePlace,
-  scoreMapper,
-} from './attention-scores.ts';
+import { finishScore, keyBounds, masked, perHead, positionConditions, scoreMapper } from './attention-scores.ts';
 import { type Geometry, geometryOf, last, openWork, workGroups } from './attention-shape.ts';
+import {
+  bindPartials,
+  openSplit,
+  partialBytes,
+  partialPlace,
+  type Split,
+  splitGroups,
+  splitOf,
+} from './attention-splits.ts';
 import { range } from './columns.ts';
 import { addIndices, constantIndex, type Index, scaleIndex } from './index-algebra.ts';
-import type { Draft, Written } from './kernel.ts';
+import type { Draft, KernelRequest, Written } from './kernel.ts';
 import { operandOf } from './regions.ts';
 import { finisher, type Target } from './results.ts';
 import { fourth, type IndexVector } from './values.ts';
@@ -32,69 +34,53 @@ const step = 1;
 /** Vectors of the mixture that a lane keeps. */
 const mostVectors = 32;
 
+/** What a lane computes beside each other: its queries of one head, or the heads of one query. */
 interface Row {
   readonly i: Index;
-  /** The query's number, past the end for the last lanes. */
-  readonly wanted: string;
+  readonly head: Index;
   readonly conditions: readonly string[];
 }
 
-interface Parts extends ScorePlace {
+interface Parts {
   readonly draft: Draft;
   readonly node: Node;
   readonly geometry: Geometry;
+  readonly batch: readonly Index[];
   readonly rows: readonly Row[];
   /** Head of key and value. */
   readonly group: Index;
 }
 
+/** How many rows a lane has registers for. */
+function mostRows({ valueWidth }: Geometry): number {
+  return Math.max(1, Math.min(4, Math.floor((4 * mostVectors) / valueWidth)));
+}
+
+/** A lane per few queries of a head. */
 export function writeLanes(draft: Draft, node: Node, targets: readonly Target[]): Written {
   const { writer, walker } = draft;
   const geometry = geometryOf(node);
-  const perLane = Math.max(1, Math.min(4, Math.floor((4 * mostVectors) / geometry.valueWidth)));
+  const perLane = mostRows(geometry);
   const perGroup = lanes * perLane;
-  const columns = range(geometry.valueWidth / 4);
-  for (const row of range(perLane)) {
-    writer.reserve(['greatest', 'sum', 'top', 'shrink'].map((name) => `${name}_${row}`));
-    writer.reserve(columns.map((column) => `mixed_${row}_${column}`));
-    for (const name of ['products', 'score', 'weight']) writer.reserve(range(step).map((at) => `${name}_${row}_${at}`));
-  }
-  writer.reserve(['vectors']);
-  const place = openWork(draft, geometry, perGroup);
+  reserveNames(draft, geometry, perLane);
+  const { batch, head } = openWork(draft, geometry, perGroup);
   const base = writer.let('first_query', `query_block * ${perGroup}u + lane * ${perLane}u`);
-  const rows = range(perLane).map((row): Row => {
-    const wanted = row === 0 ? base : writer.let(`query_${row}`, `${base} + ${row}u`);
-    const i = writer.variable(`i_${row}`, geometry.queries, `min(${wanted}, ${last(draft, geometry.queries)})`);
-    return { i, wanted, conditions: positionConditions(draft, node, place, i) };
+  /** The queries' numbers, past the end for the last lanes. */
+  const wanted = range(perLane).map((row) => (row === 0 ? base : writer.let(`query_${row}`, `${base} + ${row}u`)));
+  const rows = wanted.map((text, row): Row => {
+    const i = writer.variable(`i_${row}`, geometry.queries, `min(${text}, ${last(draft, geometry.queries)})`);
+    return { i, head, conditions: positionConditions(draft, node, { batch, head }, i) };
   });
-  const group = walker.algebra.quotient(place.head, constantDim(geometry.headsPerGroup));
-  const parts: Parts = { ...place, draft, node, geometry, rows, group };
+  const group = walker.algebra.quotient(head, constantDim(geometry.headsPerGroup));
   const end = `query_block * ${perGroup}u + ${perGroup - 1}u`;
   const stretch = { first: `query_block * ${perGroup}u`, last: `min(${end}, ${last(draft, geometry.queries)})` };
-  const bounds = keyBounds(draft, node, place, stretch, geometry.keys);
+  const bounds = keyBounds(draft, node, { batch, heads: [head] }, stretch, geometry.keys);
+  writeStream({ draft, node, geometry, batch, rows, group }, bounds.first, bounds.end, step);
 
-  for (const row of range(perLane)) {
-    writer.line(`var greatest_${row} = ${masked};`);
-    writer.line(`var sum_${row} = 0.0f;`);
-    for (const column of columns) writer.line(`var mixed_${row}_${column} = vec4f(0);`);
-  }
-  const map = scoreMapper(draft, node);
-  // A number that the driver does not know: it would unroll the loop over a head, and compile for many seconds.
-  writer.line(`let vectors = select(0u, ${geometry.width / 4}u, ${writer.dim(geometry.queries)} > 0u);`);
-  writer.open(`for (var key = ${bounds.first}; key < ${bounds.end}; key += ${step}u)`);
-  const keys = range(step).map((at) => {
-    const text = `min(key${at === 0 ? '' : ` + ${at}u`}, ${last(draft, geometry.keys)})`;
-    return writer.variable(`j_${at}`, geometry.keys, text);
-  });
-  writeProducts(parts, keys);
-  writeScores(parts, keys, map);
-  writeMixture(parts, keys, columns);
-  writer.close();
-
-  const sink = perHead(draft, node, 'sinks', place.head);
+  const sink = perHead(draft, node, 'sinks', head);
   const finish = finisher(draft, node, targets);
-  rows.forEach(({ i, wanted }, row) => {
-    writer.open(`if (${wanted} < ${writer.dim(geometry.queries)})`);
+  rows.forEach(({ i }, row) => {
+    writer.open(`if (${wanted[row]} < ${writer.dim(geometry.queries)})`);
     if (sink === undefined) writer.line(`let normalizer = select(0.0f, 1.0f / sum_${row}, sum_${row} > 0.0f);`);
     else {
       writer.line(`let top = max(greatest_${row}, ${sink});`);
@@ -102,9 +88,9 @@ export function writeLanes(draft: Draft, node: Node, targets: readonly Target[])
       const total = `(sum_${row} * seen + exp(${sink} - top))`;
       writer.line(`let normalizer = select(0.0f, seen / ${total}, sum_${row} > 0.0f);`);
     }
-    for (const column of columns) {
-      const first = addIndices(scaleIndex(place.head, geometry.valueWidth), constantIndex(4 * column));
-      const index: IndexVector = [...place.batch, i, addIndices(first, fourth)];
+    for (const column of range(geometry.valueWidth / 4)) {
+      const first = addIndices(scaleIndex(head, geometry.valueWidth), constantIndex(4 * column));
+      const index: IndexVector = [...batch, i, addIndices(first, fourth)];
       finish(index, { text: `mixed_${row}_${column} * normalizer`, lanes: 4, dtype: 'f32' });
     }
     writer.close();
@@ -117,8 +103,79 @@ export function writeLanes(draft: Draft, node: Node, targets: readonly Target[])
   };
 }
 
+/** Few queries: how their keys are split, a lane per split. */
+export function laneSplit(request: KernelRequest, node: Node): Split | undefined {
+  return splitOf(request, node, mostRows);
+}
+
+/** A lane per split of the keys, which takes every so-manieth key, and some heads; it gives partials. */
+export function writeLanePartials(draft: Draft, node: Node, split: Split): Written {
+  const { writer } = draft;
+  const { geometry, count } = split;
+  const pieces = count / lanes;
+  reserveNames(draft, geometry, split.heads);
+  const work = openSplit(draft, split, pieces);
+  const { batch, query, heads, group } = work;
+  const number = writer.let('number', `piece * ${lanes}u + lane`);
+  const rows = heads.map(
+    (head): Row => ({ i: query, head, conditions: positionConditions(draft, node, { batch, head }, query) }),
+  );
+  const here = writer.index(query);
+  const bounds = keyBounds(draft, node, { batch, heads }, { first: here, last: here }, geometry.keys);
+  writeStream({ draft, node, geometry, batch, rows, group }, `${bounds.first} + ${number}`, bounds.end, count);
+  const partials = bindPartials(draft, 'w');
+  rows.forEach(({ head }, row) => {
+    const place = writer.let('place', partialPlace(draft, split, work, head, number));
+    writer.line(`${partials}[${place}] = vec4f(greatest_${row}, sum_${row}, 0.0f, 0.0f);`);
+    for (const column of range(geometry.valueWidth / 4)) {
+      writer.line(`${partials}[${place} + ${1 + column}u] = mixed_${row}_${column};`);
+    }
+  });
+  writer.close();
+  return {
+    workgroup: lanes,
+    groups: splitGroups(split, pieces),
+    note: `attention of few queries: ${split.heads} heads per lane, the keys that they may see in ${count} splits`,
+    variant: 'split',
+    scratch: partialBytes(split),
+  };
+}
+
+function reserveNames({ writer }: Draft, { valueWidth }: Geometry, rows: number): void {
+  for (const row of range(rows)) {
+    writer.reserve(['greatest', 'sum', 'top', 'shrink'].map((name) => `${name}_${row}`));
+    writer.reserve(range(valueWidth / 4).map((column) => `mixed_${row}_${column}`));
+    for (const name of ['products', 'score', 'weight']) writer.reserve(range(step).map((at) => `${name}_${row}_${at}`));
+  }
+  writer.reserve(['vectors', 'key']);
+}
+
+/** Streams the keys from `first` on, `stride` further every time: `greatest_ROW`, `sum_ROW`, `mixed_ROW_COLUMN`. */
+function writeStream(parts: Parts, first: string, end: string, stride: number): void {
+  const { draft, node, geometry, rows } = parts;
+  const { writer } = draft;
+  const columns = range(geometry.valueWidth / 4);
+  for (const row of rows.keys()) {
+    writer.line(`var greatest_${row} = ${masked};`);
+    writer.line(`var sum_${row} = 0.0f;`);
+    for (const column of columns) writer.line(`var mixed_${row}_${column} = vec4f(0);`);
+  }
+  const map = scoreMapper(draft, node);
+  // A number that the driver does not know: it would unroll the loop over a head, and compile for many seconds.
+  writer.line(`let vectors = select(0u, ${geometry.width / 4}u, ${writer.dim(geometry.keys)} > 0u);`);
+  writer.open(`for (var key = ${first}; key < ${end}; key += ${stride}u)`);
+  const keys = range(step).map((at) => {
+    const text = `min(key${at === 0 ? '' : ` + ${at}u`}, ${last(draft, geometry.keys)})`;
+    return writer.variable(`j_${at}`, geometry.keys, text);
+  });
+  writeProducts(parts, keys);
+  writeScores(parts, keys, map);
+  writeMixture(parts, keys, columns);
+  writer.close();
+}
+
 /** Sums of products of every query of the lane with the keys at hand, `products_ROW_KEY`. */
-function writeProducts({ draft, node, geometry, batch, head, group, rows }: Parts, keys: readonly Index[]): void {
+function writeProducts({ draft, node, geometry, batch, group, rows }: Parts, keys: readonly Index[]): void {
   const { writer, walker } = draft;
   for (const row of rows.keys()) for (const at of keys.keys()) writer.line(`var products_${row}_${at} = vec4f(0);`);
   const name = writer.fresh('d');
@@ -129,7 +186,7 @@ function writeProducts({ draft, node, geometry, batch, head, group, rows }: Part
     const index: IndexVector = [...batch, row, addIndices(scaleIndex(of, geometry.width), column)];
     return walker.named(walker.as(walker.at(operandOf(node, operand), index), 4), operand === 0 ? 'q' : 'k').text;
   };
-  const queries = rows.map(({ i }) => read(0, i, head));
+  const queries = rows.map(({ i, head }) => read(0, i, head));
   keys.forEach((j, at) => {
     const key = read(1, j, group);
     queries.forEach((query, row) => {
@@ -141,13 +198,13 @@ function writeProducts({ draft, node, geometry, batch, head, group, rows }: Part
 
 /** Scaled, mapped and masked: `score_ROW_KEY`. */
 function writeScores(
-  { draft, node, geometry, batch, head, rows }: Parts,
+  { draft, node, geometry, batch, rows }: Parts,
   keys: readonly Index[],
   map: ReturnType<typeof scoreMapper>,
 ): void {
   const { writer } = draft;
   const scale = numberOf(node.attributes, 'scale');
-  rows.forEach(({ i, conditions }, row) => {
+  rows.forEach(({ i, head, conditions }, row) => {
     keys.forEach((j, at) => {
       writer.line(`var score_${row}_${at} = 0.0f;`);
       writer.open('');

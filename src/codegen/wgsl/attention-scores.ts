@@ -75,8 +75,18 @@ export interface KeyBounds {
   readonly end: string;
 }
 
+function fold(call: string, items: readonly string[]): string {
+  return items.reduce((left, right) => `${call}(${left}, ${right})`);
+}
+
+/** What shares a loop over keys: heads of one batch row. */
+export interface LoopPlace {
+  readonly batch: readonly Index[];
+  readonly heads: readonly Index[];
+}
+
 /** Writes the bounds; they are the same for all lanes that share the stretch. */
-export function keyBounds(draft: Draft, node: Node, place: ScorePlace, queries: Stretch, keys: Dim): KeyBounds {
+export function keyBounds(draft: Draft, node: Node, place: LoopPlace, queries: Stretch, keys: Dim): KeyBounds {
   const { writer } = draft;
   const all = writer.dim(keys);
   if (!isPositional(node)) return { first: '0u', end: all };
@@ -85,9 +95,9 @@ export function keyBounds(draft: Draft, node: Node, place: ScorePlace, queries: 
   const start = startOf(draft, node, place.batch);
   const first = writer.let('first_position', `${start}i32(${queries.first})`);
   const last = writer.let('last_position', `${start}i32(${queries.last})`);
-  const reach = perHead(draft, node, 'reach', place.head);
+  const reaches = place.heads.flatMap((head) => perHead(draft, node, 'reach', head) ?? []);
   // A reach beyond every position would not fit into an integer.
-  const far = reach && writer.let('far', `i32(clamp(${reach}, -1.0f, 1e9f))`);
+  const far = reaches.length > 0 && writer.let('far', `i32(clamp(${fold('max', reaches)}, -1.0f, 1e9f))`);
   const lows = ['0i', ...(window === 0 ? [] : [`${first} - ${window - 1}i`]), ...(far ? [`${first} - ${far}`] : [])];
   const highs = [
     `i32(${all})`,
@@ -95,7 +105,6 @@ export function keyBounds(draft: Draft, node: Node, place: ScorePlace, queries: 
     ...(window === 0 || causal ? [] : [`${last} + ${window}i`]),
     ...(far && !causal ? [`${last} + ${far} + 1i`] : []),
   ];
-  const fold = (call: string, items: readonly string[]) => items.reduce((left, right) => `${call}(${left}, ${right})`);
   return {
     first: writer.let('first_key', `u32(${fold('max', lows)})`),
     end: writer.let('end_key', `u32(max(0i, ${fold('min', highs)}))`),

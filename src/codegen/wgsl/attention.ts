@@ -12,15 +12,19 @@ import type { Node } from '../../ir/graph.ts';
 import { extraOf } from '../../ir/ops/attention-geometry.ts';
 import { numberOf } from '../../ir/ops/shared.ts';
 import { constantDim, type Dim } from '../../ir/symbolic.ts';
-import { writeLanes } from './attention-lanes.ts';
+import type { ProfileName } from '../../ir/target.ts';
+import { finishFour, readFour } from './attention-columns.ts';
+import { laneSplit, writeLanePartials, writeLanes } from './attention-lanes.ts';
 import { finishScore, keyBounds, masked, perHead, positionConditions, scoreMapper } from './attention-scores.ts';
 import { ceiling, type Geometry, geometryOf, last, openWork, workGroups } from './attention-shape.ts';
+import { type Split, writeCombination } from './attention-splits.ts';
+import { workgroupSplit, writeWorkgroupPartials } from './attention-workgroups.ts';
 import { range } from './columns.ts';
 import { addIndices, constantIndex, type Index, scaleIndex } from './index-algebra.ts';
 import { type Draft, type Kernel, type KernelRequest, regionOf, type Written, writeKernel } from './kernel.ts';
 import { operandOf, UnsupportedOp } from './regions.ts';
 import { type Finish, finisher, type Target, targetsOf } from './results.ts';
-import { fourth, type IndexVector } from './values.ts';
+import type { IndexVector } from './values.ts';
 
 /** Invocations of a workgroup. */
 const lanes = 64;
@@ -51,6 +55,18 @@ function chooseBlocks(node: Node, width: number, valueWidth: number): Blocks {
   throw new UnsupportedOp(node, `attention with heads of width ${width}`);
 }
 
+/** How the kernels of a profile are written: for many queries, and for few. */
+interface Family {
+  readonly whole: (draft: Draft, node: Node, targets: readonly Target[]) => Written;
+  readonly split: (request: KernelRequest, node: Node) => Split | undefined;
+  readonly partials: (draft: Draft, node: Node, split: Split) => Written;
+}
+
+const families: Readonly<Record<ProfileName, Family>> = {
+  software: { whole: writeLanes, split: laneSplit, partials: writeLanePartials },
+  gpu: { whole: writeAttention, split: workgroupSplit, partials: writeWorkgroupPartials },
+};
+
 export function attentionKernels(request: KernelRequest): readonly Kernel[] {
   const region = regionOf(request.node);
   const found = region.nodes.filter((node) => node.op === 'attention');
@@ -58,8 +74,13 @@ export function attentionKernels(request: KernelRequest): readonly Kernel[] {
   if (!node || found.length !== 1) throw new UnsupportedOp(node ?? request.node, 'several attentions in one kernel');
   const targets = targetsOf(region, node);
   if (!targets) throw new UnsupportedOp(node, 'attention whose result is not kept whole');
-  const write = request.profile === 'gpu' ? writeAttention : writeLanes;
-  return [writeKernel(request, (draft) => write(draft, node, targets))];
+  const { whole, split, partials } = families[request.profile];
+  const pieces = split(request, node);
+  if (!pieces) return [writeKernel(request, (draft) => whole(draft, node, targets))];
+  return [
+    writeKernel(request, (draft) => partials(draft, node, pieces)),
+    writeKernel(request, (draft) => writeCombination(draft, node, targets, pieces)),
+  ];
 }
 
 /** Everything the parts of the kernel share. */
@@ -103,7 +124,7 @@ function writeAttention(draft: Draft, node: Node, targets: readonly Target[]): W
 }
 
 function writeBody(parts: Parts): void {
-  const { draft, geometry, blocks } = parts;
+  const { draft, geometry, blocks, batch, head } = parts;
   const { writer } = draft;
   const width4 = Math.ceil(geometry.width / 4);
   const value4 = Math.ceil(geometry.valueWidth / 4);
@@ -127,7 +148,7 @@ function writeBody(parts: Parts): void {
     first: query('0u'),
     last: `min(${query(`${blocks.queries - 1}u`)}, ${last(draft, geometry.queries)})`,
   };
-  const bounds = keyBounds(draft, parts.node, parts, stretch, geometry.keys);
+  const bounds = keyBounds(draft, parts.node, { batch, heads: [head] }, stretch, geometry.keys);
   const group = draft.walker.algebra.quotient(parts.head, constantDim(geometry.headsPerGroup));
 
   const isBounded = bounds.first !== '0u';
@@ -198,7 +219,7 @@ interface Copy {
 
 /** Copies rows of one head to workgroup memory, by four; rows past the end repeat the last, columns past it are 0. */
 function copyTile({ draft, node, batch }: Parts, copy: Copy): void {
-  const { writer, walker } = draft;
+  const { writer } = draft;
   const operand = operandOf(node, copy.operand);
   const width4 = Math.ceil(copy.width / 4);
   const name = writer.fresh('copied');
@@ -207,17 +228,7 @@ function copyTile({ draft, node, batch }: Parts, copy: Copy): void {
   const row = writer.variable(`${name}_row`, copy.extent, `min(${place}, ${last(draft, copy.extent)})`);
   const column4 = writer.variable(`${name}_column4`, constantDim(width4), `${name} % ${width4}u`);
   const at = (column: Index): IndexVector => [...batch, row, addIndices(scaleIndex(copy.heads, copy.width), column)];
-  if (copy.width % 4 === 0) {
-    const value = walker.at(operand, at(addIndices(scaleIndex(column4, 4), fourth)));
-    writer.line(`${copy.tile}[${name}] = ${walker.as(value, 4).text};`);
-  } else {
-    const singles = range(4).map((lane) => {
-      const wanted = writer.let('wanted_column', `${writer.index(scaleIndex(column4, 4))} + ${lane}u`);
-      const column = writer.variable(`${wanted}_in`, constantDim(copy.width), `min(${wanted}, ${copy.width - 1}u)`);
-      return `select(0.0f, ${walker.at(operand, at(column)).text}, ${wanted} < ${copy.width}u)`;
-    });
-    writer.line(`${copy.tile}[${name}] = vec4f(${singles.join(', ')});`);
-  }
+  writer.line(`${copy.tile}[${name}] = ${readFour(draft, operand, { index: at, column4, width: copy.width })};`);
   writer.close();
 }
 
@@ -264,21 +275,11 @@ function writeResult(
   const text = `share + ${at * blocks.lanesPerQuery}u`;
   writer.open(`if (${text} < ${value4}u)`);
   const column4 = writer.variable(writer.fresh('column4'), constantDim(value4), text);
-  const value = writer.let('result_four', `mixed_${at} * normalizer`);
   const index = (column: Index): IndexVector => [
     ...batch,
     i,
     addIndices(scaleIndex(head, geometry.valueWidth), column),
   ];
-  const first = scaleIndex(column4, 4);
-  if (geometry.valueWidth % 4 === 0) {
-    finish(index(addIndices(first, fourth)), { text: value, lanes: 4, dtype: 'f32' });
-  } else {
-    for (const lane of range(4)) {
-      writer.open(`if (${writer.index(first)} + ${lane}u < ${geometry.valueWidth}u)`);
-      finish(index(addIndices(first, constantIndex(lane))), { text: `${value}[${lane}]`, lanes: 1, dtype: 'f32' });
-      writer.close();
-    }
-  }
+  finishFour(draft, finish, { index, column4, width: geometry.valueWidth, text: `mixed_${at} * normalizer` });
   writer.close();
 }

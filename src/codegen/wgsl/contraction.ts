@@ -126,7 +126,8 @@ export function contractionKernels(request: KernelRequest): readonly Kernel[] {
   const rows = elements(shape.rows);
   const isBatched = constantValue(elements(shape.batch)) !== 1;
   const schedules = contractionSchedules[request.profile][isBatched ? 'batched' : 'single'];
-  const chosen = schedules.filter((schedule) => fits(schedule, rows, request));
+  const fitting = schedules.filter((schedule) => fits(schedule, rows, request));
+  const chosen = request.isSingle ? fitting.slice(-1) : fitting;
   return chosen.map((schedule) =>
     writeKernel(request, (draft) => {
       const written = writeProduct(makeProduct(draft, dot, targets), schedule);

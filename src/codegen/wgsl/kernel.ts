@@ -18,6 +18,9 @@ import { memoryFour, memoryType, packPair, toMemory } from './scalars.ts';
 import { type BufferAccess, type Expression, FOURTH, type IndexVector, ValueWalker } from './values.ts';
 import { type KernelText, KernelWriter, maxParams } from './writer.ts';
 
+/** Key of the binding of the memory between the kernels of one node. */
+export const scratchKey = 'scratch';
+
 /** How an input's elements lie, when not row-major (WeightLayout). */
 export interface InputLayout {
   readonly panels: number | undefined;
@@ -26,6 +29,8 @@ export interface InputLayout {
 export interface KernelRequest {
   /** A `fused` node. */
   readonly node: Node;
+  /** One kernel for all sizes, where there would be more for few rows: in training rows are many. */
+  readonly isSingle?: boolean;
   readonly profile: ProfileName;
   readonly ranges: ReadonlyMap<string, DimRange>;
   /** For each input of the node. */
@@ -42,6 +47,8 @@ export interface Condition {
 /** A number of workgroups: `ceil(size / divisor)` for each factor, multiplied. */
 export interface GroupCount {
   readonly factors: readonly { readonly size: Dim; readonly divisor: number }[];
+  /** Workgroups behind these, of kernels that were joined to the first. */
+  readonly behind?: readonly GroupCount[];
 }
 
 export interface Kernel {
@@ -49,6 +56,8 @@ export interface Kernel {
   readonly text: KernelText;
   readonly groups: GroupCount;
   readonly when?: Condition;
+  /** Bytes of the memory by which the kernels of one node hand numbers on; bound under `scratchKey`. */
+  readonly scratch?: Dim;
 }
 
 /** A kernel being written. */
@@ -69,6 +78,7 @@ export interface Written {
   /** How the work is divided, for the head comment. */
   readonly note: string;
   readonly when?: Condition;
+  readonly scratch?: Dim;
   /** Tells kernels for one node apart: `few_rows`. */
   readonly variant?: string;
 }
@@ -229,11 +239,13 @@ export function writeKernel(request: KernelRequest, write: (draft: Draft) => Wri
       continue;
     }
     const when = written.when === undefined ? {} : { when: written.when };
+    const scratch = written.scratch === undefined ? {} : { scratch: written.scratch };
     return {
       name: written.variant === undefined ? name : `${name}_${written.variant}`,
       text,
       groups: written.groups,
       ...when,
+      ...scratch,
     };
   }
 }

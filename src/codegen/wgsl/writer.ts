@@ -28,6 +28,57 @@ export interface KernelText {
   readonly code: string;
   readonly bindings: readonly Binding[];
   readonly params: readonly Dim[];
+  /** What `code` was printed from, for kernels that are put together (join.ts). */
+  readonly source: KernelSource;
+}
+
+/** A runtime size that a kernel takes. */
+export interface Field {
+  readonly name: string;
+  readonly dim: Dim;
+}
+
+/** A variable of a workgroup. */
+export interface WorkgroupVariable {
+  readonly name: string;
+  readonly type: string;
+}
+
+export interface KernelSource {
+  /** Lines of the comment at the head. */
+  readonly header: readonly string[];
+  readonly fields: readonly Field[];
+  readonly variables: readonly WorkgroupVariable[];
+  readonly helpers: ReadonlySet<string>;
+  /** Statements that know `group`, its number, and `lane`. */
+  readonly body: readonly string[];
+  readonly workgroup: number;
+}
+
+/** The text of a kernel whose bindings are in this order. */
+export function printKernel(source: KernelSource, bindings: readonly Binding[]): KernelText {
+  const { header, fields, variables, helpers, body, workgroup } = source;
+  const lines = [
+    ...header.map((line) => (line === '' ? '//' : `// ${line}`)),
+    '',
+    ...(fields.length === 0
+      ? []
+      : ['struct Dims {', ...fields.map((field) => `  ${field.name}: u32,`), '}', immediateDeclaration, '']),
+    ...bindings.map((binding, at) => {
+      const access = binding.access === 'r' ? 'read' : 'read_write';
+      return `@group(0) @binding(${at}) var<storage, ${access}> ${binding.name}: array<${binding.element}>;`;
+    }),
+    ...variables.map(({ name, type }) => `var<workgroup> ${name}: ${type};`),
+    '',
+    ...helperSource(helpers),
+    `@compute @workgroup_size(${workgroup})`,
+    `fn main(${builtins.join(', ')}) {`,
+    '  let group = workgroup.x + workgroup.y * workgroups.x;',
+    ...body.map((line) => `  ${line}`),
+    '}',
+    '',
+  ];
+  return { code: lines.join('\n'), bindings, params: fields.map((field) => field.dim), source };
 }
 
 interface Block {
@@ -65,7 +116,7 @@ export class KernelWriter {
   readonly #bindings: Binding[] = [];
   readonly #params = new Map<string, { name: string; dim: Dim }>();
   readonly #helpers = new Set<string>();
-  readonly #workgroupVariables: string[] = [];
+  readonly #workgroupVariables: WorkgroupVariable[] = [];
 
   readonly #isPlain: boolean;
 
@@ -189,36 +240,22 @@ export class KernelWriter {
   /** `var<workgroup> name: type;` */
   workgroupVariable(name: string, type: string): string {
     const bound = this.fresh(name);
-    this.#workgroupVariables.push(`var<workgroup> ${bound}: ${type};`);
+    this.#workgroupVariables.push({ name: bound, type });
     return bound;
   }
 
   finish(header: readonly string[], workgroupSize: number): KernelText {
     // Inputs first: a kernel's text should not depend on the order in which its body happened to touch them.
     const bindings = [...this.#bindings].sort((a, b) => (a.access === b.access ? 0 : a.access === 'r' ? -1 : 1));
-    const fields = [...this.#params.values()];
-    const body = this.#block(0).lines.map((line) => `  ${line}`);
-    const lines = [
-      ...header.map((line) => (line === '' ? '//' : `// ${line}`)),
-      '',
-      ...(fields.length === 0
-        ? []
-        : ['struct Dims {', ...fields.map((field) => `  ${field.name}: u32,`), '}', immediateDeclaration, '']),
-      ...bindings.map((binding, at) => {
-        const access = binding.access === 'r' ? 'read' : 'read_write';
-        return `@group(0) @binding(${at}) var<storage, ${access}> ${binding.name}: array<${binding.element}>;`;
-      }),
-      ...this.#workgroupVariables,
-      '',
-      ...helperSource(this.#helpers),
-      `@compute @workgroup_size(${workgroupSize})`,
-      `fn main(${builtins.join(', ')}) {`,
-      '  let group = workgroup.x + workgroup.y * workgroups.x;',
-      ...body,
-      '}',
-      '',
-    ];
-    return { code: lines.join('\n'), bindings, params: fields.map((field) => field.dim) };
+    const source: KernelSource = {
+      header,
+      fields: [...this.#params.values()],
+      variables: this.#workgroupVariables,
+      helpers: this.#helpers,
+      body: this.#block(0).lines,
+      workgroup: workgroupSize,
+    };
+    return printKernel(source, bindings);
   }
 
   #block(depth: number): Block {

@@ -139,6 +139,7 @@ function bindFields(context: Context, declaration: ConfigDeclaration, fileScope:
   for (const field of declaration.fields) {
     if (values.has(field.name.text)) continue;
     const found = context.json === undefined ? undefined : findValue(context.json, field);
+    if (found) context.given.add(field);
     const isReported = isWithoutConfig && without.includes(field);
     const absent = (): Binding => (isReported ? poison : fromDefault(context, field, scope));
     const binding = found ? fromJson(context, field, found) : absent();

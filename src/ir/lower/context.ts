@@ -4,7 +4,7 @@
  * A mistake is reported once however often its module is instantiated (same code, same place). A mistake that surfaces
  * inside the library is shown at the call in the person's own file, with a label at the library line.
  */
-import type { ModuleDeclaration, SourceTree } from '../../parser/ast.ts';
+import type { ConfigField, ModuleDeclaration, SourceTree } from '../../parser/ast.ts';
 import type { Code } from '../../support/codes.ts';
 import { type Diagnostic, type DiagnosticDetails, diagnose, type Label } from '../../support/diagnostic.ts';
 import type { SourceFile, Span } from '../../support/source.ts';
@@ -45,6 +45,8 @@ export interface WeightRecord {
 export interface Context {
   readonly trees: readonly SourceTree[];
   readonly json: Readonly<Record<string, unknown>> | undefined;
+  /** Config fields that a config file has given. */
+  readonly given: Set<ConfigField>;
   readonly diagnostics: Diagnostic[];
   readonly reported: Set<string>;
   /** Declarations that something referred to. */
@@ -78,6 +80,7 @@ export function createContext(trees: readonly SourceTree[], json: Context['json'
   return {
     trees,
     json,
+    given: new Set(),
     diagnostics: [],
     reported: new Set(),
     used: new Set(),

@@ -32,8 +32,6 @@ import {
 const widest = 480;
 /** Width of the widest value whose mixture a lane of a CPU driver keeps in registers. */
 const widestInLanes = 128;
-/** Fewer queries than this are no work for lanes that have queries of their own. */
-const fewestQueries = 8;
 /** A window pays when there may be so many times more keys than it shows. */
 const windowsToWin = 4;
 
@@ -74,8 +72,7 @@ export const attention: OpDefinition = {
     const widths = [geometry.keyWidth, geometry.valueWidth].map((width) => constantValue(width) ?? widest + 1);
     if (profile === 'gpu') return widths.every((width) => width <= widest);
     const isNarrow = widths.every((width) => width % 4 === 0 && width <= widestInLanes);
-    const isShort = (constantValue(geometry.queries) ?? fewestQueries) < fewestQueries;
-    if (!isNarrow || isShort) return false;
+    if (!isNarrow) return false;
     const window = windowOf(attributes);
     const most = dimBounds(geometry.keys, ranges).maximum;
     return rolesOf(attributes).includes('reach') || (window > 0 && most >= windowsToWin * window);

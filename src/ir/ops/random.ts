@@ -12,7 +12,7 @@ import { fail, quoteType } from './shared.ts';
 const multiplier = 0xd256d193;
 const weyl = 0x9e3779b9;
 
-/** The upper half of the product of two u32. */
+/** The upper half of the product of two u32. The runtime's is in src/runtime/philox.ts; a test compares them. */
 function high(a: number, b: number): number {
   const low = (a & 0xffff) * (b & 0xffff);
   const middle = (a >>> 16) * (b & 0xffff) + (low >>> 16);

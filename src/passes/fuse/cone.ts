@@ -145,7 +145,8 @@ function fitsAround(anchor: Node, cone: Cone): boolean {
   };
   const tiled = (value: Value): boolean => {
     if (!inside(value)) return true;
-    const fits = roleOf(value.node) === 'view' || isCast(value.node);
+    const role = roleOf(value.node);
+    const fits = role === 'view' || role === 'inline' || isCast(value.node);
     return fits && value.node.inputs.every(tiled);
   };
   const operandsFit = anchor.inputs.every((input, operand) =>

@@ -18,6 +18,7 @@ import { bindingsOf, materialize, maxBindings } from './materialize.ts';
 import { orderOf } from './order.ts';
 import { type Kernel, kernelOf } from './region.ts';
 import { roleOf } from './roles.ts';
+import { joinSiblings } from './siblings.ts';
 
 export interface Fusion {
   readonly graph: Graph;
@@ -135,7 +136,8 @@ export function fuse(graph: Graph, entry?: Span): Fusion {
   };
   const named = graph.results.map(({ name, value }) => ({ name, value: resultOf(value) }));
   const fired = [...kernels.values()].reduce((sum, { region, roots }) => sum + computed(region) - roots.length, 0);
-  return { graph: builder.finish(graph.name, named), fired, diagnostics };
+  const siblings = joinSiblings(builder.finish(graph.name, named));
+  return { graph: siblings.graph, fired: fired + siblings.fired, diagnostics };
 }
 
 function computed(region: Graph): number {

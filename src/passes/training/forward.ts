@@ -8,6 +8,7 @@ import {
   type Entry,
   type Graph,
   GraphBuilder,
+  type Initializer,
   type Node,
   onlyOutput,
   type Program,
@@ -20,8 +21,10 @@ import type { InferContext } from '../../ir/op.ts';
 import { calculus } from '../../ir/ops/calculus.ts';
 import { stringsOf } from '../../ir/ops/shared.ts';
 import { substituteGraph } from '../../ir/substitute.ts';
-import { constantDim } from '../../ir/symbolic.ts';
+import { constantDim, constantValue } from '../../ir/symbolic.ts';
+import type { TensorType } from '../../ir/types.ts';
 import { unreachable } from '../../support/error.ts';
+import { sliceOrderedLookups } from '../canonicalize.ts';
 import { copyNode, definitionOf } from '../pass.ts';
 
 /** Path of the piece of an arena that holds a parameter, or its gradient. */
@@ -74,9 +77,10 @@ function withoutStates(graph: Graph, entry: Entry, context: InferContext): Graph
 /** The entry as a first call of a session runs it. */
 function firstCall(program: Program, entry: Entry, context: InferContext): Graph {
   const { session } = program;
-  if (entry.steps === undefined || session === undefined) return entry.graph;
+  if (entry.steps === undefined || session === undefined) return sliceOrderedLookups(entry.graph, context);
   const sizes = new Map([session.past, session.slack].map((name) => [name, constantDim(0)]));
-  return withoutStates(substituteGraph(entry.graph, entry.name, sizes), entry, context);
+  const graph = withoutStates(substituteGraph(entry.graph, entry.name, sizes), entry, context);
+  return sliceOrderedLookups(graph, context);
 }
 
 /** A weight that cannot carry an adapter. */
@@ -160,7 +164,12 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
         const shape = part === 'A' ? [rank, columns ?? rank] : [outputs ?? rank, rank];
         const name = adapterPath(own.path, part);
         const known = added.find((weight) => weight.path === name);
-        const weight = known ?? { path: name, type: { dtype: 'f32', shape }, span: adapter.span, doc: undefined };
+        // As peft begins: what is added is 0 at first.
+        const bound = 1 / Math.sqrt(constantValue(columns ?? rank) ?? 1);
+        const initial: Initializer =
+          part === 'A' ? { kind: 'uniform', low: -bound, high: bound } : { kind: 'constant', value: 0 };
+        const type: TensorType = { dtype: 'f32', shape };
+        const weight = known ?? { path: name, type, span: adapter.span, doc: undefined, initial };
         if (!known) added.push(weight);
         return weight;
       });

@@ -1,119 +1,90 @@
 /**
  * Every modifier of `attend`, from text to numbers: kernels of both profiles on every adapter against the interpreter in
- * f64, over widths and lengths that are no multiple of anything.
+ * f64, over widths and lengths that are no multiple of anything, on devices with and without optional features.
+ *
+ * SORAC_ALL_SHAPES=1 runs every modifier on every shape and length, 1,000 positions too, and all choices of features; it
+ * takes some minutes on lavapipe.
  */
 import { describe, expect, test } from 'vitest';
 import { runProgram } from '../../../src/ir/interpret.ts';
 import type { Tensor } from '../../../src/ir/op.ts';
-import { evaluateDim } from '../../../src/ir/symbolic.ts';
 import { profileNames } from '../../../src/ir/target.ts';
-import type { TensorType } from '../../../src/ir/types.ts';
 import { compiled } from '../../null/codegen/compiled.ts';
 import { lowered } from '../../null/lower/kit.ts';
-import { gpuDevices, testDevice } from '../../support/devices.ts';
+import {
+  deviceWith,
+  gpuDevices,
+  type OptionalFeature,
+  optionalFeatures,
+  type TestDevice,
+} from '../../support/devices.ts';
 import { describeDiagnostics } from '../../support/language.ts';
+import { generator, inputOf, modifiers, type Sizes, shapes, textOf, tolerance, worst } from './attend-cases.ts';
 import { runPlan } from './execute.ts';
 
-interface Sizes {
-  readonly width: number;
-  readonly heads: number;
-  readonly kv: number;
-}
-
-const shapes: readonly Sizes[] = [
-  { width: 20, heads: 3, kv: 1 },
-  { width: 40, heads: 3, kv: 3 },
-  { width: 64, heads: 12, kv: 3 },
-  { width: 80, heads: 3, kv: 1 },
-  { width: 128, heads: 3, kv: 3 },
-  { width: 256, heads: 3, kv: 1 },
-];
-
-const modifiers: Readonly<Record<string, string>> = {
-  plain: '',
-  causal: 'mask: causal',
-  'a window behind': 'mask: causal and window(5)',
-  'a window on both sides': 'mask: window(4)',
-  'padding and a window': 'mask: padding(lengths) and window(6)',
-  'causal or early': 'mask: (causal or window(3)) and padding(lengths)',
-  'a score function': 'score: (s, b, h, i, j) => s - gather(slope, h) * f32(abs(i - j)) + 0.01 * f32(b)',
-  'a score function that hides': 'mask: causal, score: (s, b, h, i, j) => where((i + j) % 3 == 0, s, -1e30)',
-  softcap: 'mask: causal, softcap: 2.5',
-  'a bias tensor': 'bias: table[:, 0:1, 0:1]',
-  'ALiBi as a function': 'mask: causal, bias: (h, i, j) => gather(slope, h) * f32(j - i)',
-  'a temperature per query and head': 'mask: causal, temperature: 0.5 + tau * tau',
-  'a temperature per head': 'temperature: 1.5 + slope',
-  'an adaptive span': 'span: adaptive(3 * slope + 3, ramp: 2.5)',
-  'a causal span in padding': 'mask: causal and padding(lengths), span: adaptive(4 * slope + 4, ramp: 3)',
-  sinks: 'mask: causal, sinks: slope',
-  'sinks in a window': 'mask: causal and window(3) and padding(lengths), sinks: slope',
-  'entmax 1.5': 'mask: causal, normalize: entmax(1.5)',
-  'entmax with a number': 'normalize: entmax(1.3)',
-  'entmax per head': 'mask: padding(lengths), normalize: entmax(1.5 + 0.4 * slope)',
-  'a gate per head': 'mask: causal, gate: tau',
-  'a gate per element': 'gate: q + 1',
-  'rope of halves': 'mask: causal, rope: rotary(theta: 100)',
-  'rope of neighbours, in part': 'rope: rotary(theta: 500, pairs: "neighbours", width: 12)',
-  'rope of halves, in part': 'rope: rotary(width: 16, scaling: linear(2))',
-  'rope as Llama 3': 'rope: rotary(theta: 50, scaling: llama3(factor: 8, low: 1, high: 4, original: 32))',
-  'norms of heads': 'q_norm: unit, k_norm: unit, rope: rotary()',
-  everything:
-    'mask: causal and window(9), score: (s, b, h, i, j) => s * 1.1, softcap: 3, bias: table[:, 0:1, 0:1], ' +
-    'temperature: 1.5 + slope, span: adaptive(4 * slope + 4, ramp: 3), sinks: slope, gate: tau, rope: rotary(), dropout: 0.1',
+const all = Boolean(process.env.SORAC_ALL_SHAPES);
+const noWeights = (): never => {
+  throw new Error('no weights here');
 };
 
-function textOf(modifier: string, { width, heads, kv }: Sizes): string {
-  const uses = (name: string, declaration: string) => (new RegExp(`\\b${name}\\b`).test(modifier) ? [declaration] : []);
-  return `dim B in 1..4, T in 1..1024
+/** What is the same for all devices is made once: the artifact, inputs and results of the interpreter. */
+const made = new Map<string, ReturnType<typeof make>>();
 
-${uses('unit', 'fn unit(x: f32[..., D]) -> f32[..., D] = rms_norm(x)').join('')}
-
-model Test {
-  entry run(
-    q: f32[B, T, ${heads * width}],
-    k: f32[B, T, ${kv * width}],
-    v: f32[B, T, ${kv * width}],
-    ${[
-      ...uses('lengths', 'lengths: i32[B],'),
-      ...uses('slope', `slope: f32[${heads}],`),
-      ...uses('tau', `tau: f32[B, T, ${heads}],`),
-      ...uses('table', `table: f32[${heads}, 2, 2],`),
-    ].join('\n    ')}
-  ) -> y: f32[B, T, ${heads * width}] {
-    attend(q, k, v) { heads: ${heads}, kv_heads: ${kv}${modifier === '' ? '' : `, ${modifier}`} }
+function make(text: string) {
+  const program = lowered(text);
+  const { value: artifact, diagnostics } = compiled(program);
+  expect(describeDiagnostics(diagnostics)).toEqual([]);
+  // Nothing that a device may lack: no `enable`, no `requires` but for immediates, which are replaced where they are missing.
+  for (const { code, features } of Object.values(artifact.kernels)) {
+    expect(features ?? []).toEqual([]);
+    expect(code).not.toMatch(/^\s*(enable|diagnostic)\b/m);
   }
-}
-`;
-}
-
-/** Numbers in [-1, 1) from a linear congruential generator (Numerical Recipes): the same on every machine. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
+  const results = new Map<number, { inputs: ReadonlyMap<string, Tensor>; want: Tensor }>();
+  const at = (T: number) => {
+    const known = results.get(T);
+    if (known) return known;
+    const next = generator(11 + T);
+    const dims = new Map(Object.entries(dimsOf(T)));
+    const parameters = program.entries[0]?.parameters ?? [];
+    const inputs = new Map(parameters.map(({ name, type }) => [name, inputOf(type, dims, next)]));
+    const want = runProgram(program, 'run', { inputs, weight: noWeights, precision: 'f64', dims }).get('y');
+    const result = { inputs, want: want ?? noWeights() };
+    results.set(T, result);
+    return result;
   };
+  return { artifact, at };
 }
 
-function inputOf(type: TensorType, dims: ReadonlyMap<string, number>, next: () => number): Tensor {
-  const shape = type.shape.map((dim) => evaluateDim(dim, dims));
-  const length = shape.reduce((all, size) => all * size, 1);
-  if (type.dtype === 'f32') return { dtype: 'f32', shape, data: Float32Array.from({ length }, next) };
-  const longest = dims.get('T') ?? 1;
-  return { dtype: 'i32', shape, data: Int32Array.from({ length }, (_, at) => (at === 0 ? longest : longest >> 1)) };
+function dimsOf(T: number) {
+  return { B: T > 100 ? 1 : 2, T };
 }
 
-/** Sums of up to 1,000 products of numbers below 1 in f32; the narrow weights of entmax take roots of their errors. */
-const tolerance = 3e-5;
+const opened = new Map<string, Promise<GPUDevice | undefined>>();
 
-function worst(got: ArrayLike<number> | undefined, want: Tensor): number {
-  if (got?.length !== want.data.length) return Number.POSITIVE_INFINITY;
-  let difference = 0;
-  for (let i = 0; i < want.data.length; i++) {
-    const off = Math.abs(Number(got[i]) - Number(want.data[i]));
-    difference = Math.max(difference, Number.isNaN(off) ? Number.POSITIVE_INFINITY : off);
+function deviceOf(kind: TestDevice, features: readonly OptionalFeature[]): Promise<GPUDevice | undefined> {
+  const key = `${kind} ${features.join()}`;
+  const known = opened.get(key) ?? deviceWith(kind, features);
+  opened.set(key, known);
+  return known;
+}
+
+interface Case {
+  readonly modifier: string;
+  readonly sizes: Sizes;
+  readonly lengths: readonly number[];
+}
+
+async function compare(device: GPUDevice, { modifier, sizes, lengths }: Case) {
+  const text = textOf(modifier, sizes);
+  const known = made.get(text) ?? make(text);
+  made.set(text, known);
+  for (const T of lengths) {
+    const { inputs, want } = known.at(T);
+    for (const profile of profileNames) {
+      const got = await runPlan(device, known.artifact, { profile, dims: dimsOf(T), inputs, weight: noWeights });
+      expect(worst(got.get('y'), want), `${profile}, T = ${T}`).toBeLessThanOrEqual(tolerance);
+    }
   }
-  return difference;
 }
 
 describe.skipIf(gpuDevices.length > 0)('attend', () => {
@@ -126,45 +97,49 @@ function caseOf(name: string, modifier: string, sizes: Sizes, lengths: readonly 
 
 const cases = Object.entries(modifiers).flatMap(([name, modifier], at) => {
   // Every modifier meets two shapes, and every shape many modifiers; together with the lengths below all pairs are met.
-  // SORAC_ALL_SHAPES=1 runs every modifier on every shape and length, which takes minutes.
-  if (process.env.SORAC_ALL_SHAPES) return shapes.map((sizes) => caseOf(name, modifier, sizes, [1, 7, 33, 129]));
+  const more: Sizes = { width: 40, heads: 12, kv: 1 };
+  if (all) return [...shapes, more].map((sizes) => caseOf(name, modifier, sizes, [1, 7, 33, 129]));
   const picked = [at, at + 1 + (at % 4)].map((index) => shapes[index % shapes.length] as Sizes);
   return picked.map((sizes, turn) => caseOf(name, modifier, sizes, turn === 0 ? [1, 33] : [7]));
 });
 
-async function compare(kind: (typeof gpuDevices)[number], modifier: string, sizes: Sizes, lengths: readonly number[]) {
-  const { device } = await testDevice(kind);
-  const program = lowered(textOf(modifier, sizes));
-  const { value: artifact, diagnostics } = compiled(program);
-  expect(describeDiagnostics(diagnostics)).toEqual([]);
-  const next = generator(11);
-  const weight = (): never => {
-    throw new Error('no weights here');
-  };
-  for (const T of lengths) {
-    const dims = { B: T > 100 ? 1 : 2, T };
-    const known = new Map(Object.entries(dims));
-    const parameters = program.entries[0]?.parameters ?? [];
-    const inputs = new Map(parameters.map(({ name, type }) => [name, inputOf(type, known, next)]));
-    const want = runProgram(program, 'run', { inputs, weight, precision: 'f64', dims: known }).get('y');
-    for (const profile of profileNames) {
-      const got = await runPlan(device, artifact, { profile, dims, inputs, weight });
-      expect(worst(got.get('y'), want as Tensor), `${profile}, T = ${T}`).toBeLessThanOrEqual(tolerance);
-    }
+/** Few and narrow heads: the interpreter takes some seconds for a million scores per head. */
+const narrow: Sizes = { width: 20, heads: 3, kv: 1 };
+const longCases = all
+  ? Object.entries(modifiers).map(([name, modifier]) => caseOf(name, modifier, narrow, [1000]))
+  : ['everything', 'entmax per head', 'a causal span in padding', 'a window behind'].map((name) =>
+      caseOf(name, modifiers[name] ?? '', narrow, [129]),
+    );
+
+/** All features, none, and one each. */
+const choices: readonly (readonly OptionalFeature[])[] = [
+  optionalFeatures,
+  [],
+  ...(all ? optionalFeatures.map((feature) => [feature]) : []),
+];
+const places = gpuDevices.flatMap((kind) => choices.map((features) => ({ kind, features })));
+
+describe.each(places)('on $kind with $features', ({ kind, features }) => {
+  const isWhole = features === optionalFeatures;
+  const isPartial = features.length === 1;
+  // SwiftShader has no f16: all that it has is subgroups.
+  const own = isWhole && kind === 'swiftshader' ? features.filter((feature) => feature !== 'shader-f16') : features;
+
+  /** The device, with what was asked for and nothing else; the test is skipped where the adapter lacks it. */
+  async function device(skip: (note: string) => never): Promise<GPUDevice> {
+    const found = (await deviceOf(kind, own)) ?? skip(`${kind} lacks ${own.join(', ')}`);
+    for (const feature of optionalFeatures) expect(found.features.has(feature)).toBe(own.includes(feature));
+    return found;
   }
-}
 
-describe.each(gpuDevices)('on %s', (kind) => {
-  test.each(cases)('$name', ({ modifier, sizes, lengths }) => compare(kind, modifier, sizes, lengths), 120_000);
+  // What is not about the features runs with all of them; without, every other modifier runs once.
+  const short = cases.filter((_, at) => all || isWhole || at % 4 === 1);
+  const lengthsOf = (lengths: readonly number[]) => (isPartial ? [7] : lengths);
+  test.for(short)('$name', { timeout: 240_000 }, async ({ modifier, sizes, lengths }, { skip }) =>
+    compare(await device(skip), { modifier, sizes, lengths: lengthsOf(lengths) }),
+  );
 
-  test.each([
-    ['everything', [129]],
-    ['entmax per head', [129]],
-    ['a causal span in padding', [129]],
-    ['a window behind', kind === 'lavapipe' ? [129, 1000] : [129]],
-  ] as const)(
-    'long: %s',
-    (name, lengths) => compare(kind, modifiers[name] ?? '', shapes[0] as Sizes, lengths),
-    240_000,
+  test.for(isWhole ? longCases : [])('long: $name', { timeout: 600_000 }, async (item, { skip }) =>
+    compare(await device(skip), item),
   );
 });

@@ -1,10 +1,11 @@
 /**
  * Runs a plan on a device with as little machinery as possible, so that tests of kernels depend on nothing but kernels:
- * one submission, no caching, dims through immediates.
+ * one submission, dims through immediates. Only pipelines are kept, by artifact, for the next run at other sizes.
  */
 import { evaluateSize } from '../../../src/codegen/plan/sizes.ts';
 import type { Tensor } from '../../../src/ir/op.ts';
 import type { Artifact, BufferSpec, ElementType, ProfileName, WeightSpec } from '../../../src/runtime/artifact.ts';
+import { singleToHalf } from '../../../src/runtime/half.ts';
 
 /** Flags of the WebGPU specification: their global names are not set in Node. */
 const bufferUsage = { mapRead: 0x1, copySource: 0x4, copyTarget: 0x8, storage: 0x80 } as const;
@@ -15,6 +16,10 @@ type Words = Float32Array | Int32Array | Uint32Array;
 
 function words(dtype: ElementType, values: ArrayLike<number>): Words {
   if (dtype === 'f32') return Float32Array.from(values);
+  if (dtype === 'f16') {
+    const halves = Uint16Array.from(values, singleToHalf);
+    return new Uint32Array(halves.buffer, 0, halves.length >> 1);
+  }
   return dtype === 'i32' ? Int32Array.from(values) : Uint32Array.from(values);
 }
 
@@ -38,8 +43,24 @@ export interface RunOptions {
   readonly dims: Readonly<Record<string, number>>;
   readonly inputs: ReadonlyMap<string, Tensor>;
   weight(path: string): Tensor;
-  /** What the states hold, by index; results named `state:INDEX` say what they hold afterwards. */
-  readonly states?: readonly Tensor[];
+  /** What the states hold before the run, by path; results named `state:PATH` say what they hold afterwards. */
+  readonly states?: ReadonlyMap<string, Tensor>;
+}
+
+interface Made {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+const made = new WeakMap<GPUDevice, WeakMap<Artifact, Map<string, Made>>>();
+
+/** By kernel name. */
+function pipelinesOf(device: GPUDevice, artifact: Artifact): Map<string, Made> {
+  const ofDevice = made.get(device) ?? new WeakMap<Artifact, Map<string, Made>>();
+  made.set(device, ofDevice);
+  const ofArtifact = ofDevice.get(artifact) ?? new Map<string, Made>();
+  ofDevice.set(artifact, ofArtifact);
+  return ofArtifact;
 }
 
 export async function runPlan(device: GPUDevice, artifact: Artifact, options: RunOptions): Promise<Map<string, Words>> {
@@ -73,7 +94,7 @@ export async function runPlan(device: GPUDevice, artifact: Artifact, options: Ru
         return upload(new Uint32Array(count).fill(0x7fc00000));
       }
       case 'state': {
-        const tensor = options.states?.[spec.state];
+        const tensor = options.states?.get(artifact.states?.[spec.state]?.path ?? '');
         if (!tensor) throw new Error(`no state ${spec.state}`);
         return upload(words(tensor.dtype, tensor.data));
       }
@@ -82,7 +103,7 @@ export async function runPlan(device: GPUDevice, artifact: Artifact, options: Ru
     }
   };
   const buffers = plan.buffers.map(make);
-  const pipelines = new Map<string, { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout }>();
+  const pipelines = pipelinesOf(device, artifact);
   const pipelineOf = (name: string) => {
     const known = pipelines.get(name);
     if (known) return known;
@@ -136,8 +157,9 @@ export async function runPlan(device: GPUDevice, artifact: Artifact, options: Ru
   plan.buffers.forEach((spec, at) => {
     const source = buffers[at];
     if ((spec.kind !== 'result' && spec.kind !== 'state') || !source) return;
-    const state = spec.kind === 'state' ? options.states?.[spec.state] : undefined;
-    const name = spec.kind === 'result' ? spec.name : `state:${spec.state}`;
+    const path = spec.kind === 'state' ? (artifact.states?.[spec.state]?.path ?? '') : '';
+    const state = spec.kind === 'state' ? options.states?.get(path) : undefined;
+    const name = spec.kind === 'result' ? spec.name : `state:${path}`;
     const result = entry.results.find((other) => other.name === name);
     const shape = (result?.shape ?? []).reduce<number>((all, size) => all * evaluateSize(size, options.dims), 1);
     const count = state ? state.data.length : shape;

@@ -96,10 +96,20 @@ describe.each(devices)('on %s', (kind) => {
     };
     for (const [step, token] of tokens.entries()) {
       const all = allCandidates(await logitsAfter(cpu, text));
-      expect(token).toBe(choose(all, sampling, new Set(text), uniform(11, step, 0)));
+      expect(token).toBe(choose(all, sampling, new Set(text), uniform(11, prompt.length + step, 0)));
       text.push(token);
     }
     expect(tokens).toHaveLength(10);
+    await session.close();
+  });
+
+  test('a temperature of 0 takes the most probable token whatever else is asked for', async () => {
+    const session = (await model).session();
+    const want = (await textOf(session, prompt, { maxTokens: 12 })).tokens;
+    for (const options of [{}, { topK: 2, topP: 0.1, minP: 0.9, seed: 3 }]) {
+      session.reset();
+      expect((await textOf(session, prompt, { temperature: 0, ...options, maxTokens: 12 })).tokens).toEqual(want);
+    }
     await session.close();
   });
 
@@ -132,6 +142,87 @@ describe.each(devices)('on %s', (kind) => {
     expect((await textOf(session, [5, 6], { maxTokens: 5 })).tokens).toEqual(whole2);
     expect((await textOf(fork, [5, 6], { maxTokens: 5 })).tokens).toEqual(whole2);
     for (const each of [whole, session, fork, again]) await each.close();
+  });
+
+  test.each<GenerateOptions>([
+    {},
+    { temperature: 1.5, topK: 20, seed: 4 },
+    { temperature: 1, repetitionPenalty: 1.5, seed: 9 },
+    { temperature: 0, repetitionPenalty: 1.8 },
+  ])('without tokens a session goes on as though the text had not been cut: %j', async (options) => {
+    const loaded = await model;
+    const whole = loaded.session();
+    const want = await textOf(whole, prompt, { ...options, maxTokens: 12 });
+    const session = loaded.session({ capacity: 4 });
+    const first = await textOf(session, prompt, { ...options, maxTokens: 5 });
+    const fork = await session.fork();
+    for (const each of [session, fork]) {
+      const rest = await textOf(each, [], { ...options, maxTokens: 7 });
+      expect([...first.tokens, ...rest.tokens]).toEqual(want.tokens);
+      expect(rest.steps.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5, 6]);
+      expect(rest.steps[0]?.logprob).toBeCloseTo(want.steps[5]?.logprob ?? 0, 5);
+      expect(each.lengths).toEqual(whole.lengths);
+    }
+    for (const each of [whole, session, fork]) await each.close();
+  });
+
+  test('without tokens after the entry that people call, after leaving the loop, and row by row', async () => {
+    const loaded = await model;
+    const whole = loaded.session();
+    const want = (await textOf(whole, prompt, { maxTokens: 8 })).tokens;
+    const fed = loaded.session();
+    // Not waited for: `generate` looks at the session when calls under way are done.
+    const feeding = fed.call('forward', { ids: { data: Int32Array.from(prompt), shape: [1, prompt.length] } });
+    expect((await textOf(fed, [], { maxTokens: 8 })).tokens).toEqual(want);
+    await feeding;
+    const left = loaded.session();
+    const got: number[] = [];
+    for await (const { token } of left.generate(prompt)) if (got.push(token) === 3) break;
+    expect([...got, ...(await textOf(left, [], { maxTokens: 5 })).tokens]).toEqual(want);
+    const batch = loaded.session();
+    const data = Int32Array.from([...prompt, 1, 2, 0, 0, 0, 0]);
+    await batch.call('forward', { ids: { data, shape: [2, 6] } }, { lengths: [6, 2] });
+    // The first row goes on by itself, the second takes two tokens in.
+    const rows: number[][] = [[], []];
+    for await (const { tokens } of batch.generate([[], [5, 6]], { maxTokens: 8 }))
+      tokens.forEach((token, row) => {
+        if (token !== null) rows[row]?.push(token);
+      });
+    const second = loaded.session();
+    expect(rows).toEqual([want, (await textOf(second, [1, 2, 5, 6], { maxTokens: 8 })).tokens]);
+    expect(batch.lengths).toEqual([14, 12]);
+    await expect(textOf(batch, [], {})).rejects.toMatchObject({ code: 'SORA6017', help: /an empty list for each/ });
+    for (const each of [whole, fed, left, batch, second]) await each.close();
+  });
+
+  test('without tokens a stop is met again, a full session ends at once, and an empty one is refused', async () => {
+    const session = (await model).session();
+    await expect(textOf(session, [], {})).rejects.toMatchObject({ code: 'SORA6021', message: /holds none/ });
+    const { tokens } = await textOf(session, prompt, { maxTokens: 12 });
+    session.reset();
+    const stop = [tokens[5] ?? 0];
+    await textOf(session, prompt, { maxTokens: 12, stop });
+    const held = session.lengths;
+    expect(await textOf(session, [], { maxTokens: 3, stop })).toMatchObject({ tokens: [], end: { reason: 'stop' } });
+    expect(session.lengths).toEqual(held);
+    expect((await textOf(session, [], { maxTokens: 1 })).tokens).toEqual(stop);
+    await textOf(session, [], {});
+    expect(session.lengths).toEqual([positions]);
+    expect(await textOf(session, [], {})).toEqual({ tokens: [], steps: [], end: { reason: 'full' } });
+    await session.close();
+  });
+
+  test('an aborted step that goes on leaves what was held', async () => {
+    const session = (await model).session();
+    const { tokens } = await textOf(session, prompt, { maxTokens: 3 });
+    const { signal } = new AbortController();
+    const gone = AbortSignal.abort();
+    expect((await textOf(session, [], { signal: gone })).end.reason).toBe('aborted');
+    expect(session.lengths).toEqual([prompt.length + 3]);
+    const again = (await model).session();
+    const want = (await textOf(again, [...prompt, ...tokens], { maxTokens: 4 })).tokens;
+    expect((await textOf(session, [], { signal, maxTokens: 4 })).tokens).toEqual(want);
+    for (const each of [session, again]) await each.close();
   });
 
   test('rows of unlike lengths give the texts that they give alone', async () => {
@@ -246,9 +337,29 @@ describe.each(devices)('on %s', (kind) => {
       { stop: [101] },
       { stopSequences: [[]] },
       { chunk: 0 },
+      { stopSequences: [3] as unknown as number[][] },
+      { signal: new AbortController() as unknown as AbortSignal },
+      // Nothing is drawn without a temperature.
+      { topK: 5 },
+      { topP: 0.9 },
+      { minP: 0.1 },
     ];
     for (const options of wrong) expect(await refused([1], options), JSON.stringify(options)).toBe('SORA6020');
     for (const ids of [[], [101], [-1], [0.5]]) expect(await refused(ids, {})).toBe('SORA6021');
+    const misspelled: readonly [object, string][] = [
+      [{ maxToken: 3 }, 'did you mean `maxTokens`?'],
+      [{ max_new_tokens: 3 }, 'did you mean `maxTokens`?'],
+      [{ top_p: 0.5 }, 'did you mean `topP`?'],
+      [{ temprature: 1 }, 'did you mean `temperature`?'],
+      [{ chunks: 1 }, 'did you mean `chunk`?'],
+      [{ beams: 4 }, 'there is maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, '],
+    ];
+    for (const [options, help] of misspelled) {
+      const error = await textOf(session, [1], options).catch((each: unknown) => each);
+      expect(error).toMatchObject({ code: 'SORA6020', help: expect.stringContaining(help) });
+    }
+    expect(await refused([1], { maxTokens: 0, ...{ gone: undefined } })).toBe('accepted');
+    session.reset();
     const running = session.generate([1], {});
     await running.next();
     expect(await refused([1], {})).toBe('SORA6020');
@@ -288,7 +399,7 @@ describe.each(gpuDevices)('on %s', (kind) => {
     expect((read - before.read) / (tokens.length + 1)).toBeLessThanOrEqual(600);
     expect(model.stats().buffers).toBe(before.buffers);
     read = 0;
-    await textOf(session, [5], { maxTokens: 1, temperature: 50, seed: 3 });
+    await textOf(session, [5], { maxTokens: 1, temperature: 50, seed: 4 });
     expect(read).toBeGreaterThan(3000 * 4);
     expect(model.stats().buffers).toBeLessThanOrEqual(before.buffers + 1);
     await model.close();

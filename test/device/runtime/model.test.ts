@@ -2,6 +2,7 @@ import { describe, expect, test, vi } from 'vitest';
 import type { Artifact } from '../../../src/runtime/artifact.ts';
 import { createModel, encodeSafetensors, type LoadOptions, type Model } from '../../../src/runtime/index.ts';
 import { firstGpuDevice, gpuDevices, testDevice } from '../../support/devices.ts';
+import { decoderArtifact, randomWeights } from '../../support/generator.ts';
 import { handArtifact, handBias, handExpected, handTable } from '../../support/hand-artifact.ts';
 import { withoutImmediates } from '../../support/without-immediates.ts';
 
@@ -102,6 +103,65 @@ describe.each(gpuDevices)('a model written by hand on %s', (adapter) => {
     expect(model.stats().buffers).toBe(0);
   });
 
+  test('progress counts the bytes that reach the device: what is tied once', async () => {
+    const [entry] = handArtifact.entries;
+    const [, bias] = handArtifact.weights;
+    if (!entry || !bias) throw new Error('the model has an entry and a bias');
+    const { buffers, steps } = entry.plans.software;
+    const moved = buffers.map((spec) => (spec.kind === 'weight' && spec.weight === 1 ? { ...spec, weight: 2 } : spec));
+    const plans = { software: { buffers: moved, steps }, gpu: { buffers: moved, steps } };
+    const tied = {
+      ...handArtifact,
+      weights: [...handArtifact.weights, bias],
+      entries: [entry, { ...entry, name: 'again', plans }],
+    };
+    const told: { readonly loaded: number; readonly total: number }[] = [];
+    const model = await createModel(tied, { adapter, weights, onProgress: (progress) => told.push(progress) });
+    // A table in panels of 4 rows, 8 by 3, and 3 numbers.
+    expect(told).toEqual([
+      { loaded: 96, total: 108 },
+      { loaded: 108, total: 108 },
+    ]);
+    const { inputs } = batch(5);
+    expect((await model.call('again', inputs)).y).toEqual((await model.call('apply', inputs)).y);
+    await model.close();
+  });
+
+  test('what is warmed while loading leaves no buffer, and calls, close and a device that stays are not disturbed', async () => {
+    const decoder = decoderArtifact();
+    const options = { weights: randomWeights(decoder) };
+    const { device } = await testDevice(adapter);
+    const plain = await createModel(decoder, { ...options, device });
+    const texts: unknown[] = [];
+    const tell = async (model: Model): Promise<void> => {
+      const session = model.session();
+      const tokens: number[] = [];
+      for await (const { token } of session.generate([5, 9, 2], { maxTokens: 6 })) tokens.push(token);
+      await session.close();
+      texts.push(tokens);
+    };
+    const before = plain.stats();
+    await tell(plain);
+    for (const wait of [0, 60, 120, 400]) {
+      for (const warmup of [true, false]) {
+        const model = await createModel(decoder, { ...options, device, warmup });
+        await new Promise((resolve) => setTimeout(resolve, wait));
+        await tell(model);
+        await vi.waitFor(() => expect(model.stats().buffers).toBe(plain.stats().buffers));
+        await model.close();
+        expect(model.stats()).toMatchObject({ buffers: 0, bytes: 0 });
+        // Closed while it goes on by itself.
+        const closed = await createModel(decoder, { ...options, device, warmup });
+        await new Promise((resolve) => setTimeout(resolve, wait));
+        await closed.close();
+        expect(closed.stats()).toMatchObject({ buffers: 0, bytes: 0 });
+      }
+    }
+    expect(new Set(texts.map(String)).size).toBe(1);
+    expect(before.pipelines).toBe(plain.stats().pipelines);
+    await plain.close();
+  });
+
   test('loads and closes twenty times on one device without a trace', async () => {
     const { device } = await testDevice(adapter);
     for (let round = 0; round < 20; round++) {
@@ -124,6 +184,26 @@ describe.runIf(firstGpuDevice)('the life of a model', () => {
     await expect(model.call('apply', batch(1).inputs)).rejects.toEqual(coded('SORA6002'));
     await model.close();
     await model[Symbol.asyncDispose]();
+  });
+
+  test('refuses options that it does not know, and values that mean nothing', async () => {
+    const refused = async (wrong: object): Promise<unknown> =>
+      createModel(handArtifact, { ...options, ...wrong }).then(
+        () => 'accepted',
+        (error: unknown) => error,
+      );
+    expect(await refused({ warmUp: true })).toMatchObject({ code: 'SORA6003', help: 'did you mean `warmup`?' });
+    expect(await refused({ onprogress: () => {} })).toMatchObject({ help: 'did you mean `onProgress`?' });
+    expect(await refused({ folder: 'x' })).toMatchObject({
+      help: expect.stringContaining('there is weights, device,'),
+    });
+    expect(await refused({ signal: new AbortController() })).toEqual(coded('SORA6003'));
+    const model = await createModel(handArtifact, options);
+    const call = (wrong: object): Promise<unknown> => model.call('apply', batch(1).inputs, wrong);
+    await expect(call({ singal: 1 })).rejects.toMatchObject({ code: 'SORA6018', help: 'did you mean `signal`?' });
+    await expect(call({ lengths: [1] })).rejects.toEqual(coded('SORA6018'));
+    await expect(call({ signal: new AbortController() })).rejects.toEqual(coded('SORA6018'));
+    await model.close();
   });
 
   test('never destroys a device that the caller brought', async () => {

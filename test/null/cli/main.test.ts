@@ -127,6 +127,61 @@ describe('compile', () => {
     expect(readFileSync(join(out, 'scaled.js')).equals(bytes)).toBe(true);
   });
 
+  test('says the sizes that the module has, and where they come from', async () => {
+    const sized = `dim N in 1..64
+
+config Sizes {
+  width: int = 4 from "hidden_size"
+  layers: int = 2 from "num_layers"
+  bias: bool = true from "use_bias"
+  own: int = 7
+}
+
+model Sized(c: Sizes) {
+  factor: f32[c.width]
+  repeat step[c.layers] = Step(c)
+
+  entry forward(x: f32[N, c.width]) -> y: f32[N, c.width] {
+    step(x * factor) * c.own
+  }
+}
+
+module Step(c: Sizes) {
+  offset: f32[c.width] if c.bias
+
+  fn (x: f32[N, c.width]) -> f32[N, c.width] {
+    if c.bias { x + offset } else { x }
+  }
+}
+`;
+    const path = write('sized.sora', sized);
+    const said = async (...options: readonly string[]) => {
+      const { exitCode, stdout, stderr } = await sorac('compile', path, '-o', join(folder, 'out'), ...options);
+      expect(exitCode).toBe(0);
+      return { stdout, lines: stderr.split('\n').filter((line) => line.startsWith('Sizes: ')) };
+    };
+    const json = (name: string, value: unknown) => ['--config', write(name, JSON.stringify(value))];
+    expect((await said()).lines).toEqual([
+      'Sizes: width 4, layers 2, … (defaults of sized.sora; --config takes those of a checkpoint)',
+    ]);
+    const all = { hidden_size: 8, num_layers: 3, use_bias: false };
+    expect((await said(...json('all.json', all))).lines).toEqual(['Sizes: width 8, layers 3, … (from all.json)']);
+    expect((await said(...json('some.json', { hidden_size: 8 }))).lines).toEqual([
+      'Sizes: width 8, layers 2, … (1 of 3 from some.json, else defaults of sized.sora)',
+    ]);
+    expect((await said(...json('other.json', { n_embd: 8 }))).lines).toEqual([
+      'Sizes: width 4, layers 2, … (defaults of sized.sora: other.json has none of its keys)',
+    ]);
+    const { stdout, lines } = await said(...json('all.json', all), '--json');
+    expect(lines).toHaveLength(1);
+    expect(JSON.parse(stdout)).toMatchObject({
+      config: { 'Sizes.width': 8, 'Sizes.layers': 3, 'Sizes.bias': false, 'Sizes.own': 7 },
+      configSources: { 'Sizes.width': 'given', 'Sizes.layers': 'given', 'Sizes.bias': 'given' },
+    });
+    const plain = await sorac('compile', write('scaled.sora', scaled), '-o', join(folder, 'plain'));
+    expect(plain.stderr).not.toContain('defaults of');
+  });
+
   test('--emit writes the values of the pipeline', async () => {
     const out = join(folder, 'out');
     const { exitCode } = await sorac(

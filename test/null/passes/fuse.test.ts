@@ -399,3 +399,36 @@ test('an op of more tensors than a kernel binds is a diagnostic; the passes befo
   ]);
   kernelGraph(graph);
 });
+
+describe('updates', () => {
+  /** Rows of some widths, appended to a state each; `between` gives the rows of the second from the first state. */
+  function appends(widths: readonly [number, number], between?: (s: Sketch, first: Value) => Value) {
+    return kernels((s) => {
+      const offsets = s.argument('offsets', 'i32', [B]);
+      const state = (name: string, width: number) => s.argument(name, 'f32', [B, 9, width]);
+      const rows = s.emit('tanh', [activations(s, 'key', widths[0])]);
+      const first = s.emit('append', [state('keys', widths[0]), rows, offsets]);
+      const others = between?.(s, first) ?? s.emit('exp', [activations(s, 'value', widths[1])]);
+      const second = s.emit('append', [state('values', widths[1]), others, offsets]);
+      const sum = (value: Value) => s.emit('reduce', [value], { kind: 'sum', axes: [2], keep: false });
+      return { first: sum(first), second: sum(second) };
+    });
+  }
+
+  test('of rows of one type share a kernel', () => {
+    expect(appends([6, 6])).toEqual(['append: tanh append exp append', 'row: reduce', 'row: reduce']);
+  });
+
+  test('of rows of different widths do not', () => {
+    expect(appends([6, 4])).toEqual(['append: tanh append', 'append: exp append', 'row: reduce', 'row: reduce']);
+  });
+
+  test('do not when one has to do with what the other wrote', () => {
+    const shown = (s: Sketch, first: Value) =>
+      s.emit('mul', [
+        activations(s, 'value'),
+        s.like(s.emit('slice', [first], { axis: 1, start: constantDim(2), size: one }), activations(s, 'like')),
+      ]);
+    expect(appends([6, 6], shown).filter((kernel) => kernel.startsWith('append'))).toHaveLength(2);
+  });
+});

@@ -1,0 +1,94 @@
+/**
+ * Which kernels share a dispatch: kernels near each other in the order that do not wait for each other (wgsl/join.ts).
+ *
+ * The order of the graph is kept otherwise, so that what is joined needs little more memory at once.
+ */
+import type { Node, Value } from '../../ir/graph.ts';
+import { unreachable } from '../../support/error.ts';
+import { joinKernels, type Part } from '../wgsl/join.ts';
+import type { Kernel } from '../wgsl/kernel.ts';
+
+/** One node with its kernels, or several with one kernel for all. */
+export interface Launch {
+  readonly nodes: readonly Node[];
+  readonly kernels: readonly Kernel[];
+  /** For each binding of a kernel the node and the key under which it stands for an operand or a result. */
+  bindings(kernel: Kernel): readonly { readonly node: Node; readonly key: string }[];
+}
+
+/** How far back a kernel may move. */
+const reach = 4;
+/** Kernels in one. */
+const most = 4;
+
+const limits = { bindings: 8, params: 16 };
+
+/** Everything that a value of the key is bound to: equal values are one buffer. */
+function valueAt(node: Node, key: string): Value {
+  const operand = Number(key.replace(/^\D+/, ''));
+  const value = key.startsWith('out') ? node.outputs[operand] : node.inputs[operand];
+  return value ?? unreachable(`no ${key} of \`${node.op}\``);
+}
+
+interface Draft {
+  readonly members: { readonly node: Node; readonly kernels: readonly Kernel[] }[];
+}
+
+function plain(node: Node, kernels: readonly Kernel[]): Launch {
+  return { nodes: [node], kernels, bindings: (kernel) => kernel.text.bindings.map(({ key }) => ({ node, key })) };
+}
+
+export function launchesOf(
+  nodes: readonly Node[],
+  kernelsOf: (node: Node) => readonly Kernel[],
+  mayJoin: boolean,
+): readonly Launch[] {
+  if (!mayJoin) return nodes.map((node) => plain(node, kernelsOf(node)));
+  const numbers = new Map<Value, string>();
+  const wordOf = (value: Value): string => {
+    const known = numbers.get(value) ?? String(numbers.size);
+    numbers.set(value, known);
+    return known;
+  };
+  const partOf = (node: Node, kernel: Kernel): Part => ({
+    kernel,
+    buffers: kernel.text.bindings.map(({ key }) => wordOf(valueAt(node, key))),
+  });
+  const join = (members: Draft['members']) => {
+    const parts = members.flatMap(({ node, kernels }) => {
+      const [only, another] = kernels;
+      const isPlain = only && !another && !only.when && only.scratch === undefined;
+      return isPlain ? [partOf(node, only)] : [];
+    });
+    return parts.length === members.length ? joinKernels(parts, limits) : undefined;
+  };
+  const drafts: Draft[] = [];
+  const placeOf = new Map<Value, number>();
+  for (const node of nodes) {
+    const member = { node, kernels: kernelsOf(node) };
+    const after = Math.max(-1, ...node.inputs.map((value) => placeOf.get(value) ?? -1));
+    let place = drafts.length;
+    for (let at = drafts.length - 1; at > after && at >= drafts.length - reach; at--) {
+      const members = drafts[at]?.members ?? [];
+      if (members.length < most && join([...members, member])) {
+        place = at;
+        break;
+      }
+    }
+    const draft = drafts[place];
+    if (draft) draft.members.push(member);
+    else drafts.push({ members: [member] });
+    for (const output of node.outputs) placeOf.set(output, place);
+  }
+  return drafts.map(({ members }): Launch => {
+    const [only, another] = members;
+    if (only && !another) return plain(only.node, only.kernels);
+    const joined = join(members) ?? unreachable('what was joined once fits');
+    const origins = joined.origins.map(({ part, binding }) => {
+      const member = members[part] ?? unreachable('a part of nothing');
+      const key = member.kernels[0]?.text.bindings[binding]?.key ?? unreachable('a binding of nothing');
+      return { node: member.node, key };
+    });
+    return { nodes: members.map(({ node }) => node), kernels: [joined.kernel], bindings: () => origins };
+  });
+}
