@@ -17,6 +17,7 @@ import { onInterrupt } from '../interrupt.ts';
 import { addReporterOptions } from '../reporter-options.ts';
 import { chooseConfig } from '../source-files.ts';
 import { openData, type TrainData } from '../train/data.ts';
+import { firstBadValue } from '../train/diagnose.ts';
 import { unread } from '../train/inputs.ts';
 import { makeProgress } from '../train/progress.ts';
 import {
@@ -257,6 +258,7 @@ async function runWith(prepared: Prepared): Promise<CommandResult> {
         identity,
         events,
         progress: makeProgress(context.stderr, optional('columns', process.stderr.columns)),
+        diagnose: (batches) => firstBadValue(program, trainer, batches),
         isInterrupted: () => isInterrupted,
         onRecord: (test) => writeRecord(pathsOf(settings.out).record, record(test)),
       },

@@ -5,6 +5,7 @@
 import type { Scored } from '../../ir/graph.ts';
 import type { Inputs } from '../../runtime/inputs.ts';
 import type { StepResult, Trainer } from '../../runtime/trainer-types.ts';
+import { SoraError } from '../../support/error.ts';
 import { writeFileAtomic } from '../../support/node-atomic-file.ts';
 import type { Batches, Checkpoints, EventFile } from '../../training/index.ts';
 import { describeMeasures, makeJudge } from './judge.ts';
@@ -27,6 +28,8 @@ export interface RunJob {
   readonly identity: RunIdentity;
   readonly events: EventFile | undefined;
   readonly progress: Progress;
+  /** Where a step of these batches stops being finite, in words. */
+  readonly diagnose: (batches: readonly Inputs[]) => Promise<string | undefined>;
   /** Becomes true when somebody wants the run to stop. */
   readonly isInterrupted: () => boolean;
   /** Called whenever there is something new for `train.json`. */
@@ -101,6 +104,22 @@ function noteStep(job: RunJob, position: Position, result: StepResult, examples:
   job.progress.step({ epoch: position.epoch + 1, epochs, ...place, loss, left: totalSteps(job) - step }, examples);
 }
 
+/** One step; an error of one that is not finite says where that began, when that can be found. */
+async function takeStep({ trainer, diagnose }: RunJob, { inputs }: Group): Promise<StepResult> {
+  try {
+    return await trainer.step(inputs);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'SORA6033')) throw error;
+    const place = await diagnose(inputs);
+    const help = 'help' in error ? String(error.help) : '';
+    const found = place === undefined ? '' : `the first value that is not finite is ${place}`;
+    throw new SoraError('SORA6033', [error.message, found].filter((text) => text !== '').join('\n  '), {
+      help,
+      cause: error,
+    });
+  }
+}
+
 /** The steps of an epoch that are left. */
 async function runEpoch(job: RunJob, position: Position): Promise<void> {
   const { trainer, train, saveSteps, checkpoints, identity } = job;
@@ -116,7 +135,7 @@ async function runEpoch(job: RunJob, position: Position): Promise<void> {
     // Rows are read and texts tokenized while the device works.
     coming = nextGroup(job, position.epoch, next);
     coming.catch(() => undefined);
-    const result = await trainer.step(group.inputs);
+    const result = await takeStep(job, group);
     position.batch = next;
     noteStep(job, position, result, group.examples);
     if (saveSteps !== undefined && result.step % saveSteps === 0 && next < train.perEpoch)
