@@ -98,12 +98,17 @@ export function lowerSource(input: CompileInput, allowLibrary = false): Stage<Pr
   return { value: trained.value, diagnostics: [...before, ...trained.diagnostics] };
 }
 
-export function compile(input: CompileInput): Stage<Compilation | undefined> {
-  const diagnostics: Diagnostic[] = [];
-  const keep = <Value>(stage: Stage<Value>): Value => {
+/** Collects what stages say and gives what they make. */
+function collector(diagnostics: Diagnostic[]) {
+  return <Value>(stage: Stage<Value>): Value => {
     diagnostics.push(...stage.diagnostics);
     return stage.value;
   };
+}
+
+export function compile(input: CompileInput): Stage<Compilation | undefined> {
+  const diagnostics: Diagnostic[] = [];
+  const keep = collector(diagnostics);
   const failed = { value: undefined, diagnostics };
 
   const trees = keep(parseAll(input));
@@ -112,9 +117,24 @@ export function compile(input: CompileInput): Stage<Compilation | undefined> {
   if (lowered === undefined || hasErrors(diagnostics)) return failed;
   const program = keep(addTraining(lowered, input.bindingBytes));
   if (hasErrors(diagnostics)) return failed;
+  const given = [input.uses, input.settings].flatMap((file) => (file === undefined ? [] : [file.text]));
+  const texts = [...trees.map((tree) => tree.file.text), ...given];
+  const compiled = keep(compileProgram(program, sourceHash(texts, input.config), input.bindingBytes));
+  return compiled ? { value: compiled, diagnostics } : failed;
+}
+
+/** What lowering made, through passes and code generation; `source` is the hash of where it came from. */
+export function compileProgram(
+  program: Program,
+  source: string,
+  bindingBytes?: number,
+): Stage<Compilation | undefined> {
+  const diagnostics: Diagnostic[] = [];
+  const keep = collector(diagnostics);
+  const failed = { value: undefined, diagnostics };
   const optimized = keep(optimize(program));
   if (hasErrors(diagnostics)) return failed;
-  const limit = input.bindingBytes === undefined ? {} : { bindingBytes: input.bindingBytes };
+  const limit = bindingBytes === undefined ? {} : { bindingBytes };
   const forProfile = (profile: ProfileName) => keep(toKernels(optimized, profile, limit));
   const kernels = { software: forProfile('software'), gpu: forProfile('gpu') };
   if (hasErrors(diagnostics)) return failed;
@@ -124,14 +144,7 @@ export function compile(input: CompileInput): Stage<Compilation | undefined> {
       perProfile: kernels,
       ...limit,
       compiler: `sorac ${version}`,
-      source: sourceHash(
-        [
-          ...trees.map(({ file }) => file.text),
-          ...(input.uses ? [input.uses.text] : []),
-          ...(input.settings ? [input.settings.text] : []),
-        ],
-        input.config,
-      ),
+      source,
     }),
   );
   if (hasErrors(diagnostics)) return failed;

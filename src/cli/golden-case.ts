@@ -14,8 +14,8 @@ export interface GoldenVariant {
   readonly inputs: ReadonlyMap<string, FileTensor>;
   /** Expected results by result name. */
   readonly outputs: ReadonlyMap<string, FileTensor>;
-  /** Expected gradients, which nothing computes yet. */
-  readonly gradients: readonly string[];
+  /** Expected gradients: `grad.NAME` of an input or a weight. */
+  readonly gradients: ReadonlyMap<string, FileTensor>;
 }
 
 export interface GoldenCase {
@@ -28,6 +28,8 @@ export interface GoldenCase {
   /** Names of models that can run it: those of the config, else the one that is called as the runner. */
   readonly architectures: readonly string[];
   readonly variants: readonly GoldenVariant[];
+  /** All of `case.json`. */
+  readonly description: Readonly<Record<string, unknown>>;
 }
 
 const caseFiles = ['case.json', 'config.json', 'model.safetensors', 'inputs.safetensors', 'outputs.safetensors'];
@@ -71,6 +73,7 @@ export async function readCase(folder: string, knownRunners: readonly string[]):
       weightsPath: runner === 'plain' || existsSync(weightsPath) ? weightsPath : undefined,
       runner,
       architectures: named.length === 0 && runner !== 'plain' ? [modelNamedAs(runner)] : named,
+      description,
     };
     // Runners that nobody here knows may have other files and keys.
     if (!knownRunners.includes(runner)) return { ...base, variants: [] };
@@ -95,7 +98,7 @@ async function readVariants(folder: string, fields: readonly string[]): Promise<
     const expected = [...wanted].filter(([key]) =>
       fields.length > 0 ? fields.includes(key) : !/^(act|grad)\./.test(key),
     );
-    const gradients = [...wanted.keys()].filter((key) => key.startsWith('grad.'));
+    const gradients = new Map([...wanted].filter(([key]) => key.startsWith('grad.')));
     for (const field of fields) {
       if (!wanted.has(field)) return { problem: `outputs.safetensors has no \`${name}.${field}\`` };
     }

@@ -1,6 +1,8 @@
 /**
  * Runner `plain`: one forward pass per variant, every expected output a result of one entry.
  */
+import type { Program } from '../ir/graph.ts';
+import { gradientEntry } from '../passes/index.ts';
 import type { EntrySpec } from '../runtime/artifact.ts';
 import { maskOf } from './compare.ts';
 import type { OpenModel } from './execute.ts';
@@ -36,16 +38,26 @@ export async function runForward(
   });
 }
 
-/** Runner `adaptive`: a forward pass, and gradients, which nothing computes yet. */
+/** The program with an entry that gives the gradients of `sum(out * cotangent)` that the case expects. */
+export function withGradients(program: Program, variants: readonly GoldenVariant[]): Program {
+  const names = new Set(
+    variants.flatMap(({ gradients }) => [...gradients.keys()].map((key) => key.slice('grad.'.length))),
+  );
+  const entry = program.entries.find((candidate) => candidate.results.some(({ name }) => name === 'out'));
+  if (names.size === 0 || entry === undefined) return program;
+  return { ...program, entries: [...program.entries, gradientEntry(program, entry, 'out', names)] };
+}
+
+/** Runner `adaptive`: a forward pass, and its gradients by the entry of `withGradients`. */
 export async function runAdaptive(
   place: Place,
   variant: GoldenVariant,
   entries: readonly EntrySpec[],
   model: OpenModel,
 ): Promise<readonly Row[]> {
-  const rows = await runForward(place, variant, [...variant.outputs.keys()], entries, model);
-  const later = variant.gradients.map(
-    (result): Row => ({ ...place, result, outcome: 'not supported yet', detail: 'gradients' }),
-  );
-  return [...rows, ...later];
+  const { outputs, gradients } = variant;
+  const rows = await runForward(place, variant, [...outputs.keys()], entries, model);
+  if (gradients.size === 0) return rows;
+  const backward = await runForward(place, { ...variant, outputs: gradients }, [...gradients.keys()], entries, model);
+  return [...rows, ...backward];
 }

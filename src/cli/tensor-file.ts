@@ -25,8 +25,16 @@ export interface HostTensor {
   readonly data: Float32Array | Int32Array | Uint32Array;
 }
 
-export async function readTensorFile(path: string): Promise<ReadonlyMap<string, FileTensor>> {
-  const file = await openSafetensors(resolve(path));
+export function readTensorFile(path: string): Promise<ReadonlyMap<string, FileTensor>> {
+  return readTensors(resolve(path));
+}
+
+export function readTensorBytes(bytes: Uint8Array): Promise<ReadonlyMap<string, FileTensor>> {
+  return readTensors(bytes);
+}
+
+async function readTensors(source: string | Uint8Array): Promise<ReadonlyMap<string, FileTensor>> {
+  const file = await openSafetensors(source);
   try {
     const tensors = new Map<string, FileTensor>();
     for (const [name, info] of file.tensors) {

@@ -7,7 +7,7 @@
  */
 import { type Diagnostic, diagnose, type Stage } from '../support/diagnostic.ts';
 import { limits } from '../support/limits.ts';
-import type { SourceFile } from '../support/source.ts';
+import { type SourceFile, spanText } from '../support/source.ts';
 import { closest } from '../support/suggest.ts';
 import type { Import, SourceTree } from './ast.ts';
 import { parse } from './parse.ts';
@@ -151,6 +151,9 @@ export function resolveImports(file: SourceFile, host: ImportHost): Stage<readon
   };
 
   const visitImport = (source: SourceFile, statement: Import): void => {
+    // A path without its closing quote is one mistake, and nobody knows where it was to end.
+    const written = spanText(statement.from.span);
+    if (written.startsWith('"') && !(written.length > 1 && written.endsWith('"'))) return;
     const mistake = pathMistake(source.path, statement);
     const target = resolveImportPath(source.path, statement.from.text);
     if (mistake !== undefined || target === undefined) {

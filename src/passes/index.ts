@@ -5,7 +5,9 @@
  *   optimize   canonicalize, constant-fold, common-subexpression, dead-code, pack   (optimize.ts has the order)
  *   toKernels  decompose, split-weights, narrow-concat, cleanup, align-reductions, fuse   (kernels.ts, per profile)
  */
+
 export { isTable } from './fuse/roles.ts';
+export { gradientEntry, gradientName } from './gradient-entry.ts';
 export { type KernelOptions, type KernelStage, toKernels } from './kernels.ts';
 export { type OnPass, type OptimizeOptions, type OptimizeStage, optimizations, optimize } from './optimize.ts';
 export type { Pass, PassResult } from './pass.ts';

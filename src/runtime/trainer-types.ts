@@ -25,6 +25,12 @@ export interface StepResult {
   readonly lr: number;
 }
 
+export interface Gradients {
+  readonly loss: number;
+  /** Of the shape of the weight, before clipping. */
+  readonly gradients: Results;
+}
+
 export interface EvaluateOptions extends TrainingCallOptions {
   /** Told the entry's results for each batch. */
   readonly onBatch?: (results: Results, batch: Inputs) => void;
@@ -58,6 +64,8 @@ export interface Trainer {
   readonly totalSteps: number | undefined;
   /** One step; of several batches, the mean of their gradients. */
   step(batch: TrainBatch | readonly TrainBatch[], options?: TrainingCallOptions): Promise<StepResult>;
+  /** The loss and the gradient of every weight that trains, by name, without a step: what a step would begin with. */
+  gradients(batch: TrainBatch, options?: TrainingCallOptions): Promise<Gradients>;
   /** The loss without a step; nothing is dropped. Steps wait until it is done. */
   evaluate(batches: Iterable<TrainBatch> | AsyncIterable<TrainBatch>, options?: EvaluateOptions): Promise<Evaluation>;
   /** All weights of the model as a safetensors file, those that train as they are now; adapters are merged into theirs. */

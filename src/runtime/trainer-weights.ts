@@ -5,6 +5,7 @@ import type { Arenas } from './arenas.ts';
 import type { Artifact, TrainingSpec } from './artifact.ts';
 import { SoraError } from './error.ts';
 import type { HostFloats } from './memory-tensors.ts';
+import type { Results } from './model-session.ts';
 import { encodeSafetensors, type TensorToWrite } from './safetensors.ts';
 import { elementsOf } from './trainer-checkpoint.ts';
 import type { TrainerContext } from './trainer-types.ts';
@@ -39,11 +40,26 @@ export async function openArenas(context: TrainerContext, seed: number, signal?:
 }
 
 /** Weights that train by name, as they are in the arenas. */
-export async function trainedTensors(arenas: Arenas, spec: TrainingSpec): Promise<ReadonlyMap<string, HostFloats>> {
+export function trainedTensors(arenas: Arenas, spec: TrainingSpec): Promise<ReadonlyMap<string, HostFloats>> {
+  return pieces(arenas, spec, ({ weights }) => weights);
+}
+
+/** What the last call left of gradients, by the name of the weight. */
+export async function gradientTensors(arenas: Arenas, spec: TrainingSpec): Promise<Results> {
+  const tensors = await pieces(arenas, spec, ({ gradients }) => gradients);
+  return Object.fromEntries([...tensors].map(([name, tensor]) => [name, { dtype: 'f32', ...tensor }]));
+}
+
+/** The piece of each weight that trains in one arena of its group. */
+async function pieces(
+  arenas: Arenas,
+  spec: TrainingSpec,
+  arenaOf: (group: TrainingSpec['groups'][number]) => number,
+): Promise<ReadonlyMap<string, HostFloats>> {
   const tensors = new Map<string, HostFloats>();
-  for (const { weights, parameters } of spec.groups) {
-    const content = await arenas.read(weights);
-    for (const { path, shape, offset } of parameters)
+  for (const group of spec.groups) {
+    const content = await arenas.read(arenaOf(group));
+    for (const { path, shape, offset } of group.parameters)
       tensors.set(path, { shape, data: content.subarray(offset, offset + elementsOf(shape)) });
   }
   return tensors;

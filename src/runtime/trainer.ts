@@ -18,7 +18,14 @@ import type { SourceInput } from './source.ts';
 import { encodeCheckpoint, keptArenas, type Metadata, readCheckpoint } from './trainer-checkpoint.ts';
 import { runOf, type TrainerOptions } from './trainer-options.ts';
 import type { Restored, StepResult, TrainBatch, Trainer, TrainerContext } from './trainer-types.ts';
-import { encodeWeights, forTransformers, mergedTensors, openArenas, trainedTensors } from './trainer-weights.ts';
+import {
+  encodeWeights,
+  forTransformers,
+  gradientTensors,
+  mergedTensors,
+  openArenas,
+  trainedTensors,
+} from './trainer-weights.ts';
 
 type Floats = Float32Array<ArrayBuffer>;
 
@@ -183,6 +190,15 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
       if (batches.length === 0) throw new SoraError('SORA6011', '`step` takes at least one batch');
       const bound = batches.map((one) => checked(gradients, one));
       return inOrder(signal, () => takeStep(bound, signal));
+    },
+    async gradients(batch, { signal } = {}) {
+      throwIfEnded();
+      const bound = checked(gradients, batch);
+      return inOrder(signal, async () => {
+        context.begin();
+        const [results] = await arenas.run([gradientCall(bound, 0)]);
+        return { loss: scalar(gradients, results), gradients: await gradientTensors(arenas, spec) };
+      });
     },
     evaluate: (batches, { signal, onBatch } = {}) =>
       inOrder(signal, async () => {

@@ -6,7 +6,7 @@
  * model allows. What generates text is warmed in two parts: loading waits for the kernels that take the prompt in; those of the
  * single steps follow by themselves until somebody calls, who then finds the device free.
  */
-import type { Artifact, ProfileName } from './artifact.ts';
+import type { Artifact, EntrySpec, ProfileName } from './artifact.ts';
 import { type BufferPool, guard, usage } from './buffers.ts';
 import { napWhile } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
@@ -23,10 +23,9 @@ export function warmKernels(
   { dims, entries, generation }: Artifact,
   profile: ProfileName,
 ): readonly [first: ReadonlySet<string>, later: ReadonlySet<string>] {
-  const kernels = (isMeant: (name: string, isWritten: boolean) => boolean): Set<string> =>
+  const kernels = (isMeant: (entry: EntrySpec) => boolean): Set<string> =>
     new Set(
-      entries.flatMap(({ name, internal, hidden, plans }) => {
-        if (!isMeant(name, !internal)) return [];
+      entries.filter(isMeant).flatMap(({ hidden, plans }) => {
         const usual = new Map(Object.entries(dims).map(([dim, { maximum }]) => [dim, maximum]));
         const rows = hidden?.[0]?.shape[0];
         if (typeof rows === 'string') usual.set(rows, 1);
@@ -36,8 +35,8 @@ export function warmKernels(
         });
       }),
     );
-  if (!generation) return [kernels((_, isWritten) => isWritten), new Set()];
-  return [kernels((name) => name === generation.prefill), kernels((name) => name === generation.step)];
+  if (!generation) return [kernels(({ internal }) => !internal), new Set()];
+  return [kernels(({ name }) => name === generation.prefill), kernels(({ name }) => name === generation.step)];
 }
 
 export interface WarmingUp {
@@ -45,7 +44,7 @@ export interface WarmingUp {
   readonly first: Promise<void>;
   /** Begins the later part, which nobody waits for: a call compiles what is left, and tells what goes wrong. */
   goOn(): void;
-  /** Ends warming up when the kernel under way is done. */
+  /** Ends the later part when the kernel under way is done. */
   stop(): void;
 }
 
@@ -56,25 +55,27 @@ export function startWarmUp(
   [first, later]: ReturnType<typeof warmKernels>,
 ): WarmingUp {
   let isStopped = false;
-  const warm = async (kernels: Iterable<string>): Promise<void> => {
-    for (const kernel of kernels) {
-      if (isStopped) return;
-      const made: GPUBuffer[] = [];
-      try {
-        const { checked } = guard(device, 'SORA6102', 'warm-up', () => dispatch(device, pool, pipelines, kernel, made));
-        await napWhile(device.queue.onSubmittedWorkDone());
-        await checked;
-      } finally {
-        made.map(pool.destroy);
-      }
+  // All are sent at once: the driver compiles one after the other without waiting for us.
+  const warm = async (kernels: readonly string[]): Promise<void> => {
+    const made: GPUBuffer[] = [];
+    const work = () => kernels.map((kernel) => dispatch(device, pool, pipelines, kernel, made));
+    try {
+      const { checked } = guard(device, 'SORA6102', 'warm-up', work);
+      await napWhile(device.queue.onSubmittedWorkDone());
+      await checked;
+    } finally {
+      made.map(pool.destroy);
     }
   };
-  const running = warm(first);
+  const running = warm([...first]);
   running.catch(() => undefined);
+  const goOn = async (): Promise<void> => {
+    for (const kernel of later) if (!isStopped) await warm([kernel]);
+  };
   return {
     first: running,
     goOn() {
-      setTimeout(() => warm(later).catch(() => undefined), HEAD_START_MILLISECONDS);
+      setTimeout(() => goOn().catch(() => undefined), HEAD_START_MILLISECONDS);
     },
     stop() {
       isStopped = true;

@@ -111,6 +111,42 @@ prune Tagger { "tags.weight": nm(2, 4) by magnitude }
 adapter Tagger { "tags.weight": lora(rank: 4, alpha: 8) }
 golden Tagger.tag { inputs: "a.safetensors" outputs: "b.safetensors" tolerance: 1e-4 }
 `,
+  `import { Embedding, Linear } from "sora:nn"
+
+dim B in 1..4, T in 1..16
+
+module Layer {
+  qkv = Linear(8, 24, bias: false)
+  state kv = KVCache(B, 2, 64, 4)
+
+  fn (x: f32[B, T, 8]) -> f32[B, T, 8] {
+    let [q, k, v] = split(qkv(x), 3)
+    attend(q, k, v) { heads: 2, mask: causal and window(16), rope: rotary(theta: 10000), cache: kv }
+  }
+}
+
+model Decoder {
+  embed = Embedding(40, 8)
+  place = Embedding(64, 8)
+  repeat layer[2] = Layer()
+  head = Linear(8, 40)
+
+  entry forward(ids: i32[B, T]) -> logits: f32[B, 40] {
+    head(last(layer(embed(ids) + place(positions(B, T)))))
+  }
+
+  entry decode = forward with T = 1
+}
+
+generate Decoder.forward {
+  stop: [1, 2]
+  top: 16
+}
+
+quantize Decoder {
+  state "**.kv": f16
+}
+`,
 ];
 
 /** Names, numbers and strings for grammar-made programs: few, so that they meet. */
@@ -151,6 +187,24 @@ export const numbers: readonly string[] = [
   '1e39',
   '1e99',
   '1e400',
+];
+/** Where i32, u32, what JavaScript counts exactly, and WebGPU's and our own limits end. */
+export const edges: readonly string[] = [
+  '2147483646',
+  '2147483647',
+  '2147483648',
+  '2147483649',
+  '4294967295',
+  '4294967296',
+  '4503599627370496',
+  '9007199254740990',
+  '9007199254740991',
+  '9007199254740992',
+  '134217728',
+  '65535',
+  '65536',
+  '0',
+  '1',
 ];
 export const strings: readonly string[] = [
   '""',

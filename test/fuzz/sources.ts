@@ -1,11 +1,11 @@
 /**
  * Sources for fuzzing, by kind and seed. `bytes`: any characters, and bytes that are no UTF-8. `tokens`: one to four edits of a corpus
- * program by tokens. `grammar`: random walks through the grammar. Valid models are random-model.ts.
+ * program by tokens, or its numbers by those at the edges of integers. `grammar`: random walks through the grammar. Valid models are random-model.ts.
  */
 import { grammarRules, type Production, tokenClasses } from '../../scripts/grammar/productions.ts';
 import { tokenTable } from '../../src/parser/tokens.ts';
 import { randomNumbers } from '../support/equivalence.ts';
-import { corpus, identifiers, numbers, strings } from './corpus.ts';
+import { corpus, edges, identifiers, numbers, strings } from './corpus.ts';
 
 export type TextKind = 'bytes' | 'tokens' | 'grammar';
 export const textKinds: readonly TextKind[] = ['bytes', 'tokens', 'grammar'];
@@ -32,6 +32,7 @@ const words: readonly string[] = [
     ...pieces.flat().filter((piece) => piece.trim() !== ''),
     ...tokenTable.map(({ label }) => label.replaceAll('`', '')).filter((label) => !label.startsWith('a')),
     ...numbers,
+    ...edges,
     ...strings,
   ]),
 ];
@@ -46,12 +47,21 @@ function classOf(piece: string): string {
 }
 
 const byClass = new Map<string, readonly string[]>();
-for (const piece of [...pieces.flat(), ...numbers, ...strings]) {
+for (const piece of [...pieces.flat(), ...numbers, ...edges, ...strings]) {
   byClass.set(classOf(piece), [...(byClass.get(classOf(piece)) ?? []), piece]);
+}
+
+/** One or two numbers, sizes of states and positions among them, become numbers at an edge. */
+function editNumbers(random: Random, tokens: string[]): string {
+  const places = tokens.flatMap((piece, at) => (/^\d+$/.test(piece) ? [at] : []));
+  for (let edits = 1 + random.integer(2); edits > 0 && places.length > 0; edits--)
+    tokens[random.pick(places)] = random.pick(edges);
+  return tokens.join('');
 }
 
 function editTokens(random: Random): string {
   const tokens = [...random.pick(pieces)];
+  if (random.integer(5) === 0) return editNumbers(random, tokens);
   const at = (): number => random.integer(tokens.length);
   for (let edits = 1 + random.integer(4); edits > 0; edits--) {
     const kind = random.integer(14);
@@ -99,7 +109,7 @@ function sentence(random: Random, production: Production, depth: number): string
       return production.text;
     case 'token':
       if (production.name === 'Identifier') return random.pick(identifiers);
-      if (production.name === 'NumberLiteral') return random.pick(numbers);
+      if (production.name === 'NumberLiteral') return random.pick(random.integer(3) === 0 ? edges : numbers);
       if (production.name === 'StringLiteral') return random.pick(strings);
       return random.pick(operators.get(production.name) ?? ['+']);
     case 'rule': {

@@ -4,16 +4,18 @@
  */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { compileProgram } from '../../compile.ts';
 import type { EntrySpec } from '../../runtime/artifact.ts';
 import { type Call, type Register, requiredOption, textOption } from '../command.ts';
 import { type CommandResult, type Context, say, showDiagnostics } from '../context.ts';
 import { deviceOption } from '../device-choice.ts';
 import { compileFile, type OpenModel, openModel } from '../execute.ts';
 import { environmentError, exitCodes, summarizeError, usageError } from '../exit-codes.ts';
-import { caseName, findCaseFolders, type GoldenVariant, readCase } from '../golden-case.ts';
+import { caseName, findCaseFolders, type GoldenCase, type GoldenVariant, readCase } from '../golden-case.ts';
 import { runCausal } from '../golden-causal.ts';
-import { runAdaptive, runForward } from '../golden-plain.ts';
+import { runAdaptive, runForward, withGradients } from '../golden-plain.ts';
 import { type Outcome, type Place, type Row, tolerance } from '../golden-rows.ts';
+import { type RecordedRun, runTraining } from '../golden-train.ts';
 import { readModelCatalog } from '../model-catalog.ts';
 import { renderTable, scientific } from '../table.ts';
 
@@ -32,6 +34,37 @@ const runners: ReadonlyMap<string, Runner> = new Map([
   ['adaptive', runAdaptive],
   ['causal', runCausal],
 ]);
+
+/** Those that compile and load by themselves what the whole case needs. */
+type CaseRunner = (
+  golden: GoldenCase,
+  folder: string,
+  model: { readonly name: string; readonly path: string },
+  device: string,
+  seen: (adapter: string) => void,
+) => Promise<readonly Row[]>;
+
+const caseRunners: ReadonlyMap<string, CaseRunner> = new Map([
+  [
+    'train',
+    (golden, folder, { name, path }, device, seen) => {
+      const { train, no_gradient: noGradient = {} } = golden.description as unknown as TrainDescription;
+      const { configPath, weightsPath = '' } = golden;
+      const place = { case: golden.name, variant: '' };
+      return runTraining(
+        place,
+        { folder, train, noGradient, path, model: name, configPath, weightsPath },
+        device,
+        seen,
+      );
+    },
+  ],
+]);
+
+interface TrainDescription {
+  readonly train: RecordedRun;
+  readonly no_gradient?: Readonly<Record<string, readonly [number, number]>>;
+}
 
 export const registerGoldens: Register = (program, bind) => {
   program
@@ -79,24 +112,34 @@ async function runCase(
   const golden = await readCase(folder, [...runners.keys()]);
   if ('problem' in golden) return whole('fail', golden.problem);
   const run = runners.get(golden.runner);
-  if (run === undefined) return whole('not supported yet', `runner \`${golden.runner}\``);
+  const runWhole = caseRunners.get(golden.runner);
+  if (run === undefined && runWhole === undefined) return whole('not supported yet', `runner \`${golden.runner}\``);
   const architecture = golden.architectures.find((candidate) => catalog.has(candidate));
   const path = architecture === undefined ? undefined : catalog.get(architecture);
   if (architecture === undefined || path === undefined) {
     return whole('not supported yet', `no model ${golden.architectures.join(', ')}`);
   }
   try {
+    if (runWhole !== undefined)
+      return await runWhole(
+        golden,
+        folder,
+        { name: architecture, path },
+        device,
+        (adapter) => void adapters.add(adapter),
+      );
     const compiled = compileFile({ path, model: architecture, configPath: golden.configPath });
     showDiagnostics(context, compiled.diagnostics);
     if (compiled.compilation === undefined) return whole('fail', 'the model does not compile with this config');
-    const { artifact } = compiled.compilation;
+    const program = withGradients(compiled.compilation.program, golden.variants);
+    const { artifact } = compileProgram(program, compiled.compilation.artifact.source).value ?? compiled.compilation;
     const model = await openModel(artifact, { weights: golden.weightsPath, device });
     adapters.add(model.adapter);
     try {
       const rows: Row[] = [];
       for (const variant of golden.variants) {
         const place = { case: name, variant: variant.name };
-        rows.push(...(await run(place, variant, artifact.entries, model)));
+        if (run) rows.push(...(await run(place, variant, artifact.entries, model)));
       }
       return rows;
     } finally {

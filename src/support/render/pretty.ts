@@ -13,6 +13,9 @@ import { printable } from './printable.ts';
 export type Colors = ReturnType<typeof picocolors.createColors>;
 
 const tabWidth = 4;
+/** A line of more columns is cut to a window of so many around its marks. */
+const widestLine = 160;
+const windowWidth = 120;
 /** Unmarked lines between two marked ones that are still shown rather than skipped. */
 const gapShown = 1;
 
@@ -58,6 +61,46 @@ function showLine(line: string): ShownLine {
   }
   columns.push(column);
   return { text: text.trimEnd(), columns };
+}
+
+/** The columns of a line that are shown; an ellipsis of one column stands for what is left out on a side. */
+interface Window {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Around the main mark, or the first one; around all of them where they fit. Undefined for a line that is shown whole. */
+function windowOf(width: number, marks: readonly Mark[]): Window | undefined {
+  if (width <= widestLine) return undefined;
+  const main = marks.find((mark) => mark.isMain) ?? marks[0];
+  const [low, high] = [Math.min(...marks.map(({ start }) => start)), Math.max(...marks.map(({ end }) => end))];
+  const isTogether = high - low <= windowWidth;
+  const [start, end] = main === undefined ? [0, 0] : isTogether ? [low, high] : [main.start, main.end];
+  const before = Math.max(0, Math.floor((windowWidth - (end - start)) / 2));
+  const from = Math.max(0, Math.min(start - before, width - windowWidth));
+  return { from, to: Math.min(width, from + windowWidth) };
+}
+
+/** Characters of a line inside of a window. One that is cut in half is left out. */
+function cutLine(text: string, { from, to }: Window, width: number): string {
+  let column = 0;
+  let kept = '';
+  for (const character of text) {
+    const end = column + characterWidth(character);
+    // What a wide character at the edge leaves open is filled, so that the marks stay where they are.
+    if (column >= from && end <= to) kept += character;
+    else if (end > from && column < to) kept += ' '.repeat(Math.min(end, to) - Math.max(column, from));
+    column = end;
+  }
+  return `${from > 0 ? '…' : ''}${kept}${to < width ? '…' : ''}`;
+}
+
+/** A mark as it lies under the cut line; one outside of the window lies under the ellipsis. */
+function cutMark(mark: Mark, { from, to }: Window): Mark {
+  const lead = from > 0 ? 1 : 0;
+  const at = (column: number): number => Math.min(Math.max(column - from + lead, 0), to - from + lead);
+  const start = at(mark.start);
+  return { ...mark, start, end: Math.max(start + 1, at(mark.end)) };
 }
 
 interface Mark {
@@ -131,15 +174,21 @@ function renderFile(
   const lines = [...new Set(marks.map((mark) => mark.line))].sort((left, right) => left - right);
   const rows = [`${' '.repeat(gutter)} ${bar}`];
   let last: number | undefined;
-  const source = (line: number): void => {
+  const source = (line: number, here: readonly Mark[]): readonly Mark[] => {
     const number = colors.blue(String(line).padStart(gutter));
-    rows.push(`${number} ${bar} ${showLine(lineText(file, line)).text}`.trimEnd());
+    const { text, columns } = showLine(lineText(file, line));
+    const width = columns.at(-1) ?? 0;
+    const window = windowOf(width, here);
+    rows.push(`${number} ${bar} ${window ? cutLine(text, window, width) : text}`.trimEnd());
+    return window ? here.map((mark) => cutMark(mark, window)) : here;
   };
   for (const line of lines) {
     if (last !== undefined && line - last - 1 > gapShown) rows.push(colors.blue('...'));
-    else if (last !== undefined) for (let between = last + 1; between < line; between++) source(between);
-    source(line);
-    const here = marks.filter((mark) => mark.line === line);
+    else if (last !== undefined) for (let between = last + 1; between < line; between++) source(between, []);
+    const here = source(
+      line,
+      marks.filter((mark) => mark.line === line),
+    );
     for (const row of underline(here, paint)) rows.push(`${' '.repeat(gutter)} ${bar} ${row}`);
     last = line;
   }

@@ -111,6 +111,77 @@ describe('pretty', () => {
     expect(text).not.toMatch(/[\u202e\u001b]/);
   });
 
+  describe('a very long line', () => {
+    const long: SourceFile = {
+      path: 'long.sora',
+      text: `fn (x: f32[B]) {\n  ${'first + '.repeat(60)}wrong${' + second'.repeat(60)} + 層 * last\n}\n`,
+    };
+    const [, line = ''] = long.text.split('\n');
+    const frame = (diagnostic: Diagnostic): { readonly shown: string; readonly rows: readonly string[] } => {
+      const [, , , shown = '', ...rows] = pretty(diagnostic).split('\n');
+      return { shown: shown.slice(4), rows: rows.map((row) => row.slice(4)) };
+    };
+    /** The text of the shown line over the signs of a row. */
+    const over = (shown: string, row: string, sign: string): string =>
+      shown.slice(row.indexOf(sign), row.lastIndexOf(sign) + 1);
+
+    test('is cut around its place, with ellipses', () => {
+      const { shown, rows } = frame(diagnose('SORA2001', 'unknown name', place(long, 'wrong')));
+      expect(shown).toMatch(/^….*first \+ wrong \+ second.*…$/);
+      expect(shown.length).toBe(122);
+      expect(line).toContain(shown.slice(1, -1));
+      expect(over(shown, rows[0] ?? '', '^')).toBe('wrong');
+    });
+
+    test('keeps its beginning or end where the place is there', () => {
+      const atStart = frame(diagnose('SORA2001', 'unknown name', place(long, 'first')));
+      expect(atStart.shown).toMatch(/^ {2}first .*…$/);
+      expect(over(atStart.shown, atStart.rows[0] ?? '', '^')).toBe('first');
+      const atEnd = frame(diagnose('SORA2001', 'unknown name', place(long, 'last')));
+      expect(atEnd.shown).toMatch(/^….* \+ 層 \* last$/);
+      // Two columns of the terminal, one in the text.
+      expect(over(atEnd.shown, (atEnd.rows[0] ?? '').slice(1), '^')).toBe('last');
+    });
+
+    test('shows several places together where they fit, and the others under the ellipsis', () => {
+      const near = frame(
+        diagnose('SORA2001', 'differ', place(long, 'wrong'), {
+          labels: [{ span: place(long, 'second', 3), text: 'this' }],
+        }),
+      );
+      expect(over(near.shown, near.rows[0] ?? '', '^')).toBe('wrong');
+      expect(over(near.shown, near.rows[0] ?? '', '-')).toBe('second');
+      const far = frame(
+        diagnose('SORA2001', 'differ', place(long, 'wrong'), {
+          labels: [
+            { span: place(long, 'first'), text: 'left' },
+            { span: place(long, 'last'), text: 'right' },
+          ],
+        }),
+      );
+      expect(over(far.shown, far.rows[0] ?? '', '^')).toBe('wrong');
+      expect(far.rows[0]).toMatch(/^-\s+\^{5}\s+- right$/);
+      expect(far.rows[1]).toBe('left');
+      expect(Math.max(...far.rows.map((row) => row.length))).toBeLessThan(135);
+    });
+
+    test('a place that is longer than the window begins at its left', () => {
+      const { shown, rows } = frame(
+        diagnose('SORA2001', 'too much', { file: long, start: long.text.indexOf('wrong'), end: long.text.length - 4 }),
+      );
+      expect(shown).toMatch(/^…wrong \+ second.*…$/);
+      expect(rows[0]).toBe(` ${'^'.repeat(120)}`);
+    });
+
+    test('is whole for programs', () => {
+      const diagnostic = diagnose('SORA2001', 'unknown name', place(long, 'wrong'));
+      const column = line.indexOf('wrong') + 1;
+      expect(renderDiagnostics([diagnostic], { format: 'concise', color: false })).toContain(`long.sora:2:${column}:`);
+      const document = JSON.parse(renderDiagnostics([diagnostic], { format: 'json', color: false })) as unknown;
+      expect(JSON.stringify(document)).not.toContain('…');
+    });
+  });
+
   test('line numbers of different length share one gutter', () => {
     const file: SourceFile = { path: 'a.sora', text: `a\n${'\n'.repeat(98)}b\n` };
     const text = pretty(
