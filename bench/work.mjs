@@ -12,9 +12,10 @@ const now = () => performance.now();
 
 /**
  * Runs `call` once cold and then warm until `runs` are done; prints the line that run.mjs reads.
- * `call` resolves to the numbers on the host ([1, 128, 384] hidden states), `summarize` to the vector that sides are compared by.
+ * `call` resolves to the numbers on the host ([1, 128, 384] hidden states), `summarize` to the vector that sides are compared by,
+ * `finish` does what is not measured any more.
  */
-export async function measure({ peer, adapter, loadMilliseconds, call, runs, summarize = meanOfTokens }) {
+export async function measure({ peer, adapter, loadMilliseconds, call, runs, summarize = meanOfTokens, finish }) {
   const firstStart = now();
   let hidden = await call();
   const first = now() - firstStart;
@@ -28,6 +29,7 @@ export async function measure({ peer, adapter, loadMilliseconds, call, runs, sum
     hidden = await call();
     warm.push(now() - start);
   }
+  await finish?.();
   const embedding = summarize(hidden);
   console.log(JSON.stringify({ peer, adapter, load: loadMilliseconds, first, coldStart, warm, embedding }));
 }

@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { shape, soraText, stepBytes } from './gpt2step/gpt2step.mjs';
 import { writeOnnx } from './gpt2step/onnx.mjs';
 import { writeWeights } from './gpt2step/weights.mjs';
+import { compared, shape as trainShape, weightList } from './train/train.mjs';
+import { writeSafetensors } from './train/weights.mjs';
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -42,5 +44,17 @@ export const works = {
     leastCosine: 0.999999,
     /** Also measured in every round; its warm numbers are GB/s. */
     copy: 'measure-copy.mjs',
+  },
+  train: {
+    title: 'one Adam step of a classifier, two layers of width 128, batch 16, T 64',
+    work: { model: 'classifier', ...trainShape, compared },
+    compile: [at('train/classifier.sora')],
+    sides: { sorac: {}, jax: {}, tfjs: {} },
+    prepare() {
+      mkdirSync(at('.cache'), { recursive: true });
+      writeSafetensors(at('.cache/classifier.safetensors'), weightList());
+    },
+    // Losses of the first steps from the same weights: a gradient that is wrong by a percent shows in the third digit.
+    leastCosine: 0.9999999,
   },
 };

@@ -5,7 +5,7 @@ import { expect } from 'vitest';
 import { compile } from '../../src/compile.ts';
 import type { Program } from '../../src/ir/graph.ts';
 import { tensorOf } from '../../src/ir/tensor.ts';
-import type { Artifact, InitializerSpec } from '../../src/runtime/artifact.ts';
+import type { Artifact } from '../../src/runtime/artifact.ts';
 import type { InputTensor, TrainBatch } from '../../src/runtime/index.ts';
 import { openSafetensors } from '../../src/runtime/index.ts';
 import { describeDiagnostics, sourceFile } from './language.ts';
@@ -87,22 +87,6 @@ export function trainable(text: string): Trainable {
   const told = describeDiagnostics(diagnostics);
   if (value === undefined || told.length > 0) throw new Error(told.join('\n'));
   return { program: value.program, artifact: value.artifact };
-}
-
-/** The artifact, with a normal distribution for every weight that trains, or for every weight. */
-export function drawnFresh(artifact: Artifact, which: 'trained' | 'all' = 'all'): Artifact {
-  const initial: InitializerSpec = { kind: 'normal', mean: 0, std: 0.3 };
-  const { training } = artifact;
-  if (!training) throw new Error('nothing trains');
-  const groups = training.groups.map((group) => ({
-    ...group,
-    parameters: group.parameters.map((parameter) => ({ ...parameter, initial })),
-  }));
-  const weights = artifact.weights.map((spec) => ({
-    ...spec,
-    sources: spec.sources.map((source) => ({ ...source, ...(which === 'all' ? { initial } : {}) })),
-  }));
-  return { ...artifact, training: { ...training, groups }, weights };
 }
 
 /** A batch of the classifier: the label is a matter of the ids, so that there is something to learn. */

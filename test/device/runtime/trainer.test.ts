@@ -30,15 +30,6 @@ const classifier = trainable(classifierSource());
 const { artifact } = classifier;
 const weights = randomWeights(artifact);
 
-/** Whether tables can be trained: a kernel for `scatter_add`. */
-const isBuilt = (() => {
-  try {
-    return trainable(writerSource) !== undefined;
-  } catch {
-    return false;
-  }
-})();
-
 const coded = (code: string) => expect.objectContaining({ name: 'SoraError', code });
 
 async function steps(trainer: Trainer, from: number, to: number): Promise<number[]> {
@@ -252,7 +243,7 @@ describe.runIf(firstGpuDevice)('a trainer', () => {
     limit,
   );
 
-  test.skipIf(!isBuilt)(
+  test(
     'trains a head that is tied to the table as one weight',
     async () => {
       const writer = trainable(writerSource);
