@@ -100,6 +100,8 @@ model Tagger {
 }
 train Tagger.tag {
   target y: i32[B]
+  read x: vector("a", "b", "c", "d")
+  read y: label("class")
   loss: cross_entropy(tag, y, smoothing: 0.1)
   optimizer: adamw(lr: linear(peak: 1e-3, warmup: 0.1), weight_decay: 0.01)
   no_decay: "**.bias"

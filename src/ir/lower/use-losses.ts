@@ -6,7 +6,7 @@
  */
 import type { Expression } from '../../parser/ast.ts';
 import { closest } from '../../support/suggest.ts';
-import type { Value } from '../graph.ts';
+import type { Scored, Value } from '../graph.ts';
 import { binaryCrossEntropy, crossEntropy, meanAbsoluteError, meanSquaredError, nextToken } from '../losses.ts';
 import type { Emitter } from '../op.ts';
 import { isFloat, sameShape, type TensorType } from '../types.ts';
@@ -22,6 +22,8 @@ interface Loss {
   readonly operands: readonly [string, string];
   /** `classes`: the target has one integer where the first operand has a row of scores. */
   readonly target: 'classes' | 'same';
+  /** What a comparison of the operands is good for besides. */
+  readonly scored?: Scored['kind'];
   readonly options: readonly { readonly name: string; readonly value: ValueKind }[];
   build(emitter: Emitter, scores: Value, target: Value, options: Readonly<Record<string, number>>): Value;
 }
@@ -30,6 +32,7 @@ const losses: Readonly<Record<string, Loss>> = {
   cross_entropy: {
     operands: ['logits', 'target'],
     target: 'classes',
+    scored: 'classes',
     options: [
       { name: 'ignore', value: { kind: 'number' } },
       { name: 'smoothing', value: { kind: 'number', minimum: 0, below: 1 } },
@@ -39,6 +42,7 @@ const losses: Readonly<Record<string, Loss>> = {
   next_token: {
     operands: ['logits', 'tokens'],
     target: 'classes',
+    scored: 'next',
     options: [
       { name: 'ignore', value: { kind: 'number' } },
       { name: 'smoothing', value: { kind: 'number', minimum: 0, below: 1 } },
@@ -48,6 +52,7 @@ const losses: Readonly<Record<string, Loss>> = {
   binary_cross_entropy: {
     operands: ['logits', 'target'],
     target: 'same',
+    scored: 'binary',
     options: [{ name: 'positive', value: { kind: 'number', above: 0 } }],
     build: (emitter, logits, target, options) => binaryCrossEntropy(emitter, { logits, target, ...options }),
   },
@@ -94,14 +99,18 @@ function checkTypes(site: UseSite, loss: Loss, call: Call, types: readonly Tenso
   return false;
 }
 
+/** Told what the losses compare. */
+type Note = (pair: Scored) => void;
+
 /** A sum, difference, product or quotient of losses and numbers. */
 function lowerBinary(
   site: UseSite,
   emitter: Emitter,
   expression: Extract<Expression, { kind: 'binary' }>,
+  note: Note,
 ): Value | undefined {
   const op = operators[expression.operator];
-  const sides = [expression.left, expression.right].map((side) => lowerLoss(site, emitter, side));
+  const sides = [expression.left, expression.right].map((side) => lowerLoss(site, emitter, side, note));
   const [left, right] = sides;
   return op && left && right ? emitter.emit(op, [left, right]) : undefined;
 }
@@ -109,10 +118,10 @@ function lowerBinary(
 const operators: Readonly<Partial<Record<string, string>>> = { '+': 'add', '-': 'sub', '*': 'mul', '/': 'div' };
 
 /** The loss as a scalar f32[]; undefined when something is wrong (reported). */
-export function lowerLoss(site: UseSite, emitter: Emitter, expression: Expression): Value | undefined {
+export function lowerLoss(site: UseSite, emitter: Emitter, expression: Expression, note: Note): Value | undefined {
   if (expression.kind === 'missing') return undefined;
   if (expression.kind === 'binary' && operators[expression.operator] !== undefined)
-    return lowerBinary(site, emitter, expression);
+    return lowerBinary(site, emitter, expression, note);
   if (expression.kind === 'number')
     return emitter.emit('constant', [], { values: [expression.value], dtype: 'f32', shape: [] });
   const names = Object.keys(losses);
@@ -164,5 +173,8 @@ export function lowerLoss(site: UseSite, emitter: Emitter, expression: Expressio
     expression,
     operands.map(({ type }) => type),
   );
+  const [left, right] = loss.operands.map((_, at) => valueAt(at));
+  if (loss.scored && left?.kind === 'name' && right?.kind === 'name')
+    note({ scores: left.name, target: right.name, kind: loss.scored, ignore: options.ignore });
   return fits ? loss.build(emitter, scores, target, options) : undefined;
 }
