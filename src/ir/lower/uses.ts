@@ -373,7 +373,8 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
       } else checkSetting(site, block, item, subject);
       seen.set(item.name.text, item);
     } else if (block.use !== 'train') {
-      report(context, 'SORA2301', `\`${block.use}\` has no targets`, item.name.span);
+      const what = item.kind === 'target' ? 'has no targets' : 'reads no data';
+      report(context, 'SORA2301', `\`${block.use}\` ${what}`, item.name.span);
     }
   }
   const training =
