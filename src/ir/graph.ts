@@ -97,10 +97,10 @@ export interface SessionDims {
 }
 
 /**
- * A parameter that the session fills and callers never see, i32[batch]: `past` are the positions that each row held before
- * the call, `lengths` how many of the positions of this call are real.
+ * A parameter that callers never see. Sessions fill `past`, the positions that each row held before the call, and `lengths`, how
+ * many of the positions of this call are real, both i32[batch]; trainers fill `seed`, u32[2]: a seed and the number of the step.
  */
-export type ParameterRole = 'past' | 'lengths';
+export type ParameterRole = 'past' | 'lengths' | 'seed';
 
 /** A flat vector of f32 that a trainer keeps between steps: decision 0007. */
 export interface Arena {

@@ -23,14 +23,15 @@ What works, what works in part, what does not. The op table is generated from th
 | \`rearrange\` and \`einsum\` with patterns checked when compiling; reductions by axis or runtime dim | works |
 | \`attend\`: heads, grouped heads, scale, masks (padding, causal, window, any boolean tensor), dropout | works |
 | \`attend\`: score functions, bias, softcap, temperature, sinks, gates, norms of heads, rotary positions (linear, NTK, YaRN, Llama 3) | works |
-| \`attend\`: adaptive spans, entmax (1.5, known and learned alpha) | works, forward |
+| \`attend\`: adaptive spans, entmax (1.5, known and learned alpha) | works, forward and backward |
 | \`attend\`: \`cache\` with positions counted per row of a batch (\`positions\`, \`last\`) | works |
 | \`state\`: caches per session that grow, fork, reset; stored as f32 or f16 | works |
 | \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort, going on | works |
-| \`train\` blocks, \`adapter\` in them: \`trainer()\` of the module, \`sorac train\` | works |
-| \`quantize\`, \`prune\`, \`golden\` blocks | checked against the model (names, weights, values); \`quantize\` takes effect on states, the others not yet |
+| \`train\`: losses (cross entropy with smoothing and an ignored class, next token, binary, squared, absolute), sums of them; SGD, Adam, AdamW; schedules; freezing, no decay, clipping, micro-batches | works: \`trainer()\` of the module, \`sorac train\` |
+| \`adapter\`: LoRA beside matrices, alone trained, merged on export | works |
+| \`quantize\`, \`prune\`, \`golden\` | checked against the model (names, weights, values); \`quantize\` takes effect on states, the rest not yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
-| \`dropout\` | the identity, as entries need it |
+| \`dropout\`, also of attention weights | in training steps, the same bits on every device; nothing in entries |
 
 ## Devices
 

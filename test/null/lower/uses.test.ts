@@ -41,6 +41,13 @@ const right: readonly string[] = [
     seed: 0
   }`,
   'train Tagger.tag { loss: cross_entropy(tag, ids), optimizer: sgd(0.1, momentum: 0.9, nesterov: true) }',
+  `train Tagger.tag {
+    target said: i32[B, 3]
+    target count: i32[B]
+    target costs: f32[12]
+    loss: ctc(tag, said, target_lengths: count) + 0.1 * contrastive(tag[:, 0], tag[:, 1]) + cross_entropy(tag, ids, costs)
+    optimizer: adam(0.001)
+  }`,
   'quantize Tagger {\n  "model.layers.**_proj.weight", "tags.weight": int4(group: 32)\n  "word.weight": int8\n  state "**.kv": f16\n}',
   'prune Tagger {\n  heads "model.layers.*.attn": keep 0.75 by l2\n  neurons "**.mlp": keep 0.5\n  "**.fc1.weight": nm(2, 4) by magnitude\n  "tags.weight": keep 0.5\n}',
   'prune Block {\n  heads "attn": keep 0.75 by l2\n  "mlp.fc*.weight": nm(2, 4) by magnitude\n}',
