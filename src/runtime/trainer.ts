@@ -17,6 +17,7 @@ import { encodeSafetensors } from './safetensors.ts';
 import { saveFile } from './save-file.ts';
 import type { SourceInput } from './source.ts';
 import { encodeCheckpoint, keptArenas, readCheckpoint } from './trainer-checkpoint.ts';
+import { firstBadValue } from './trainer-diagnosis.ts';
 import { checkTrainerOptions, runOf, type TrainerOptions } from './trainer-options.ts';
 import type {
   CheckpointOptions,
@@ -234,6 +235,17 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
         return { loss: scalar(gradients, results), gradients: await gradientTensors(arenas, spec) };
       });
     },
+    async diagnose(batch, given = {}) {
+      throwIfEnded();
+      const { inputs } = gradientCall(checked(gradients, batch), 0);
+      return inOrder('diagnose', given, callOptions, async () => {
+        const interpreter = await context.interpreter();
+        const trained = await trainedTensors(arenas, spec);
+        return withCheckpoint(given.signal, (checkpoint) =>
+          firstBadValue({ artifact, entry: gradients, inputs, trained, checkpoint, interpreter }),
+        );
+      });
+    },
     evaluate: (batches, given = {}) =>
       inOrder('evaluate', given, { ...callOptions, onBatch: 1 }, async () => {
         const { signal, onBatch } = given;
@@ -319,6 +331,6 @@ function noBatch(what: string): SoraError {
 function notFinite(artifact: Artifact, step: number, what: string, value: number, isTaken = false): SoraError {
   const state = isTaken ? 'the weights have taken it' : 'the weights are as they were before it';
   return new SoraError('SORA6033', `step ${step} of \`${artifact.name}\`: the ${what} is ${value}; ${state}`, {
-    help: 'a smaller learning rate or clipping of the norm may help, if the batch itself is in order',
+    help: '`diagnose` tells where it begins; a smaller learning rate or clipping of the norm may help',
   });
 }

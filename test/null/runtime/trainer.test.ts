@@ -126,6 +126,28 @@ describe('a trainer on the interpreter', () => {
     await model.close();
   });
 
+  test('names the first value that is not finite', async () => {
+    const model = await open();
+    const trainer = await model.trainer({ lr: 1e37 });
+    const batch = classifierBatch(1);
+    expect(await trainer.diagnose(batch)).toBeUndefined();
+    for (let at = 0; at < 2; at++) await trainer.step(classifierBatch(at)).catch(() => undefined);
+    const found = await trainer.diagnose(batch);
+    expect(found?.kind).toBe('operation');
+    expect(found?.place.length).toBeGreaterThan(0);
+    // A weight that a checkpoint brought.
+    const file = await openSafetensors(await trainer.checkpoint());
+    const tensors = await Promise.all(
+      [...file.tensors.values()].map(async ({ name, shape }) => {
+        const data = await file.readTensor(name, 'f32');
+        return { name, shape, data: name === 'head.bias' ? data.fill(Number.NaN) : data };
+      }),
+    );
+    await trainer.restore(encodeSafetensors(tensors, Object.fromEntries(file.metadata)));
+    expect(await trainer.diagnose(batch)).toEqual({ kind: 'weight', name: 'head.bias', place: [], shape: [5] });
+    await model.close();
+  });
+
   test('trains adapters alone, and merges them exactly', async () => {
     const block = 'optimizer: adam(lr: 0.05)\n}\nadapter Classifier {\n"up.weight": lora(rank: 2, alpha: 4)';
     const own = trainable(classifierSource({ block }));
