@@ -256,6 +256,29 @@ describe('options of a trainer', () => {
     await model.close();
   });
 
+  test('of other names are refused, as are those of its calls', async () => {
+    const model = await open();
+    await expect(model.trainer({ total_steps: 5 } as never)).rejects.toEqual(
+      coded('SORA6032', /no option `total_steps`/),
+    );
+    await expect(model.trainer({ schedule: { warmUp: 0.1 } } as never)).rejects.toEqual(
+      expect.objectContaining({ code: 'SORA6032', help: 'did you mean `warmup`?' }),
+    );
+    const trainer = await model.trainer();
+    const batch = classifierBatch(1);
+    await expect(trainer.step(batch, { abort: true } as never)).rejects.toEqual(
+      coded('SORA6032', /^`step` has no option/),
+    );
+    await expect(trainer.save('x', { meta: {} } as never)).rejects.toEqual(coded('SORA6032', /^`save` has no option/));
+    await expect(trainer.apply({ signal: {} } as never)).rejects.toEqual(coded('SORA6032', /`signal` of `apply`/));
+    await expect(trainer.evaluate(batch as never)).rejects.toEqual(
+      coded('SORA6011', /^`evaluate` takes at least one batch/),
+    );
+    await expect(trainer.evaluate(undefined as never)).rejects.toEqual(coded('SORA6011'));
+    expect(trainer.steps).toBe(0);
+    await model.close();
+  });
+
   test('a schedule wants to know how long the run is, at the first step', async () => {
     const model = await open();
     const trainer = await model.trainer({ schedule: { kind: 'linear' } });
