@@ -81,7 +81,6 @@ export const codes = {
   SORA2308: error('tokens that do not come one by one'),
   SORA2309: error('generation without a state'),
   SORA2310: error('what cannot be trained'),
-  SORA2311: error('no train block'),
 
   // 3xxx: lints
   SORA3001: warning('unused declaration'),

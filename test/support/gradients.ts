@@ -61,6 +61,9 @@ function trainingOf(entry: Entry): Training {
   const block = {
     entry: entry.name,
     targets: [],
+    reads: [],
+    scored: [],
+    rates: new Map<string, number>(),
     loss: entry.graph,
     optimizer: { name: 'sgd', momentum: 0, nesterov: false, weightDecay: 0, schedule } as const,
     noDecay: new Set<string>(),

@@ -27,6 +27,7 @@ import {
   pathsOf,
   type RunIdentity,
   readPosition,
+  removeLeftovers,
   writeRecord,
 } from '../train/record.ts';
 import { describeEvaluation, type RunEnd, runTraining, totalSteps } from '../train/run.ts';
@@ -75,13 +76,14 @@ function compileFor(context: Context, settings: TrainSettings): Compiled {
   });
 }
 
-/** @errors SORA2311 without a `train` block, SORA7060 when nothing says how an input is read */
+/** @errors SORA0001 without a `train` block, SORA7060 when nothing says how an input is read */
 function trainedProgram(program: Program, file: string): Trained {
   const { train: block } = program;
   if (!block)
-    throw new SoraError('SORA2311', `\`${file}\` has no \`train\` block for \`${program.name}\``, {
-      help: `write \`train ${program.name}.ENTRY { loss: …, optimizer: … }\``,
-    });
+    throw usageError(
+      `\`${file}\` has no \`train\` block for \`${program.name}\``,
+      `write \`train ${program.name}.ENTRY { loss: …, optimizer: … }\``,
+    );
   const parameters = program.entries.find(({ name }) => name === block.entry)?.parameters ?? [];
   const missing = unread(block, parameters).map((name) => `\`${name}\``);
   if (missing.length > 0)
@@ -198,6 +200,7 @@ async function runWith(prepared: Prepared): Promise<CommandResult> {
   const before = await resume(prepared, identity);
   const position = before?.position ?? firstPosition();
   const checkpoints = openCheckpoints(pathsOf(settings.out).checkpoints);
+  removeLeftovers(settings.out);
   const counts = { epochs: settings.epochs, accumulate, maxSteps: settings.maxSteps };
   const steps = totalSteps({ ...counts, train: data.train });
   const trainer = await model.trainer({

@@ -1,11 +1,12 @@
 /**
  * What a run keeps of itself: where it is, what its checkpoints say of it, and `train.json` for people and programs.
  */
-import { join } from 'node:path';
+import { readdirSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { openSafetensors } from '../../runtime/safetensors.ts';
 import type { Trainer } from '../../runtime/trainer-types.ts';
 import { SoraError } from '../../support/error.ts';
-import { writeFileAtomic } from '../../support/node-atomic-file.ts';
+import { isLeftover, writeFileAtomic } from '../../support/node-atomic-file.ts';
 import type { CheckpointKind, Checkpoints, RunState } from '../../training/index.ts';
 import type { Measures } from './judge.ts';
 
@@ -119,6 +120,14 @@ export function pathsOf(out: string): Readonly<Record<'checkpoints' | 'best' | '
     last: join(out, 'last.safetensors'),
     record: join(out, 'train.json'),
   };
+}
+
+/** Removes what a killed run left unfinished beside its checkpoints. */
+export function removeLeftovers(out: string): void {
+  const { best, last, record } = pathsOf(out);
+  const names = [best, last, record].map((path) => basename(path));
+  for (const entry of readdirSync(out))
+    if (names.some((name) => isLeftover(entry, name))) rmSync(join(out, entry), { force: true });
 }
 
 export function writeRecord(path: string, record: Readonly<Record<string, unknown>>): void {

@@ -2,7 +2,7 @@
  * `sorac train` on the interpreter: what a run prints and leaves, that a stopped one goes on in the same bits, and what is said of
  * options and data that make no run.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { takeInterrupt } from '../../../src/cli/interrupt.ts';
@@ -150,6 +150,38 @@ test('a loss that is not finite ends the run, and the last good checkpoint stays
   expect(bytesOf(files, 'out', 'checkpoints/last.safetensors').equals(kept)).toBe(true);
 });
 
+test('what a killed run left unfinished goes; a folder that cannot be written is told, and nothing is lost', async () => {
+  const files = pointFiles();
+  expect((await sorac(command(files, 'out', '--epochs', '2', '--max-steps', '3'))).exitCode).toBe(0);
+  const leftover = join(files.folder, 'out', '.best.safetensors.0123456789ab.tmp');
+  writeFileSync(leftover, 'half of it');
+  const again = await sorac(command(files, 'out', '--epochs', '2', '--max-steps', '3', '--resume'));
+  expect({ exitCode: again.exitCode, exists: existsSync(leftover) }).toEqual({ exitCode: 0, exists: false });
+  writeFileSync(join(files.folder, 'taken'), '');
+  const taken = await sorac(command(files, 'taken', '--epochs', '1'));
+  expect({ exitCode: taken.exitCode, stderr: taken.stderr }).toEqual({
+    exitCode: 3,
+    stderr: expect.stringContaining('cannot be written'),
+  });
+});
+
+test('a damaged checkpoint is skipped with a word, the other one goes on', async () => {
+  const files = pointFiles();
+  const settings = ['--epochs', '2'];
+  await sorac(command(files, 'out', ...settings));
+  const path = join(files.folder, 'out', 'checkpoints', 'last.safetensors');
+  const bytes = readFileSync(path);
+  bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+  // The other checkpoint may be a second name of the same file.
+  rmSync(path);
+  writeFileSync(path, bytes);
+  const again = await sorac(command(files, 'out', ...settings, '--resume'));
+  expect({ exitCode: again.exitCode, stderr: again.stderr }).toEqual({
+    exitCode: 0,
+    stderr: expect.stringMatching(/last\.safetensors` is skipped: .*its bytes do not have its sum/),
+  });
+});
+
 test('--json gives one document, with the curve', async () => {
   const files = pointFiles();
   const { exitCode, stdout } = await sorac(command(files, 'out', '--epochs', '1', '--split', '0,0', '--json'));
@@ -228,8 +260,8 @@ describe('what makes no run', () => {
       'no train block',
       withModel('none.sora', (text) => text.slice(0, text.indexOf('train'))),
       [],
-      1,
-      /SORA2311.*no `train` block/,
+      2,
+      /no `train` block for `Points`/,
     ],
     [
       'an input that nothing reads',
