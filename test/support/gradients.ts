@@ -61,6 +61,8 @@ function trainingOf(entry: Entry): Training {
   const block = {
     entry: entry.name,
     targets: [],
+    reads: [],
+    scored: [],
     loss: entry.graph,
     optimizer: { name: 'sgd', momentum: 0, nesterov: false, weightDecay: 0, schedule } as const,
     noDecay: new Set<string>(),
