@@ -130,6 +130,13 @@ export interface Schedule {
 
 export type Optimizer =
   | {
+      readonly name: 'lion';
+      readonly schedule: Schedule;
+      readonly weightDecay: number;
+      readonly beta1: number;
+      readonly beta2: number;
+    }
+  | {
       readonly name: 'sgd';
       readonly schedule: Schedule;
       readonly weightDecay: number;
@@ -169,6 +176,8 @@ export interface TrainBlock {
   /** Paths of weights that do not decay, and that do not train. */
   readonly noDecay: ReadonlySet<string>;
   readonly frozen: ReadonlySet<string>;
+  /** Factors of the learning rate by weight; 1 where there is none. */
+  readonly rates: ReadonlyMap<string, number>;
   readonly clipNorm: number | undefined;
   readonly microBatches: number;
   readonly seed: number;

@@ -1,13 +1,13 @@
 /**
  * What runs the entries of a model: a device with its buffers and pipelines, or the interpreter.
  */
-import type { Artifact, ElementType, EntrySpec, ProfileName, WeightSpec } from './artifact.ts';
+import type { Artifact, EntrySpec, ProfileName, WeightSpec } from './artifact.ts';
 import { type BufferPool, guard, makeBufferPool, usage } from './buffers.ts';
-import { elementBytes, newElements } from './convert.ts';
+import { elementBytes } from './convert.ts';
 import type { CpuExecutor, CpuModule, HostStateMap, HostTensor } from './cpu.ts';
 import { type BroughtBuffers, type EntryRunnerParts, makeEntryRunner } from './entry-runner.ts';
 import { damaged, SoraError } from './error.ts';
-import { allInputs, type BoundInputs, type InputData } from './inputs.ts';
+import { allInputs, type BoundInputs, deviceInput } from './inputs.ts';
 import type { LoadOptions, ModelStats, SessionSupport } from './model.ts';
 import type { StateRunner } from './model-session.ts';
 import { createPipelines, hasImmediates, kernelsOf } from './pipelines.ts';
@@ -48,8 +48,11 @@ export async function cpuExecutor(
     states?: HostStateMap,
   ): Promise<ReadonlyMap<string, HostTensor>> => {
     const inputs = allInputs(entry).map((spec, at): readonly [string, HostTensor] => {
+      const { name, dtype } = spec;
       const shape = shapes[at] ?? [];
-      return [spec.name, { dtype: spec.dtype, shape, data: hostInput(spec.dtype, data[at], shape, spec.initial) }];
+      // The interpreter takes f16 as f32.
+      const plain = dtype === 'f16' ? { ...spec, dtype: 'f32' as const } : spec;
+      return [name, { dtype, shape, data: deviceInput(plain, data[at], product(shape)) as HostTensor['data'] }];
     });
     return executor.run(entry.name, dims, new Map(inputs), states);
   };
@@ -62,16 +65,6 @@ export async function cpuExecutor(
       void checkpoint?.close();
     },
   };
-}
-
-function hostInput(
-  dtype: ElementType,
-  data: InputData | undefined,
-  shape: readonly number[],
-  initial = 0,
-): HostTensor['data'] {
-  if (data !== undefined) return data instanceof Uint8Array ? Uint32Array.from(data) : data;
-  return newElements(dtype === 'f16' ? 'f32' : dtype, product(shape)).fill(initial);
 }
 
 export async function deviceExecutor(

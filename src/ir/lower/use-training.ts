@@ -67,6 +67,15 @@ export function readOptimizer(site: UseSite, expression: Expression): Optimizer 
       nesterov: nesterov?.kind === 'bool' && nesterov.value,
     };
   }
+  if (name === 'lion') {
+    return {
+      name,
+      schedule,
+      weightDecay: numberAt(values, 'weight_decay', 0),
+      beta1: numberAt(values, 'beta1', 0.9),
+      beta2: numberAt(values, 'beta2', 0.99),
+    };
+  }
   return {
     name: name as 'adam' | 'adamw',
     schedule,
@@ -122,12 +131,13 @@ function selected(setting: UseSetting | undefined, paths: readonly string[]): Re
   return new Set(paths.filter((path) => globs.some((glob) => matchesGlob(glob, path))));
 }
 
-/** Checks a block; undefined when something is wrong (reported). `weights` are the paths of the model. */
+/** Checks a block; undefined when something is wrong (reported). `weights` are the paths of the model, `rates` what rules say. */
 export function readTraining(
   site: UseSite,
   block: UseBlock,
   entry: Entry | undefined,
   weights: readonly string[],
+  rates: ReadonlyMap<string, number>,
 ): TrainBlock | undefined {
   const { context } = site;
   const builder = new GraphBuilder();
@@ -168,6 +178,7 @@ export function readTraining(
     optimizer,
     noDecay: selected(settings.get('no_decay'), weights),
     frozen: selected(settings.get('freeze'), weights),
+    rates,
     clipNorm: numberSetting('clip_norm'),
     microBatches: numberSetting('accumulate') ?? 1,
     seed: numberSetting('seed') ?? 0,

@@ -139,7 +139,15 @@ function updateGraph(block: TrainBlock, layout: Layout, context: InferContext): 
     const decay = group.decays ? block.optimizer.weightDecay : 0;
     const rateSet = { lr: rate(0), first: rate(1), second: rate(2) };
     const keep = (slot: number, value: Value) => write(slots[slot] ?? unreachable(`no slot ${slot}`), value);
-    const next = updateOf(emitter, block.optimizer, { weights, gradients: scaled, slots }, rateSet, decay, keep);
+    const next = updateOf(
+      emitter,
+      block.optimizer,
+      { weights, gradients: scaled, slots },
+      rateSet,
+      decay,
+      group.rate,
+      keep,
+    );
     write(weights, next);
   }
   return emitter.builder.finish('update', [{ name: 'norm', value: norm }]);

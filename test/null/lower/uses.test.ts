@@ -36,6 +36,7 @@ const right: readonly string[] = [
     optimizer: adamw(lr: cosine(peak: c.rate, warmup: 0.1), beta2: 0.98, weight_decay: 0.01)
     no_decay: "**.bias", "word.*"
     freeze: "model.layers.0.**"
+    "tags.*": lr(10)
     clip_norm: 1.0
     accumulate: 4
     seed: 0
@@ -46,7 +47,7 @@ const right: readonly string[] = [
     target count: i32[B]
     target costs: f32[12]
     loss: ctc(tag, said, target_lengths: count) + 0.1 * contrastive(tag[:, 0], tag[:, 1]) + cross_entropy(tag, ids, costs)
-    optimizer: adam(0.001)
+    optimizer: lion(0.001, weight_decay: 0.1)
   }`,
   'quantize Tagger {\n  "model.layers.**_proj.weight", "tags.weight": int4(group: 32)\n  "word.weight": int8\n  state "**.kv": f16\n}',
   'prune Tagger {\n  heads "model.layers.*.attn": keep 0.75 by l2\n  neurons "**.mlp": keep 0.5\n  "**.fc1.weight": nm(2, 4) by magnitude\n  "tags.weight": keep 0.5\n}',
@@ -78,7 +79,15 @@ describe('mistakes', () => {
     ['quantize Tagger { freeze: "word.*" }', 'SORA2301', 'freeze', 'has no `freeze`', 'rules'],
     ['quantize Tagger { stat "**.kv": f16 }', 'SORA2301', 'stat', 'has no `stat`', 'state'],
     ['adapter Tagger { heads "**": lora(4) }', 'SORA2301', 'heads', 'has no `heads`', 'in quotes'],
-    [training('"word.*": f16'), 'SORA2301', '"word.*": f16', 'no rules'],
+    [training('"word.*": f16'), 'SORA2303', 'f16', 'unknown rule of training'],
+    [training('"word.*": lr(-1)'), 'SORA2304', '-1', 'at least 0'],
+    [training('"wrod.*": lr(0.1)'), 'SORA2302', '"wrod.*"', 'selects no weight'],
+    [
+      'golden Tagger.tag {\n  inputs: "a.safetensors"\n  outputs: "b.safetensors"\n  "word.*": f16\n}',
+      'SORA2301',
+      '"word.*": f16',
+      'no rules',
+    ],
     ['prune Tagger { target y: i32[B] }', 'SORA2301', 'y', 'no targets'],
     [training('seed: 1\nseed: 2'), 'SORA2002', 'seed', 'given twice'],
     // globs
