@@ -9,8 +9,9 @@ import { compile } from '../../../src/compile.ts';
 import { constantDim, multiplyDims } from '../../../src/ir/symbolic.ts';
 import { profileNames } from '../../../src/ir/target.ts';
 import type { EntryPlan, Step } from '../../../src/runtime/artifact.ts';
-import { T } from '../../support/graphs.ts';
+import { programOf, sketch, T } from '../../support/graphs.ts';
 import { sourceFile } from '../../support/language.ts';
+import { compiled } from './compiled.ts';
 
 const text = readFileSync(new URL('../../../bench/train/classifier.sora', import.meta.url), 'utf8');
 const { value, diagnostics } = compile({ file: sourceFile(text, 'classifier.sora') });
@@ -65,6 +66,15 @@ describe('a training step of the small classifier', () => {
       ).toBeLessThanOrEqual(12_288);
     }
   });
+});
+
+test('weight gradients read both factors by four neighbours', () => {
+  const s = sketch();
+  const g = s.argument('g', 'f32', [T, 12]);
+  const attributes = { lhs_batch: [], rhs_batch: [], lhs_contract: [0], rhs_contract: [0] };
+  const dw = s.emit('dot_general', [g, s.argument('x', 'f32', [T, 8])], attributes);
+  const code = Object.values(compiled(programOf(s.finish({ dw }))).value.kernels).map((kernel) => kernel.code);
+  expect(code.some((text) => text.includes('g: array<vec4<f32>>') && text.includes('x: array<vec4<f32>>'))).toBe(true);
 });
 
 test('names of a kernel are its own, whatever they look like', () => {
