@@ -54,6 +54,7 @@ What works, what works in part, what does not. The op table is generated from th
 | BERT, question answering | \`models/bert/question-answering.sora\` |
 | MiniLM sentence embeddings | \`models/minilm/minilm.sora\` |
 | Vision transformer, image classification | \`models/vit/vit.sora\` |
+| Vision transformer for digits, trained here, with its weights | \`models/vit-mnist/vit-mnist.sora\` |
 | GPT-2 | \`models/gpt2/gpt2.sora\` |
 | Llama, Mistral, Qwen2, Qwen3 | \`models/llama/llama.sora\`, \`mistral.sora\`, \`qwen2.sora\`, \`qwen3.sora\` |
 | adaptive attention alone: spans, entmax, gates, temperatures | \`models/adaptive/adaptive.sora\` |
