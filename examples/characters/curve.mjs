@@ -4,7 +4,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 
-const size = { width: 720, height: 340, left: 48, right: 16, top: 32, bottom: 40 };
+const size = { width: 720, height: 340, left: 48, right: 24, top: 32, bottom: 40 };
 const ink = { text: '#4b5563', grid: '#d1d5db', train: '#c7cbd1' };
 /** The second run is drawn over the first: thin and broken, so that both can be seen. */
 const styles = ['stroke="#c2410c" stroke-width="4" stroke-opacity="0.55"', 'stroke="#1d4ed8" stroke-width="1.5"'];
@@ -34,6 +34,13 @@ export function curveOf(runs) {
   const text = (px, py, anchor, words, color = ink.text) =>
     `<text x="${px}" y="${py}" text-anchor="${anchor}" fill="${color}">${escaped(words)}</text>`;
   const right = size.width - size.right;
+  const names = [
+    ['training, a batch each', '#8a8f98'],
+    ...runs.map(({ name }, at) => [`validation, ${name}`, colors[at]]),
+  ];
+  // From the right; 7 units are more than a letter of 12 takes.
+  const behind = (at) => names.slice(at + 1).reduce((sum, [words]) => sum + words.length * 7 + 12, 0);
+  const legend = names.map(([words, color], at) => text(right - behind(at), 18, 'end', words, color));
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size.width} ${size.height}" font-family="sans-serif" font-size="12">`,
     `<rect width="${size.width}" height="${size.height}" fill="#ffffff"/>`,
@@ -45,8 +52,7 @@ export function curveOf(runs) {
     `<polyline fill="none" stroke="${ink.train}" points="${points(train)}"/>`,
     ...runs.map(({ log }, at) => `<polyline fill="none" ${styles[at]} points="${points(log.validation)}"/>`),
     text(size.left, 18, 'start', 'loss by step (nats per character)'),
-    text(right - 340, 18, 'start', 'training, a batch each', '#8a8f98'),
-    ...runs.map(({ name }, at) => text(right - 190 + at * 100, 18, 'start', `validation, ${name}`, colors[at])),
+    ...legend,
     '</svg>',
     '',
   ].join('\n');

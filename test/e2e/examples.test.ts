@@ -137,3 +137,23 @@ test('the images of MNIST are pinned, and digits of files and of a pen become li
     expect(image.every((value) => value >= 0 && value <= 1)).toBe(true);
   }
 });
+
+test('the demo of characters without a trained model names the command that trains one', () => {
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ['examples/characters/main.mjs', '--from', 'examples/characters/no-such'],
+    { cwd: root, encoding: 'utf8', timeout: 60_000 },
+  );
+  expect(status).toBe(3);
+  expect(stderr).toContain('npm run train:characters -- --text input.txt');
+}, 60_000);
+
+test('training characters without a text says how to give one', () => {
+  const { status, stderr } = spawnSync(process.execPath, ['examples/characters/train.mjs'], {
+    cwd: root,
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  expect(status).toBe(2);
+  expect(stderr).toContain('--text input.txt');
+}, 60_000);

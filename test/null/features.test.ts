@@ -57,7 +57,10 @@ What works, what works in part, what does not. The op table is generated from th
 | Vision transformer for digits, trained here, with its weights | \`models/vit-mnist/vit-mnist.sora\` |
 | GPT-2 | \`models/gpt2/gpt2.sora\` |
 | Llama, Mistral, Qwen2, Qwen3 | \`models/llama/llama.sora\`, \`mistral.sora\`, \`qwen2.sora\`, \`qwen3.sora\` |
+| characters: a small language model that is trained on a text | \`models/characters/characters.sora\` |
 | adaptive attention alone: spans, entmax, gates, temperatures | \`models/adaptive/adaptive.sora\` |
+
+Entries are called from a generated module, or from \`compileModule\` (source in memory, \`import { compileModule } from 'sorac'\`), which trains too.
 
 ## Files
 

@@ -221,6 +221,15 @@ export class KernelWriter {
     return `(${joinParts(terms)})`;
   }
 
+  /**
+   * The end of a loop that drivers shall keep a loop: lavapipe unrolls up to 32 steps, and a walk over a row with several
+   * results then takes seconds to compile. The third size of the grid is 1, which no compiler knows.
+   */
+  unrolledNever(count: Dim): string {
+    const steps = constantValue(count);
+    return steps !== undefined && steps > 1 && steps <= 32 ? `${steps}u * workgroups.z` : this.dim(count);
+  }
+
   /** Text of an index, safe as an operand of `+` and inside brackets. */
   index(index: Index): string {
     return this.#indexAt(index, this.depth);

@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { build } from 'esbuild';
 import { afterAll, describe, expect, expectTypeOf, test } from 'vitest';
 import { CompileError, compileModule, SoraError } from '../../../src/index.ts';
 import { encodeSafetensors } from '../../../src/runtime/index.ts';
@@ -211,4 +212,20 @@ describe('mistakes', () => {
     const text = source.replace('./blocks/layer.sora', './constructor');
     expect((await failure(compileModule(text, { imports }))).code).toBe('SORA1010');
   });
+});
+
+test('bundles for a browser, without what reads files', async () => {
+  const { metafile, warnings } = await build({
+    entryPoints: ['src/compile-module.ts'],
+    bundle: true,
+    write: false,
+    platform: 'browser',
+    format: 'esm',
+    metafile: true,
+    logLevel: 'silent',
+  });
+  expect(warnings).toEqual([]);
+  const inputs = Object.keys(metafile.inputs);
+  expect(inputs).toContain('src/cpu.ts');
+  expect(inputs.filter((path) => path.includes('node-source-files') || path.startsWith('src/cli/'))).toEqual([]);
 });
