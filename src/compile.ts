@@ -11,7 +11,7 @@ import type { Program } from './ir/graph.ts';
 import { lowerModel } from './ir/lower.ts';
 import type { ProfileName } from './ir/target.ts';
 import type { SourceTree, UseBlock } from './parser/ast.ts';
-import { parse, resolveImports } from './parser/index.ts';
+import { overrideUses, parse, resolveImports } from './parser/index.ts';
 import { library } from './parser/library.generated.ts';
 import { addTraining, optimize, toKernels } from './passes/index.ts';
 import type { Artifact } from './runtime/artifact.ts';
@@ -34,6 +34,8 @@ export interface CompileInput {
   readonly config?: Readonly<Record<string, unknown>>;
   /** Use blocks (`train Model.entry { … }`) that stand for those of the same kind in `file`. */
   readonly uses?: SourceFile;
+  /** Use blocks whose settings stand for those of the same name in the blocks of `file`. */
+  readonly settings?: SourceFile;
   /** What a storage binding of the device holds; 128 MiB, which every device has, when left out. */
   readonly bindingBytes?: number;
 }
@@ -51,14 +53,21 @@ const noFiles: CompileHost = { readFile: () => undefined };
 function parseAll(input: CompileInput): Stage<readonly SourceTree[]> {
   const trees = resolveImports(input.file, { library, readFile: (path) => (input.host ?? noFiles).readFile(path) });
   const root = trees.value.at(-1);
-  if (input.uses === undefined || root === undefined) return trees;
-  const own = parse(input.uses);
-  const isReplaced = (block: UseBlock) => own.value.uses.some((other) => other.use === block.use);
-  const uses = [...root.uses.filter((block) => !isReplaced(block)), ...own.value.uses];
-  return {
-    value: [...trees.value.slice(0, -1), { ...root, uses }],
-    diagnostics: [...trees.diagnostics, ...own.diagnostics],
-  };
+  if (root === undefined) return trees;
+  const diagnostics = [...trees.diagnostics];
+  let changed = root;
+  if (input.uses !== undefined) {
+    const own = parse(input.uses);
+    const isReplaced = (block: UseBlock) => own.value.uses.some((other) => other.use === block.use);
+    changed = { ...root, uses: [...root.uses.filter((block) => !isReplaced(block)), ...own.value.uses] };
+    diagnostics.push(...own.diagnostics);
+  }
+  if (input.settings !== undefined) {
+    const own = parse(input.settings);
+    changed = overrideUses(changed, own.value);
+    diagnostics.push(...own.diagnostics);
+  }
+  return { value: [...trees.value.slice(0, -1), changed], diagnostics };
 }
 
 function lowerAll(trees: readonly SourceTree[], input: CompileInput, allowLibrary = false): Stage<Program | undefined> {
@@ -108,7 +117,8 @@ export function compile(input: CompileInput): Stage<Compilation | undefined> {
   if (lowered === undefined || hasErrors(diagnostics)) return failed;
   const program = keep(addTraining(lowered, input.bindingBytes));
   if (hasErrors(diagnostics)) return failed;
-  const texts = trees.map((tree) => tree.file.text);
+  const given = [input.uses, input.settings].flatMap((file) => (file === undefined ? [] : [file.text]));
+  const texts = [...trees.map((tree) => tree.file.text), ...given];
   const compiled = keep(compileProgram(program, sourceHash(texts, input.config), input.bindingBytes));
   return compiled ? { value: compiled, diagnostics } : failed;
 }

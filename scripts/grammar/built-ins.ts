@@ -98,7 +98,10 @@ const meaning: Readonly<Record<string, readonly [string, string]>> = {
   einsum: ['[…], […] → […]', 'sum of products with a letter per axis: `einsum("bqd,bkd->bqk", q, k)`'],
   tensor: ['→ […]', 'known numbers: `tensor([[1, 0], [0, 1]])`; `f32` when one of them is no integer, else `i32`'],
   full: ['→ [shape]', 'one number everywhere: `full([B, T], 0.0)`'],
-  dropout: ['[…] → […]', '`x` as it is: entries never drop anything; what `train` blocks will do with it is not built'],
+  dropout: [
+    '[…] → […]',
+    '`x` as it is; a training step drops elements with probability `p` and divides the others by 1 - p. Every place has random numbers of its own; places of one `seed` drop alike',
+  ],
   rng: [
     '→ f32 [shape]',
     'uniform numbers in [0, 1) that depend on the place and the seed alone, an `i32`: `rng([B, T], seed)`; the same on every device',

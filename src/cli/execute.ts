@@ -5,6 +5,8 @@
 import { type Compilation, compile } from '../compile.ts';
 import type { Artifact, EntrySpec } from '../runtime/artifact.ts';
 import { createModel } from '../runtime/index.ts';
+import type { TrainerOptions } from '../runtime/trainer-options.ts';
+import type { Trainer } from '../runtime/trainer-types.ts';
 import { type Diagnostic, hasErrors } from '../support/diagnostic.ts';
 import { closest } from '../support/suggest.ts';
 import { optional } from './command.ts';
@@ -20,6 +22,8 @@ export interface CompileRequest {
   readonly configPath?: string;
   /** Use blocks that stand for those of the file. */
   readonly uses?: string;
+  /** Use blocks whose settings stand for those of the file's blocks. */
+  readonly settings?: string;
 }
 
 export interface Compiled {
@@ -40,6 +44,7 @@ export function compileFile(request: CompileRequest): Compiled {
     ...optional('model', request.model),
     ...optional('config', config),
     ...(request.uses === undefined ? {} : { uses: { path: '(options)', text: request.uses } }),
+    ...(request.settings === undefined ? {} : { settings: { path: '(options)', text: request.settings } }),
   });
   const compilation = hasErrors(stage.diagnostics) ? undefined : stage.value;
   return { source, compilation, diagnostics: stage.diagnostics, milliseconds: performance.now() - start };
@@ -88,6 +93,7 @@ export interface OpenModel {
     inputs: Readonly<Record<string, HostTensor>>,
   ) => Promise<ReadonlyMap<string, HostTensor>>;
   readonly session: () => OpenSession;
+  readonly trainer: (options?: TrainerOptions) => Promise<Trainer>;
   readonly close: () => Promise<void>;
 }
 
@@ -95,6 +101,8 @@ export interface OpenOptions {
   /** Undefined: the model has none. */
   readonly weights: string | Uint8Array | undefined;
   readonly device: string;
+  /** Told what is odd; stderr unless given. */
+  readonly warn?: (line: string) => void;
 }
 
 export async function openModel(artifact: Artifact, options: OpenOptions): Promise<OpenModel> {
@@ -102,6 +110,7 @@ export async function openModel(artifact: Artifact, options: OpenOptions): Promi
   const choice = deviceChoice(options.device);
   const model = await createModel(artifact, {
     ...optional('weights', options.weights),
+    ...optional('warn', options.warn),
     // `auto` is left out: then the environment variable SORAC_DEVICE may choose.
     ...(choice === 'auto' ? {} : { adapter: choice }),
     cpu: () => import('../cpu.ts'),
@@ -127,6 +136,7 @@ export async function openModel(artifact: Artifact, options: OpenOptions): Promi
         close: () => session.close(),
       };
     },
+    trainer: (trainerOptions) => model.trainer(trainerOptions),
     close: () => model.close(),
   };
 }

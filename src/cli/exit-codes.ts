@@ -68,7 +68,8 @@ const systemErrors = new Set([
 
 /**
  * Errors of the runtime are of its own class (it imports nothing of the compiler), so the code string decides:
- * SORA0001 usage, SORA601x (inputs of a call) and SORA7xxx data, SORA0xxx and SORA6xxx environment, the rest the model.
+ * SORA0001 usage, SORA601x (inputs of a call) and SORA7xxx data, SORA6033 (a loss that is not finite) the model, other SORA0xxx and
+ * SORA6xxx environment, the rest the model.
  */
 export function summarizeError(error: unknown): ErrorSummary | undefined {
   if (!(error instanceof Error)) return undefined;
@@ -84,6 +85,7 @@ export function summarizeError(error: unknown): ErrorSummary | undefined {
 function exitCodeOf(code: string): ExitCode {
   if (code === 'SORA0001') return exitCodes.usage;
   if (code.startsWith('SORA601') || code.startsWith('SORA7')) return exitCodes.data;
+  if (code === 'SORA6033') return exitCodes.model;
   if (code.startsWith('SORA0') || code.startsWith('SORA6')) return exitCodes.environment;
   return exitCodes.model;
 }

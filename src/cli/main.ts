@@ -14,15 +14,18 @@ import { registerGolden } from './commands/golden.ts';
 import { registerGoldens } from './commands/goldens.ts';
 import { registerGpu } from './commands/gpu.ts';
 import { registerRun } from './commands/run.ts';
+import { registerTrain } from './commands/train.ts';
 import { registerWeights } from './commands/weights.ts';
 import { type Context, createContext, finish, type GlobalOptions, type Output } from './context.ts';
 import { type ErrorSummary, exitCodeHelp, exitCodes, summarizeError } from './exit-codes.ts';
+import { takeInterrupt } from './interrupt.ts';
 import { writeReport } from './report.ts';
 
 const commands: readonly Register[] = [
   registerCompile,
   registerCheck,
   registerRun,
+  registerTrain,
   registerFormat,
   registerExplain,
   registerGolden,
@@ -121,12 +124,14 @@ function writeError(context: Context, { code, message, help }: Omit<ErrorSummary
 
 /** Ctrl-C ends with 130; a reader that closed our pipe (`sorac … | head`) is no error. */
 function watchProcess(): () => void {
-  const interrupt = () => process.exit(exitCodes.interrupted);
+  const interrupt = () => {
+    if (!takeInterrupt()) process.exit(exitCodes.interrupted);
+  };
   const pipe = (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCodes.ok);
     throw error;
   };
-  process.once('SIGINT', interrupt);
+  process.on('SIGINT', interrupt);
   process.stdout.on('error', pipe);
   return () => {
     process.off('SIGINT', interrupt);

@@ -97,10 +97,10 @@ export interface SessionDims {
 }
 
 /**
- * A parameter that the session fills and callers never see, i32[batch]: `past` are the positions that each row held before
- * the call, `lengths` how many of the positions of this call are real.
+ * A parameter that callers never see. Sessions fill `past`, the positions that each row held before the call, and `lengths`, how
+ * many of the positions of this call are real, both i32[batch]; trainers fill `seed`, u32[2]: a seed and the number of the step.
  */
-export type ParameterRole = 'past' | 'lengths';
+export type ParameterRole = 'past' | 'lengths' | 'seed';
 
 /** A flat vector of f32 that a trainer keeps between steps: decision 0007. */
 export interface Arena {
@@ -129,6 +129,13 @@ export interface Schedule {
 }
 
 export type Optimizer =
+  | {
+      readonly name: 'lion';
+      readonly schedule: Schedule;
+      readonly weightDecay: number;
+      readonly beta1: number;
+      readonly beta2: number;
+    }
   | {
       readonly name: 'sgd';
       readonly schedule: Schedule;
@@ -159,18 +166,65 @@ export interface Adapter {
 export interface TrainBlock {
   readonly entry: string;
   readonly targets: readonly EntryParameter[];
+  /** Where parameters and targets come from when a dataset is read, as far as that is said or goes without saying. */
+  readonly reads: readonly TrainRead[];
+  /** What the loss compares, where that has names. */
+  readonly scored: readonly Scored[];
   /** Its inputs are parameters and targets by name, and results of the entry by `result:NAME`; its one result is the loss, f32[]. */
   readonly loss: Graph;
   readonly optimizer: Optimizer;
   /** Paths of weights that do not decay, and that do not train. */
   readonly noDecay: ReadonlySet<string>;
   readonly frozen: ReadonlySet<string>;
+  /** Factors of the learning rate by weight; 1 where there is none. */
+  readonly rates: ReadonlyMap<string, number>;
   readonly clipNorm: number | undefined;
   readonly microBatches: number;
   readonly seed: number;
   /** When there are any, nothing else trains. */
   readonly adapters: readonly Adapter[];
   readonly span: Span;
+}
+
+/** How an input is made of cells of a dataset; src/ir/lower/use-reads.ts says what each takes. */
+export type ReadMethod =
+  | 'tokens'
+  | 'window'
+  | 'next'
+  | 'masked'
+  | 'mask'
+  | 'segments'
+  | 'label'
+  | 'labels'
+  | 'number'
+  | 'vector'
+  | 'image'
+  | 'audio';
+
+/** `read input_ids: tokens("subject", "body", max: 128)` */
+export interface TrainRead {
+  /** The parameter or target. */
+  readonly name: string;
+  readonly type: TensorType;
+  readonly method: ReadMethod;
+  readonly columns: readonly string[];
+  /** The input that it follows: `mask(input_ids)`. */
+  readonly of: string | undefined;
+  readonly options: Readonly<Record<string, number | readonly number[]>>;
+}
+
+/** A loss of a result against a target or parameter, both as they are. */
+export interface Scored {
+  /** Name of the result. */
+  readonly scores: string;
+  readonly target: string;
+  /**
+   * `classes`: the target has the number of a class for each row of scores. `next`: it has that of the position before. `binary`: 1 where
+   * the score shall be above 0, else 0.
+   */
+  readonly kind: 'classes' | 'next' | 'binary';
+  /** A class that does not count. */
+  readonly ignore: number | undefined;
 }
 
 /** Parameters that are updated alike; its arenas are of one size. */

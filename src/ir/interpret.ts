@@ -24,7 +24,11 @@ export interface InterpretOptions {
   readonly precision: Precision;
   /** Where entries with states read and keep them. */
   readonly states?: StateHolder;
+  /** Told what each node of the graph gives, in order; what it throws ends the run. */
+  readonly watch?: Watch;
 }
+
+export type Watch = (node: Node, results: readonly Tensor[]) => void;
 
 /** States by path, as a session holds them: [batch, room, width]. */
 export interface StateHolder {
@@ -77,7 +81,7 @@ function raise(message: string): never {
 }
 
 /** Runs a graph on its inputs by position and gives its results by position. */
-function runGraph(graph: Graph, inputs: readonly Tensor[], scope: Scope): readonly Tensor[] {
+function runGraph(graph: Graph, inputs: readonly Tensor[], scope: Scope, watch?: Watch): readonly Tensor[] {
   const usesLeft = new Map<Value, number>();
   const use = (value: Value, count: number) => usesLeft.set(value, (usesLeft.get(value) ?? 0) + count);
   for (const node of graph.nodes) for (const value of node.inputs) use(value, 1);
@@ -97,7 +101,9 @@ function runGraph(graph: Graph, inputs: readonly Tensor[], scope: Scope): readon
   const isInput = new Set(graph.inputs);
   for (const node of graph.nodes) {
     if (isInput.has(node)) continue;
-    store(node, runNode(node, node.inputs.map(read), scope));
+    const given = runNode(node, node.inputs.map(read), scope);
+    watch?.(node, given);
+    store(node, given);
     for (const value of node.inputs) {
       use(value, -1);
       if (usesLeft.get(value) === 0) tensors.delete(value);
@@ -157,7 +163,7 @@ export function interpretGraph(graph: Graph, options: InterpretOptions): Map<str
     ...stateScope(options),
   };
   const inputs = graph.inputs.map((node) => checkedInput(node, options));
-  const results = runGraph(graph, inputs, scope);
+  const results = runGraph(graph, inputs, scope, options.watch);
   return new Map(graph.results.map((result, at) => [result.name, results[at] ?? raise('a result is missing')]));
 }
 

@@ -3,7 +3,7 @@
  *
  * Everything is computed in f32, whatever the element type of the scores, and is the mean that PyTorch's functions of the same
  * name give. Nothing here knows of gradients: autodiff takes the ops as they are, and what is subtracted only for the sake of
- * exactness goes through `stop_gradient`. Sequence losses are in ctc.ts, pairs in contrastive.ts.
+ * exactness goes through `stop_gradient`. Label sequences are in loss-ctc.ts, pairs in loss-contrastive.ts.
  *
  * Source: torch.nn.functional (cross_entropy, binary_cross_entropy_with_logits, mse_loss, l1_loss).
  */

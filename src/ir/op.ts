@@ -15,6 +15,11 @@ export type AttributeKind = 'int' | 'float' | 'bool' | 'string' | 'dim' | 'ints'
 export interface AttributeSpec {
   readonly kind: AttributeKind;
   readonly optional?: boolean;
+  /**
+   * Only a training step does what it says, by the op's decomposition: to everyone else the node is the same without it, and
+   * canonicalize takes it off.
+   */
+  readonly isForTraining?: boolean;
   readonly doc: string;
 }
 
@@ -62,6 +67,7 @@ export type Skeleton =
   | 'selection'
   | 'ordering'
   | 'segments'
+  | 'recurrence'
   | 'indexed'
   | 'view'
   | 'none';

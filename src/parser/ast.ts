@@ -169,13 +169,21 @@ export interface UseBlock {
   readonly span: Span;
 }
 
-export type UseItem = UseTarget | UseSetting | UseRule;
+export type UseItem = UseTarget | UseRead | UseSetting | UseRule;
 
 /** `target y: i32[B]`: what a training step gets besides the inputs of the entry. */
 export interface UseTarget {
   readonly kind: 'target';
   readonly name: Identifier;
   readonly type: TensorTypeSyntax;
+  readonly span: Span;
+}
+
+/** `read ids: tokens("text", max: 128)`: where a parameter or a target comes from when a dataset is read. */
+export interface UseRead {
+  readonly kind: 'read';
+  readonly name: Identifier;
+  readonly value: Expression;
   readonly span: Span;
 }
 

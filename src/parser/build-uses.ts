@@ -33,6 +33,12 @@ function buildItem(builder: Builder, node: CstNode): UseItem | undefined {
     const type = buildTensorType(builder, builder.node(target, 'tensorType'));
     return name === undefined || type === undefined ? undefined : { kind: 'target', name, type, span };
   }
+  const read = builder.node(node, 'useRead');
+  if (read) {
+    const name = builder.identifier(read, 'Identifier');
+    const value = buildExpression(builder, builder.node(read, 'expression'), span);
+    return name === undefined ? undefined : { kind: 'read', name, value, span };
+  }
   const rule = builder.node(node, 'useRule');
   if (rule) {
     const globs = builder.tokens(rule, 'StringLiteral').map((token) => ({

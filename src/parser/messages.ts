@@ -81,6 +81,7 @@ const tokenPurpose: Readonly<Record<string, string>> = {
   'useSetting.Colon': '`:` and a value',
   'useRule.Colon': '`:` and what is done with these weights',
   'useTarget.Colon': '`:` and a tensor type',
+  'useRead.Colon': '`:` and how it is read, as `tokens("text")`',
   'sourceFile.EOF': 'a declaration (`import`, `dim`, `config`, `module`, `model` or `fn`)',
 };
 

@@ -405,6 +405,7 @@ class SoraParser extends CstParser {
   private readonly useItem: Rule = this.RULE('useItem', () => {
     this.OR([
       { GATE: () => this.is(2, t.Identifier), ALT: () => this.SUBRULE(this.useTarget), IGNORE_AMBIGUITIES: true },
+      { GATE: () => this.is(2, t.Identifier), ALT: () => this.SUBRULE(this.useRead), IGNORE_AMBIGUITIES: true },
       {
         GATE: () => this.is(1, t.StringLiteral) || this.is(2, t.StringLiteral),
         ALT: () => this.SUBRULE(this.useRule),
@@ -419,6 +420,14 @@ class SoraParser extends CstParser {
     this.CONSUME(t.Identifier);
     this.CONSUME(t.Colon);
     this.SUBRULE(this.tensorType);
+  });
+
+  /** `read input_ids: tokens("text", max: 128)` */
+  private readonly useRead: Rule = this.RULE('useRead', () => {
+    this.CONSUME(t.Read);
+    this.CONSUME(t.Identifier);
+    this.CONSUME(t.Colon);
+    this.SUBRULE(this.expression);
   });
 
   private readonly useRule: Rule = this.RULE('useRule', () => {
@@ -448,7 +457,7 @@ class SoraParser extends CstParser {
   /** Whether what follows a comma in a use block is the next item, or the end, and not one more value. */
   private startsUseItem(at: number): boolean {
     const isNamed = this.is(at, t.Identifier) && (this.is(at + 1, t.Colon) || this.is(at + 1, t.StringLiteral));
-    const isTarget = this.is(at, t.Target) && this.is(at + 1, t.Identifier);
+    const isTarget = (this.is(at, t.Target) || this.is(at, t.Read)) && this.is(at + 1, t.Identifier);
     const isRule = this.is(at, t.StringLiteral) && this.is(at + 1, t.Colon);
     return isNamed || isTarget || isRule || this.is(at, t.RBrace);
   }

@@ -123,6 +123,7 @@ export const Init = contextual('init');
 export const With = contextual('with');
 export const State = contextual('state');
 export const Target = contextual('target');
+export const Read = contextual('read');
 export const Keep = contextual('keep');
 export const By = contextual('by');
 export const Train = contextual('train', [UseKeyword]);
@@ -177,7 +178,7 @@ export const tokenTypes: readonly TokenType[] = [
   ...[Fn, Let, If, Else, True, False, New, And, Or, Not, Attend],
   // `init` before `in`: a word that begins another one would take its place.
   ...[Import, Dim, Config, Module, Model, Entry, Repeat, Init, In, Multiple, Of, From, As, Count],
-  ...[Tied, Missing, With, State, Target, Keep, By, Train, Quantize, Prune, Adapter, Generate, Golden],
+  ...[Tied, Missing, With, State, Target, Read, Keep, By, Train, Quantize, Prune, Adapter, Generate, Golden],
   Identifier,
   ...[LBrace, RBrace, LParen, RParen, LBracket, RBracket, Comma, Ellipsis, DotDot, Dot, Colon, Arrow],
   ...[

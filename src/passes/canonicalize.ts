@@ -7,6 +7,7 @@
  */
 import type { Graph, Node, Value } from '../ir/graph.ts';
 import type { InferContext } from '../ir/op.ts';
+import { inferenceAttributes } from '../ir/ops/index.ts';
 import { dimOf, numberOf, numbersOf } from '../ir/ops/shared.ts';
 import { addDims, constantDim, constantValue, dimBounds, subtractDims } from '../ir/symbolic.ts';
 import { sameShape, sameType } from '../ir/types.ts';
@@ -34,6 +35,12 @@ const dropSameType: Rule = (node, [input]) => {
 
 /** What only other passes understood: gradients are written by now, or never. */
 const dropIdentity: Rule = (node, [input]) => (hasTrait(node, 'identity') ? input : undefined);
+
+/** The same for attributes. */
+const dropTraining: Rule = (node, inputs, { emit }) => {
+  const attributes = inferenceAttributes(node);
+  return attributes && emit(node.op, inputs, attributes, node.region);
+};
 
 const dropSingleConcat: Rule = (node, inputs) => (node.op === 'concat' && inputs.length === 1 ? inputs[0] : undefined);
 
@@ -128,6 +135,7 @@ const rules: readonly Rule[] = [
   gatherInOrder,
   dropSameType,
   dropIdentity,
+  dropTraining,
   dropSingleConcat,
   dropUnitReduction,
   viewOfSplat,

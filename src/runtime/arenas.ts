@@ -4,8 +4,9 @@
  */
 import type { Artifact, EntrySpec, TrainingSpec } from './artifact.ts';
 import type { HostTensor } from './cpu.ts';
+import type { EntryRunnerParts } from './entry-runner.ts';
+import type { HostParts } from './executor.ts';
 import type { BoundInputs } from './inputs.ts';
-import type { DeviceParts, HostParts } from './model.ts';
 import type { Checkpoint } from './weights.ts';
 
 export interface ArenaCall {
@@ -36,7 +37,7 @@ export interface TrainingDevice {
 }
 
 /** Pipelines and weights are those of the model's own entries. */
-export interface DeviceTrainingParts extends DeviceParts {
+export interface DeviceTrainingParts extends EntryRunnerParts {
   readonly spec: TrainingSpec;
 }
 

@@ -11,6 +11,8 @@ export const usage = {
   copyTarget: 0x08,
   uniform: 0x40,
   storage: 0x80,
+  /** Storage that is copied from and to. */
+  data: 0x8c,
 } as const;
 
 export interface BufferPool {
@@ -54,6 +56,32 @@ export function makeBufferPool(device: GPUDevice): BufferPool {
     destroy,
     destroyAll() {
       for (const buffer of [...live.keys()]) destroy(buffer);
+    },
+  };
+}
+
+/** Buffers of a pool that go together. */
+export function partOf(pool: BufferPool): BufferPool {
+  const own = new Set<GPUBuffer>();
+  const destroy = (buffer: GPUBuffer): void => {
+    own.delete(buffer);
+    pool.destroy(buffer);
+  };
+  return {
+    get buffers() {
+      return own.size;
+    },
+    get bytes() {
+      return [...own].reduce((sum, { size }) => sum + size, 0);
+    },
+    create(...given) {
+      const buffer = pool.create(...given);
+      own.add(buffer);
+      return buffer;
+    },
+    destroy,
+    destroyAll() {
+      for (const buffer of [...own]) destroy(buffer);
     },
   };
 }

@@ -23,7 +23,7 @@ export interface DeviceArenaParts {
 export function makeDeviceArenas(parts: DeviceArenaParts): Arenas {
   const { device, pool, specs } = parts;
   const buffers: (GPUBuffer | undefined)[] = specs.map(() => undefined);
-  const brought: BroughtBuffers = { arenas: buffers, groups: new WeakMap<object, Map<Step, GPUBindGroup>>() };
+  const brought: BroughtBuffers = { buffers, groups: new WeakMap<object, Map<Step, GPUBindGroup>>() };
   let isFree = false;
 
   const bufferOf = (arena: number): GPUBuffer => {
@@ -44,8 +44,7 @@ export function makeDeviceArenas(parts: DeviceArenaParts): Arenas {
         const { checked } = guard(device, 'SORA6102', 'arenas of a trainer', () => {
           for (const arena of wanted) {
             const { path, elements } = specs[arena] ?? { path: '', elements: 0 };
-            const bits = usage.storage | usage.copySource | usage.copyTarget;
-            made.set(arena, pool.create(`arena \`${path}\``, elements * 4, bits));
+            made.set(arena, pool.create(`arena \`${path}\``, elements * 4, usage.data));
           }
         });
         await checked;

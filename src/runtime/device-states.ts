@@ -43,8 +43,7 @@ export function makeDeviceStates(parts: DeviceStateParts, start = withBuffers([]
     try {
       const { checked } = guard(device, 'SORA6102', `states for ${rows} x ${room} positions`, () => {
         for (const { path, dtype, width } of specs) {
-          const bits = usage.storage | usage.copySource | usage.copyTarget;
-          made.push(pool.create(`state \`${path}\``, rows * room * width * elementBytes(dtype), bits));
+          made.push(pool.create(`state \`${path}\``, rows * room * width * elementBytes(dtype), usage.data));
         }
       });
       await checked;
@@ -56,7 +55,7 @@ export function makeDeviceStates(parts: DeviceStateParts, start = withBuffers([]
     }
   };
   return {
-    run: (entry, inputs) => parts.run(entry, inputs, { states: holding.buffers, groups: holding.groups }),
+    run: (entry, inputs) => parts.run(entry, inputs, holding),
     async reserve(rows, room, held) {
       const buffers = await create(rows, room);
       const encoder = device.createCommandEncoder({ label: 'states' });

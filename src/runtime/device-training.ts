@@ -5,83 +5,64 @@
 
 import { type Arenas, type DeviceTrainingParts, type TrainingDevice, trainingEntryNames } from './arenas.ts';
 import type { EntrySpec } from './artifact.ts';
-import { guard } from './buffers.ts';
+import { guard, partOf } from './buffers.ts';
 import { elementBytes } from './convert.ts';
 import { makeDeviceArenas } from './device-arenas.ts';
 import { type EntryRunner, makeEntryRunner } from './entry-runner.ts';
 import { SoraError } from './error.ts';
+import { loadWeights } from './executor.ts';
 import { napWhile } from './nap.ts';
 import { createPipelines, kernelsOf, type Pipelines } from './pipelines.ts';
 import { type Checkpoint, fillWeight, weightElements } from './weights.ts';
 
-interface Shared {
-  readonly runners: ReadonlyMap<EntrySpec, EntryRunner>;
-  /** Those that the model's own entries do not read. */
-  readonly weights: ReadonlyMap<number, GPUBuffer>;
-}
+type Runners = ReadonlyMap<EntrySpec, EntryRunner>;
 
 export function makeDeviceTraining(parts: DeviceTrainingParts): TrainingDevice {
   const { device, pool, artifact, spec, profile } = parts;
   const names = trainingEntryNames(spec);
   const entries = artifact.entries.filter((entry) => names.has(entry.name));
   const plans = entries.map((entry) => entry.plans[profile]);
-  let added: Promise<Pipelines> | undefined;
+  const others = artifact.entries.filter((entry) => !names.has(entry.name)).map((entry) => entry.plans[profile]);
+  const known = new Set(kernelsOf(others));
+  let making: Promise<Pipelines> | undefined;
   let count = 0;
-  let sharing: Promise<Shared> | undefined;
-  let shared: Shared | undefined;
+  const shared = partOf(pool);
+  let sharing: Promise<Runners> | undefined;
   let users = 0;
 
   /** Made once: pipelines cannot be given back. */
   const pipelines = (): Promise<Pipelines> => {
-    const missing = kernelsOf(plans).filter((name) => !parts.pipelines.has(name));
-    added ??= createPipelines(device, artifact.kernels, missing, parts.pipelines.immediates).then(
+    const missing = kernelsOf(plans).filter((name) => !known.has(name));
+    making ??= createPipelines(device, artifact.kernels, missing, parts.pipelines.immediates).then(
       (made) => {
         count = made.count;
-        const get = (name: string) => (made.has(name) ? made : parts.pipelines).get(name);
+        const get = (name: string) => (known.has(name) ? parts.pipelines : made).get(name);
         return { ...made, get };
       },
       (error: unknown) => {
-        added = undefined;
+        making = undefined;
         throw error;
       },
     );
-    return added;
+    return making;
   };
-  /** All or none. */
-  const loadWeights = async (checkpoint: Checkpoint, used: ReadonlySet<number>) => {
-    const made: GPUBuffer[] = [];
-    const create: typeof pool.create = (...given) => {
-      const buffer = pool.create(...given);
-      made.push(buffer);
-      return buffer;
-    };
-    try {
-      return await parts.loadWeights(checkpoint, used, { create });
-    } catch (error) {
-      for (const buffer of made) pool.destroy(buffer);
-      throw error;
-    }
-  };
-  const share = async (checkpoint: Checkpoint): Promise<Shared> => {
+  const share = async (checkpoint: Checkpoint): Promise<Runners> => {
     const ready = await pipelines();
     const used = new Set(
       plans.flatMap((plan) => plan.buffers.flatMap((buffer) => (buffer.kind === 'weight' ? [buffer.weight] : []))),
     );
     for (const index of parts.weights.keys()) used.delete(index);
-    const weights = await loadWeights(checkpoint, used);
-    const all = new Map([...parts.weights, ...weights]);
-    const own = { device, pool, artifact, profile, pipelines: ready, weights: all };
-    shared = { weights, runners: new Map(entries.map((entry) => [entry, makeEntryRunner(own, entry)] as const)) };
-    return shared;
+    const added = await loadWeights(artifact, device, shared, checkpoint, used);
+    const weights = new Map([...parts.weights, ...added]);
+    const own = { device, pool: shared, artifact, profile, pipelines: ready, weights };
+    return new Map(entries.map((entry) => [entry, makeEntryRunner(own, entry)] as const));
   };
   /** With the last trainer everything but the pipelines goes. */
   const leave = (): void => {
     users--;
     if (users > 0) return;
-    for (const runner of shared?.runners.values() ?? []) runner.free();
-    for (const buffer of new Set(shared?.weights.values())) pool.destroy(buffer);
+    shared.destroyAll();
     sharing = undefined;
-    shared = undefined;
   };
   return {
     get pipelines() {
@@ -92,7 +73,7 @@ export function makeDeviceTraining(parts: DeviceTrainingParts): TrainingDevice {
       let arenas: Arenas | undefined;
       try {
         sharing ??= share(checkpoint);
-        const { runners } = await sharing;
+        const runners = await sharing;
         arenas = makeDeviceArenas({
           device,
           pool,

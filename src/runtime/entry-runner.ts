@@ -12,11 +12,10 @@ import type { HostTensor } from './cpu.ts';
 import { damaged } from './error.ts';
 import { halfValues, singleToHalf } from './half.ts';
 import { allInputs, type BoundInputs, deviceInput } from './inputs.ts';
-import type { Lazies } from './lazies.ts';
 import { napWhile } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
 import { bufferBytes, planSizes, type ShapedPlan, type ShapedResult, shapePlan } from './shaped-plan.ts';
-import { type Dims, evaluateSize } from './size.ts';
+import { type Dims, evaluateSize, product } from './size.ts';
 
 export interface EntryRunnerParts {
   readonly device: GPUDevice;
@@ -40,10 +39,8 @@ export interface PreparedCall {
 
 /** The states of one session (model-session.ts) or the arenas of one trainer (device-arenas.ts) on the device. */
 export interface BroughtBuffers {
-  /** By index into `artifact.states`. */
-  readonly states?: readonly GPUBuffer[];
-  /** By index into `artifact.arenas`; undefined where none is needed yet. */
-  readonly arenas?: readonly (GPUBuffer | undefined)[];
+  /** By index into `artifact.states` or `artifact.arenas`; undefined where none is needed yet. */
+  readonly buffers: readonly (GPUBuffer | undefined)[];
   /** Bind groups of steps that touch them, by the era of the entry's own buffers; a new one when the buffers move. */
   readonly groups: WeakMap<object, Map<Step, GPUBindGroup>>;
 }
@@ -53,8 +50,6 @@ export interface EntryRunner {
   prepare(inputs: BoundInputs, brought?: BroughtBuffers): PreparedCall;
   /** Forgets all buffers after a failed call: one of them may be what failed. */
   reset(): void;
-  /** Gives everything back; the runner is not used again. Results under way can still be read. */
-  free(): void;
 }
 
 /** Shaped plans kept; a program that goes through all lengths of a sentence needs some hundred. */
@@ -77,7 +72,6 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
   const inputSpecs = allInputs(entry);
   const shapedPlans = new Map<string, ShapedPlan>();
   const idleStaging: GPUBuffer[] = [];
-  let isFree = false;
   let uniform: { readonly buffer: GPUBuffer; readonly group: GPUBindGroup; key: string | undefined } | undefined;
 
   /** Makes room in every buffer of the plan. Bind groups of buffers that moved are made anew. */
@@ -97,9 +91,8 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
       if (!buffer) throw damaged(`weight ${spec.weight} of \`${entry.name}\``);
       return { buffer, capacity: Number.POSITIVE_INFINITY };
     }
-    const what = spec.kind === 'input' || spec.kind === 'result' ? `${spec.kind} \`${spec.name}\`` : spec.kind;
-    const bits = usage.storage | usage.copySource | usage.copyTarget;
-    const buffer = pool.create(`${what} of \`${entry.name}\``, bytes, bits);
+    const what = 'name' in spec ? `${spec.kind} \`${spec.name}\`` : spec.kind;
+    const buffer = pool.create(`${what} of \`${entry.name}\``, bytes, usage.data);
     if (spec.kind === 'constant') device.queue.writeBuffer(buffer, 0, constantWords(spec));
     return { buffer, capacity: spec.kind === 'constant' ? Number.POSITIVE_INFINITY : buffer.size };
   };
@@ -115,17 +108,15 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
     pool.destroy(slot.buffer);
     return grown;
   };
-  const exists = (at: number, buffer: GPUBuffer | undefined): GPUBuffer => {
-    if (buffer) return buffer;
-    throw damaged(`buffer ${at} of \`${entry.name}\``);
-  };
-  const slotBuffer = (at: number): GPUBuffer => exists(at, slots[at]?.buffer);
-  const binding = (at: number, brought: BroughtBuffers | undefined): GPUBufferBinding => {
+  const binding = (at: number, brought?: BroughtBuffers): GPUBufferBinding => {
     const spec = plan.buffers[at];
-    if (spec?.kind === 'state') return { buffer: exists(at, brought?.states?.[spec.state]) };
-    if (spec?.kind !== 'arena') return { buffer: slotBuffer(at) };
-    return { buffer: exists(at, brought?.arenas?.[spec.arena]), offset: spec.offset, size: spec.bytes };
+    const isArena = spec?.kind === 'arena';
+    const place = isArena ? spec.arena : spec?.kind === 'state' ? spec.state : undefined;
+    const buffer = place === undefined ? slots[at]?.buffer : brought?.buffers[place];
+    if (!buffer) throw damaged(`buffer ${at} of \`${entry.name}\``);
+    return isArena ? { buffer, offset: spec.offset, size: spec.bytes } : { buffer };
   };
+  const slotBuffer = (at: number): GPUBuffer => binding(at).buffer;
   /** Groups with states or arenas belong to the one who brings these, all others to the entry. */
   const groupsOf = (step: Step, brought: BroughtBuffers | undefined): Map<Step, GPUBindGroup> => {
     if (!brought || !step.buffers.some((at) => isBrought[at])) return groups;
@@ -209,48 +200,25 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
     giveBack(staging);
     return value;
   };
-  /** Copies a result to a buffer of the keeper's, from where it can be fetched later. */
-  const keep = (encoder: GPUCommandEncoder, result: ShapedResult, lazies: Lazies): void => {
-    const { name, bytes } = result;
-    const known = lazies.get(name)?.buffer;
-    if (known && known.size < bytes) pool.destroy(known);
-    const buffer =
-      known && known.size >= bytes
-        ? known
-        : pool.create(`kept \`${name}\` of \`${entry.name}\``, bytes, usage.copySource | usage.copyTarget);
-    encoder.copyBufferToBuffer(slotBuffer(result.buffer), 0, buffer, 0, bytes);
-    lazies.set(name, {
-      buffer,
-      fetch() {
-        const staging = takeStaging(bytes);
-        const copying = device.createCommandEncoder({ label: entry.name });
-        copying.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
-        device.queue.submit([copying.finish()]);
-        return readStaging(staging, (mapped) => readResult({ ...result, stagingOffset: 0 }, mapped));
-      },
-      free: () => pool.destroy(buffer),
-    });
+  const fetch = (kept: GPUBuffer, result: ShapedResult): Promise<HostTensor> => {
+    const staging = takeStaging(result.bytes);
+    const copying = device.createCommandEncoder({ label: entry.name });
+    copying.copyBufferToBuffer(kept, 0, staging, 0, result.bytes);
+    device.queue.submit([copying.finish()]);
+    return readStaging(staging, (mapped) => readResult(result, mapped));
   };
   const giveBack = (staging: GPUBuffer): void => {
-    if (!isFree && idleStaging.length < MAXIMUM_IDLE_STAGING) idleStaging.push(staging);
+    if (idleStaging.length < MAXIMUM_IDLE_STAGING) idleStaging.push(staging);
     else pool.destroy(staging);
-  };
-  const reset = (): void => {
-    groups = new Map();
-    slots.forEach((slot, at) => {
-      if (slot && plan.buffers[at]?.kind !== 'weight') pool.destroy(slot.buffer);
-      slots[at] = undefined;
-    });
   };
 
   return {
-    reset,
-    free() {
-      isFree = true;
-      reset();
-      for (const staging of idleStaging.splice(0)) pool.destroy(staging);
-      if (uniform) pool.destroy(uniform.buffer);
-      uniform = undefined;
+    reset() {
+      groups = new Map();
+      slots.forEach((slot, at) => {
+        if (slot && plan.buffers[at]?.kind !== 'weight') pool.destroy(slot.buffer);
+        slots[at] = undefined;
+      });
     },
     prepare(inputs, brought) {
       const shaped = shape(inputs.dims);
@@ -260,27 +228,33 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
         const index = inputSpecs.findIndex((input) => input.name === spec.name);
         const input = inputSpecs[index];
         if (!input) throw damaged(`input \`${spec.name}\` of \`${entry.name}\``);
-        const elements = (inputs.shapes[index] ?? []).reduce((product, dim) => product * dim, 1);
+        const elements = product(inputs.shapes[index] ?? []);
         const data = deviceInput(input, inputs.data[index], elements);
         // Written in words; an odd number of f16 has two bytes more.
         const bytes = Math.ceil(data.byteLength / 4) * 4;
         const words = bytes === data.byteLength ? data : new Uint8Array(data.buffer, data.byteOffset, bytes);
         if (bytes > 0) device.queue.writeBuffer(slotBuffer(at), 0, words);
       });
-      let staging: GPUBuffer | undefined;
+      let staging: GPUBuffer;
       const read = (mapped: ArrayBuffer) =>
-        new Map(shaped.results.map((result) => [result.name, readResult(result, mapped)] as const));
+        new Map(
+          shaped.results.flatMap((result) =>
+            result.stagingOffset === undefined ? [] : [[result.name, readResult(result, mapped)] as const],
+          ),
+        );
       return {
         encode: (pass) => encodeSteps(pass, shaped, brought),
         copy(encoder) {
-          if (shaped.results.length > 0) staging = takeStaging(shaped.stagingBytes);
-          for (const { buffer, bytes, stagingOffset } of shaped.results) {
-            if (bytes > 0 && staging) encoder.copyBufferToBuffer(slotBuffer(buffer), 0, staging, stagingOffset, bytes);
+          staging = takeStaging(shaped.stagingBytes);
+          for (const result of shaped.results) {
+            const { bytes, stagingOffset } = result;
+            const buffer = slotBuffer(result.buffer);
+            if (stagingOffset === undefined)
+              inputs.lazies?.keep({ ...result, buffer, encoder, pool, fetch: (kept) => fetch(kept, result) });
+            else if (bytes > 0) encoder.copyBufferToBuffer(buffer, 0, staging, stagingOffset, bytes);
           }
-          const { lazies } = inputs;
-          if (lazies) for (const result of shaped.lazy) keep(encoder, result, lazies);
         },
-        read: async () => (staging ? readStaging(staging, read) : new Map()),
+        read: () => readStaging(staging, read),
       };
     },
   };
@@ -293,7 +267,7 @@ function constantWords(spec: Extract<BufferSpec, { kind: 'constant' }>): ArrayBu
 }
 
 function readResult(result: ShapedResult, bytes: ArrayBuffer): HostTensor {
-  const { dtype, shape, elements, stagingOffset } = result;
+  const { dtype, shape, elements, stagingOffset = 0 } = result;
   const part = bytes.slice(stagingOffset, stagingOffset + result.bytes);
   if (dtype !== 'f16') return { dtype, shape, data: newElements(dtype, elements, part) as HostTensor['data'] };
   const halves = newElements('f16', elements, part);

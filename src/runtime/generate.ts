@@ -16,7 +16,7 @@ import type { Artifact, GenerationSpec, SessionSpec } from './artifact.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { type GenerateOptions, type Settings, settingsOf } from './generate-options.ts';
-import { freeLazies, type Lazies } from './lazies.ts';
+import { type Lazies, makeLazies } from './lazies.ts';
 import { full, type ModelSession, type Results, wrongBatch } from './model-session.ts';
 import { uniform } from './philox.ts';
 import { allCandidates, choose, heatOf } from './sampler.ts';
@@ -157,7 +157,7 @@ async function* run(
     });
   }
   busy.add(session);
-  const lazies: Lazies = new Map();
+  const lazies = makeLazies();
   let feeding: Promise<Results> | undefined;
   try {
     await session.settled();
@@ -198,7 +198,7 @@ async function* run(
   } finally {
     // What is under way counts: the caller has its token.
     await feeding?.catch(() => undefined);
-    freeLazies(lazies);
+    lazies.free();
     busy.delete(session);
   }
 }
@@ -276,7 +276,7 @@ async function chooseNext(
     let token = choose(told, settings.sampling, row.history, draw);
     let logit = told.logits[told.ids.indexOf(token ?? -1)];
     if (token === undefined || logit === undefined) {
-      logits ??= await lazies.get('logits')?.fetch();
+      logits ??= await lazies.fetch('logits');
       const all = part(logits?.data, vocabulary);
       token = choose(allCandidates(all), settings.sampling, row.history, draw) ?? 0;
       logit = all[token] ?? 0;

@@ -5,6 +5,7 @@ import type { Arenas, HostTrainingParts, TrainingDevice } from './arenas.ts';
 import type { EntrySpec } from './artifact.ts';
 import type { HostStateMap, HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
+import { product } from './size.ts';
 import { type Checkpoint, hostWeight } from './weights.ts';
 
 type Floats = Float32Array<ArrayBuffer>;
@@ -45,7 +46,7 @@ function makeHostArenas(parts: HostTrainingParts): Arenas {
       const place = places.get(path);
       if (!place) return undefined;
       const content = contentOf(place.arena);
-      const elements = place.shape.reduce((product, dim) => product * dim, 1);
+      const elements = product(place.shape);
       return { dtype: 'f32', shape: place.shape, data: content.subarray(place.offset, place.offset + elements) };
     },
     set(path, { data }) {

@@ -6,7 +6,7 @@ import { type ElementArray, newElements } from './convert.ts';
 import { SoraError } from './error.ts';
 import { singleToHalf } from './half.ts';
 import type { Lazies } from './lazies.ts';
-import { type Dims, dimsOf, evaluateSize, printSize, solveSize } from './size.ts';
+import { type Dims, dimsOf, evaluateSize, printSize, product, solveSize } from './size.ts';
 
 /** i32 takes Int32Array, u32 Uint32Array, f32 and f16 Float32Array, bool Uint32Array or Uint8Array. */
 export type InputData = Int32Array | Uint32Array | Float32Array | Uint8Array;
@@ -86,7 +86,7 @@ function checkTensor(spec: TensorSpec, input: InputTensor, dims: Artifact['dims'
   const isShape = Array.isArray(shape) && shape.every((dim) => Number.isSafeInteger(dim) && dim >= 0);
   if (!isShape) throw new SoraError('SORA6013', `\`${spec.name}\`: \`shape\` must be a list of whole numbers`);
   if (shape.length !== spec.shape.length) throw wrongShape(spec, shape, new Map(), dims);
-  const elements = shape.reduce((product, dim) => product * dim, 1);
+  const elements = product(shape);
   if (elements !== data.length) {
     const has = `[${shape.join(', ')}] has ${elements} elements, \`data\` ${data.length}`;
     throw new SoraError('SORA6013', `\`${spec.name}\`: shape ${has}`);

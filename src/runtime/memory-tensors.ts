@@ -7,9 +7,8 @@ import { convertElements, type ElementArray, newElements } from './convert.ts';
 import { SoraError } from './error.ts';
 import { drawWeight } from './fresh-weights.ts';
 import type { TensorInfo } from './safetensors.ts';
+import { product } from './size.ts';
 import { type Checkpoint, type FoundTensor, openCheckpoint, type WeightsInput } from './weights.ts';
-
-const product = (shape: readonly number[]): number => shape.reduce((value, dim) => value * dim, 1);
 
 /** @param data row-major, as many elements of four bytes as the shape has; asked for when it is read */
 function memoryTensor(

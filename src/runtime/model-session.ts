@@ -116,7 +116,7 @@ export interface SessionContext {
   readonly ending: Ending;
   /** Counts a call. */
   begin(): void;
-  readonly text?: TextSupport;
+  readonly text?: TextSupport | undefined;
   /** An entry that needs no session. */
   callModel(entry: string, inputs: Inputs, options: { readonly signal?: AbortSignal }): Promise<Results>;
 }

@@ -19,7 +19,6 @@ export const UNIFORM_STRIDE = 256;
 
 export interface Pipelines {
   readonly immediates: boolean;
-  has(kernel: string): boolean;
   get(kernel: string): Pipeline;
   readonly count: number;
   /** Layout of group 1 when there are no immediates. */
@@ -130,7 +129,6 @@ export async function createPipelines(
     immediates,
     uniformLayout,
     count: pipelines.size,
-    has: (kernel) => pipelines.has(kernel),
     get(kernel) {
       const pipeline = pipelines.get(kernel);
       if (!pipeline) throw damaged(`kernel \`${kernel}\``);

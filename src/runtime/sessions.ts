@@ -19,10 +19,10 @@ export function createModel(artifact: Artifact, options: LoadOptions = {}): Prom
 
 /** Without trainers. */
 export function createGeneratingModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
-  return createModelWith(artifact, options, { sessions: { ...sessions, text } });
+  return createModelWith(artifact, options, { ...sessions, text });
 }
 
 /** Without what generates text. */
 export function createSessionModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
-  return createModelWith(artifact, options, { sessions });
+  return createModelWith(artifact, options, sessions);
 }

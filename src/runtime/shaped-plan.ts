@@ -1,22 +1,20 @@
 /**
  * A plan with the dims of a call put in: sizes of buffers, dispatches, where results lie.
  */
-import type { BufferSpec, EntryPlan, EntrySpec, SizeExpression, Step, TensorSpec } from './artifact.ts';
+import type { BufferSpec, EntryPlan, EntrySpec, SizeExpression, Step } from './artifact.ts';
 import { elementBytes } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import { damaged } from './error.ts';
 import { allInputs } from './inputs.ts';
 import { UNIFORM_STRIDE } from './pipelines.ts';
-import { type Dims, evaluateSize, makeSizeTable, type SizeTable } from './size.ts';
+import { type Dims, evaluateSize, makeSizeTable, product, type SizeTable } from './size.ts';
 
 /** A plan with the dims of a call put in. Kept for the next call with equal dims. */
 export interface ShapedPlan {
   readonly key: string;
   readonly bytes: readonly number[];
   readonly steps: readonly ShapedStep[];
-  /** Those that every call reads. */
   readonly results: readonly ShapedResult[];
-  readonly lazy: readonly ShapedResult[];
   readonly stagingBytes: number;
 }
 
@@ -35,7 +33,8 @@ export interface ShapedResult {
   readonly elements: number;
   readonly buffer: number;
   readonly bytes: number;
-  readonly stagingOffset: number;
+  /** Where every call reads it; undefined for one that stays on the device. */
+  readonly stagingOffset: number | undefined;
 }
 
 /** WebGPU's limit of workgroups in one dimension. */
@@ -76,23 +75,17 @@ export function shapePlan(entry: EntrySpec, plan: EntryPlan, sizes: PlanSizes, d
     return [{ step, params, grid: foldGrid(groups), uniformOffset: at * UNIFORM_STRIDE }];
   });
   let stagingBytes = 0;
-  const shapeResult = ({ name, dtype, shape, lazy }: TensorSpec): ShapedResult => {
+  const results = entry.results.map(({ name, dtype, shape, lazy }): ShapedResult => {
     const buffer = plan.buffers.findIndex((spec) => spec.kind === 'result' && spec.name === name);
     if (buffer < 0) throw damaged(`result \`${name}\` of \`${entry.name}\``);
     const concrete = shape.map((size) => evaluateSize(size, dims));
     const elements = product(concrete);
     const size = Math.ceil((elements * elementBytes(dtype)) / 4) * 4;
-    const result = { name, dtype, shape: concrete, elements, buffer, bytes: size, stagingOffset: stagingBytes };
-    if (lazy !== true) stagingBytes += Math.ceil(size / 16) * 16;
-    return result;
-  };
-  const results = entry.results.filter((spec) => spec.lazy !== true).map(shapeResult);
-  const lazy = entry.results.filter((spec) => spec.lazy === true).map(shapeResult);
-  return { key, bytes, steps, results, lazy, stagingBytes };
-}
-
-function product(shape: readonly number[]): number {
-  return shape.reduce((value, dim) => value * dim, 1);
+    const stagingOffset = lazy ? undefined : stagingBytes;
+    if (!lazy) stagingBytes += Math.ceil(size / 16) * 16;
+    return { name, dtype, shape: concrete, elements, buffer, bytes: size, stagingOffset };
+  });
+  return { key, bytes, steps, results, stagingBytes };
 }
 
 /** Least size of a buffer; weights are made by the loader, states by the session, arenas by the trainer. */

@@ -19,7 +19,7 @@ export function evaluateSize(expression: SizeExpression, dims: Dims): number {
     case '+':
       return rest.reduce((sum, value) => sum + value, first);
     case '*':
-      return rest.reduce((product, value) => product * value, first);
+      return first * product(rest);
     case 'max':
       return rest.reduce((greatest, value) => Math.max(greatest, value), first);
     case '-':
@@ -27,6 +27,11 @@ export function evaluateSize(expression: SizeExpression, dims: Dims): number {
     case 'ceil':
       return Math.ceil(first / (rest[0] ?? 1));
   }
+}
+
+/** How many elements a shape has. */
+export function product(shape: readonly number[]): number {
+  return shape.reduce((value, dim) => value * dim, 1);
 }
 
 /** Different expressions, each evaluated once per call however often it stands in a plan. */
@@ -79,7 +84,7 @@ export function solveSize(
   const known = operands.filter((operand) => operand !== unknown).map((operand) => evaluateSize(operand, dims));
   if (operator === '+') return solveSize(unknown, value - known.reduce((sum, next) => sum + next, 0), dims);
   if (operator === '*') {
-    const quotient = value / known.reduce((product, next) => product * next, 1);
+    const quotient = value / product(known);
     return Number.isInteger(quotient) ? solveSize(unknown, quotient, dims) : undefined;
   }
   if (operator === '-') {

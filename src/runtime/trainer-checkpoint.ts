@@ -5,6 +5,7 @@
 import type { Artifact, ParameterSpec, TrainingSpec } from './artifact.ts';
 import { SoraError } from './error.ts';
 import { encodeSafetensors, openSafetensors, type SafetensorsFile, type TensorToWrite } from './safetensors.ts';
+import { product } from './size.ts';
 import type { SourceInput } from './source.ts';
 import { isSeed, type Run } from './trainer-options.ts';
 
@@ -49,10 +50,6 @@ function piecesOf(artifact: Artifact, spec: TrainingSpec): readonly Piece[] {
   );
 }
 
-export function elementsOf(shape: readonly number[]): number {
-  return shape.reduce((product, dim) => product * dim, 1);
-}
-
 /** Arenas that a checkpoint holds. */
 export function keptArenas(spec: TrainingSpec): readonly number[] {
   return spec.groups.flatMap(({ weights, slots }) => [weights, ...slots]);
@@ -71,7 +68,7 @@ export function encodeCheckpoint(
   }
   const tensors = piecesOf(artifact, spec).map(({ name, arena, parameter: { shape, offset } }): TensorToWrite => {
     const data = state.arenas.get(arena) ?? new Float32Array();
-    return { name, shape, data: data.subarray(offset, offset + elementsOf(shape)) };
+    return { name, shape, data: data.subarray(offset, offset + product(shape)) };
   });
   const own = {
     version: VERSION,

@@ -7,7 +7,7 @@ import { SoraError } from './error.ts';
 import type { HostFloats } from './memory-tensors.ts';
 import type { Results } from './model-session.ts';
 import { encodeSafetensors, type TensorToWrite } from './safetensors.ts';
-import { elementsOf } from './trainer-checkpoint.ts';
+import { product } from './size.ts';
 import type { TrainerContext } from './trainer-types.ts';
 import { type Checkpoint, hostWeight } from './weights.ts';
 
@@ -60,7 +60,7 @@ async function pieces(
   for (const group of spec.groups) {
     const content = await arenas.read(arenaOf(group));
     for (const { path, shape, offset } of group.parameters)
-      tensors.set(path, { shape, data: content.subarray(offset, offset + elementsOf(shape)) });
+      tensors.set(path, { shape, data: content.subarray(offset, offset + product(shape)) });
   }
   return tensors;
 }

@@ -9,6 +9,7 @@ import { SoraError } from './error.ts';
 import { nearest } from './nearest.ts';
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from './safetensors.ts';
 import { findShards } from './shards.ts';
+import { product } from './size.ts';
 import type { SourceInput } from './source.ts';
 
 /**
@@ -129,7 +130,6 @@ function sameShape(left: readonly number[], right: readonly number[]): boolean {
 }
 
 export function weightElements(spec: WeightSpec): number {
-  const product = (dims: readonly number[]): number => dims.reduce((value, dim) => value * dim, 1);
   if (spec.layout.kind === 'row-major') return product(spec.shape);
   const [rows = 1, ...rest] = spec.shape;
   return Math.ceil(rows / spec.layout.width) * spec.layout.width * product(rest);
@@ -142,7 +142,7 @@ export function weightElements(spec: WeightSpec): number {
 export async function fillWeight(checkpoint: Checkpoint, spec: WeightSpec, buffer: ArrayBuffer): Promise<void> {
   const target = newElements(spec.dtype, weightElements(spec), buffer);
   const [rows = 1, ...rest] = spec.shape;
-  const columns = rest.reduce((product, dim) => product * dim, 1);
+  const columns = product(rest);
   const begin = spec.first ?? 0;
   /** Row of the buffer that the source begins with; below 0 where it began in an earlier buffer. */
   let firstRow = -begin;

@@ -160,6 +160,11 @@ export const codes = {
   SORA7043: error('label not known'),
   SORA7044: error('no checkpoint of a run'),
   SORA7045: error('damaged checkpoint of a run'),
+  // 7060 to 7069: `sorac train` (src/cli/train)
+  SORA7060: error('input that cannot be read'),
+  SORA7061: error('no tokenizer'),
+  SORA7062: error('checkpoint of another run'),
+  SORA7063: error('more classes than scores'),
 
   // 7101 to 7199: program text and reference interpreter (src/ir)
   SORA7101: error('malformed program text'),

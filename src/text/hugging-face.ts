@@ -28,6 +28,10 @@ export function tokenizerFromJson(description: object, config: TokenizerConfig, 
     eos: idOf(specialToken(config, 'eos_token')),
     encode: (text, { addSpecialTokens = true } = {}) =>
       inner.encode(text, { add_special_tokens: addSpecialTokens }).ids,
+    encodePair(first, second) {
+      const { ids, token_type_ids: segments } = inner.encode(first, { text_pair: second, return_token_type_ids: true });
+      return { ids, segments };
+    },
     decode: (ids, { skipSpecialTokens = true } = {}) => decode([...ids], skipSpecialTokens),
     stream: (after = []) => streamByDecoding((ids) => decode(ids, true), [...after]),
   };

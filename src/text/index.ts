@@ -4,4 +4,4 @@
 export { type ChatMessage, type ChatTemplate, type ChatTemplateOptions, chatTemplate } from './chat-template.ts';
 export type { TokenizerConfig } from './config.ts';
 export { type LoadTokenizerOptions, loadTokenizer, loadTokenizerConfig } from './load.ts';
-export type { DecodeOptions, EncodeOptions, TextStream, Tokenizer } from './tokenizer.ts';
+export type { DecodeOptions, EncodedPair, EncodeOptions, TextStream, Tokenizer } from './tokenizer.ts';

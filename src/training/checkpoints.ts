@@ -43,9 +43,15 @@ export interface Checkpoints {
   /**
    * Writes a checkpoint in place of the one of this kind; the file has its name only once it is whole and on the disk.
    *
+   * @param metadata texts that stand in the file beside the state
    * @errors SORA0002 when the disk is full or the folder cannot be written; the one before is then still there
    */
-  save(kind: CheckpointKind, tensors: readonly CheckpointTensor[], state: RunState): Promise<void>;
+  save(
+    kind: CheckpointKind,
+    tensors: readonly CheckpointTensor[],
+    state: RunState,
+    metadata?: Readonly<Record<string, string>>,
+  ): Promise<void>;
   /** Makes the last checkpoint the best one too, without writing it again where the file system can. */
   promote(): void;
 }
@@ -72,9 +78,9 @@ export function openCheckpoints(folder: string): Checkpoints {
   return {
     folder,
     path,
-    async save(kind, tensors, state) {
+    async save(kind, tensors, state, metadata = {}) {
       try {
-        await write(path(kind), tensors, state);
+        await write(path(kind), tensors, state, metadata);
       } catch (error) {
         if (!(error instanceof SoraError) || error.code !== 'SORA0002' || !existsSync(path(kind))) throw error;
         const help = `\`${path(kind)}\` still holds the checkpoint before; make room and resume`;
@@ -94,8 +100,13 @@ function checkBytes({ name, dtype, shape }: TensorHead, bytes: Uint8Array): void
   );
 }
 
-async function write(path: string, tensors: readonly CheckpointTensor[], state: RunState): Promise<void> {
-  const metadata = { format: 'pt', [stateKey]: JSON.stringify(state), [sumKey]: noSum };
+async function write(
+  path: string,
+  tensors: readonly CheckpointTensor[],
+  state: RunState,
+  others: Readonly<Record<string, string>>,
+): Promise<void> {
+  const metadata = { ...others, format: 'pt', [stateKey]: JSON.stringify(state), [sumKey]: noSum };
   const { header, sorted } = encodeSafetensorsHeader(tensors, metadata);
   const sum = createHash('sha256').update(header);
   const file = openAtomicFile(path);

@@ -3,10 +3,8 @@
  */
 import type { InputTensor } from '../runtime/inputs.ts';
 import type { SoraError } from '../support/error.ts';
-import type { Tokenizer } from '../text/tokenizer.ts';
 import { faultAt, type Row, type TensorValue } from './datasets/dataset.ts';
 import type { LabelMap } from './labels.ts';
-import { draws } from './random.ts';
 
 /** What draws of a batch depend on. */
 export interface BatchContext {
@@ -36,88 +34,14 @@ export interface Field {
 export interface PaddingOptions {
   /** Rounded up to a multiple of this. */
   readonly multipleOf?: number;
+  /** At least this long. */
+  readonly least?: number;
   /** Always this long. */
   readonly length?: number;
 }
 
-export interface TextFieldOptions extends PaddingOptions {
-  readonly column: string;
-  readonly tokenizer: Tokenizer;
-  /** Tokens, special ones included; longer texts are cut at their end. */
-  readonly maxLength: number;
-  /** Of the padding; 0 unless said otherwise. */
-  readonly padId?: number;
-  /** Name of the ids, `input_ids` unless said otherwise. */
-  readonly ids?: string;
-  /** Name of the mask (1 for tokens, 0 for padding), `attention_mask` unless said otherwise; null for none. */
-  readonly mask?: string | null;
-}
-
-/** Ids [B, T] and their mask of a column of text. */
-export function textField(options: TextFieldOptions): Field {
-  const { column, ids = 'input_ids', mask = 'attention_mask', padId = 0 } = options;
-  const encode = encoder(options.tokenizer, options.maxLength);
-  return {
-    inputs: mask === null ? [ids] : [ids, mask],
-    columns: [column],
-    isPadded: options.length === undefined,
-    read: (row, where) => vector(encode(textOf(row, column, where))),
-    collate: (samples) => padded(samples, { ids, mask, padValue: padId, padding: options }),
-  };
-}
-
-export interface MaskedTextFieldOptions extends TextFieldOptions {
-  /** Id of the token that hides others. */
-  readonly maskId: number;
-  /** How many ids there are to replace by; the tokenizer's unless said otherwise. */
-  readonly vocabularySize?: number;
-  /** Share of the tokens that are asked for; 0.15 unless said otherwise. */
-  readonly probability?: number;
-  /** Name of what is asked for, `labels` unless said otherwise: -100 wherever nothing is. */
-  readonly labels?: string;
-}
-
 /** As PyTorch's losses have it: positions with this target do not count. */
 export const ignoredLabel = -100;
-
-/**
- * A text with some tokens hidden, and what they were. Of the tokens asked for, 80 % become `maskId`, 10 % any token and 10 %
- * stay (Devlin et al. 2019). Which ones depends on the seed, the epoch, the row and the position alone; special tokens are
- * never asked for.
- */
-export function maskedTextField(options: MaskedTextFieldOptions): Field {
-  const inner = textField(options);
-  const { ids = 'input_ids', labels = 'labels', probability = 0.15, maskId, tokenizer } = options;
-  const vocabularySize = options.vocabularySize ?? tokenizer.vocabularySize;
-  const { before, after } = frameOf(tokenizer);
-  const hide = (sample: TensorValue, context: BatchContext, at: number): { shown: TensorValue; asked: Int32Array } => {
-    const shown = Int32Array.from(sample.data);
-    const asked = new Int32Array(shown.length).fill(ignoredLabel);
-    for (let place = before.length; place < shown.length - after.length; place++) {
-      const [choice, kind, other] = draws(context.seed, 'mask', [context.epoch, context.rows[at] ?? 0, place]);
-      if (choice >= probability) continue;
-      asked[place] = shown[place] ?? 0;
-      if (kind < 0.8) shown[place] = maskId;
-      else if (kind < 0.9) shown[place] = Math.floor(other * vocabularySize);
-    }
-    return { shown: vector(shown), asked };
-  };
-  return {
-    ...inner,
-    inputs: [...inner.inputs, labels],
-    collate(samples, context) {
-      const hidden = samples.map((sample, at) => hide(sample, context, at));
-      const shown = inner.collate(
-        hidden.map((each) => each.shown),
-        context,
-      );
-      const asked = hidden.map((each) => vector(each.asked));
-      const length = shown.find(([name]) => name === ids)?.[1].shape[1] ?? 0;
-      const targets = padded(asked, { ids: labels, mask: null, padValue: ignoredLabel, padding: { length } });
-      return [...shown, ...targets];
-    },
-  };
-}
 
 /** Class ids i32[B] of a column of labels. */
 export function labelField(options: {
@@ -188,41 +112,11 @@ export function tensorField(options: TensorFieldOptions): Field {
   };
 }
 
-function unfit(where: string, column: string, needed: string): SoraError {
+export function unfit(where: string, column: string, needed: string): SoraError {
   return faultAt('SORA7039', where, `\`${column}\` is empty or of another kind: ${needed} is needed`);
 }
 
-function textOf(row: Row, column: string, where: string): string {
-  const cell = row.get(column);
-  // A column of numbers is text too, for a field that asks for text.
-  if (typeof cell === 'string' || typeof cell === 'number') return String(cell);
-  throw unfit(where, column, 'text');
-}
-
-/** Special tokens that a tokenizer puts around every text. */
-function frameOf(tokenizer: Tokenizer): { readonly before: readonly number[]; readonly after: readonly number[] } {
-  // A tokenizer that puts nothing around no text puts nothing around any, and may not know the probe.
-  if (tokenizer.encode('').length === 0) return { before: [], after: [] };
-  const probe = 'a';
-  const bare = tokenizer.encode(probe, { addSpecialTokens: false });
-  const whole = tokenizer.encode(probe);
-  const start = whole.findIndex((_, at) => bare.every((id, offset) => whole[at + offset] === id));
-  if (start < 0) return { before: [], after: [] };
-  return { before: whole.slice(0, start), after: whole.slice(start + bare.length) };
-}
-
-/** Cuts the text, not the special tokens behind it. */
-function encoder(tokenizer: Tokenizer, maxLength: number): (text: string) => Int32Array {
-  const { after } = frameOf(tokenizer);
-  return (text) => {
-    const ids = tokenizer.encode(text);
-    if (ids.length <= maxLength) return Int32Array.from(ids);
-    const kept = Math.max(0, maxLength - after.length);
-    return Int32Array.from([...ids.slice(0, kept), ...after].slice(0, maxLength));
-  };
-}
-
-function vector(data: Int32Array): TensorValue {
+export function vector(data: Int32Array): TensorValue {
   return { shape: [data.length], data };
 }
 
@@ -278,7 +172,7 @@ function emptyAs(sample: TensorValue | undefined, length: number): Float32Array 
   return sample?.data instanceof Float32Array ? new Float32Array(length) : new Int32Array(length);
 }
 
-interface Padding {
+export interface Padding {
   readonly ids: string;
   readonly mask: string | null;
   readonly padValue: number;
@@ -286,11 +180,11 @@ interface Padding {
 }
 
 /** Samples side by side, filled along their first axis. */
-function padded(samples: readonly TensorValue[], { ids, mask, padValue, padding }: Padding): NamedInputs {
-  const { multipleOf = 1 } = padding;
+export function padded(samples: readonly TensorValue[], { ids, mask, padValue, padding }: Padding): NamedInputs {
+  const { multipleOf = 1, least = 1 } = padding;
   const rest = samples[0]?.shape.slice(1) ?? [];
   const item = rest.reduce((product, dim) => product * dim, 1);
-  const longest = samples.reduce((most, sample) => Math.max(most, sample.shape[0] ?? 0), 1);
+  const longest = samples.reduce((most, sample) => Math.max(most, sample.shape[0] ?? 0), least);
   const length = padding.length ?? Math.ceil(longest / multipleOf) * multipleOf;
   const data = emptyAs(samples[0], samples.length * length * item).fill(padValue);
   const visible = new Int32Array(samples.length * length);

@@ -41,15 +41,12 @@ export {
   type Field,
   ignoredLabel,
   labelField,
-  type MaskedTextFieldOptions,
-  maskedTextField,
   type PaddingOptions,
   type TensorFieldOptions,
-  type TextFieldOptions,
   tensorField,
-  textField,
 } from './fields.ts';
 export { type LabelMap, labelMap, labelsOf } from './labels.ts';
 export { type Metrics, type MetricsCounter, metricsCounter } from './metrics.ts';
 export { type Split, type SplitOptions, splitDataset, splitTokens } from './split.ts';
 export { tokenStream, type WindowOptions, windowBatches } from './streams.ts';
+export { type MaskedTextFieldOptions, maskedTextField, type TextFieldOptions, textField } from './text-fields.ts';

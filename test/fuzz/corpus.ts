@@ -39,7 +39,7 @@ model M {
   `dim B in 1..4, T in 1..8
 model M {
   entry f(q: f32[B, T, 8], m: i32[B, T] = 1) -> { a: f32[B, T, 8], s: f32[B] } {
-    let a = attend(q, q, q) { heads: 4, mask: causal and padding(m), scale: 0.5 }
+    let a = attend(q, q, q) { heads: 4, mask: causal and padding(m), scale: 0.5, dropout: 0.1 }
     { a: a, s: sum(a, axis: [1, 2]) }
   }
 }
@@ -58,7 +58,7 @@ model M {
 model M {
   table: f32[10, 4] as "emb.weight" init normal(std: 0.02, mean: 1)
   entry f(ids: i32[B, T]) -> y: f32[B, T] {
-    let h = gather(table, ids) + f32(iota(T))[:, new]
+    let h = dropout(gather(table, ids), 0.1, seed: 3) + f32(iota(T))[:, new]
     where(ids != 0 and not (ids > 5), mean(softmax(h), axis: -1), 0)
   }
 }
@@ -100,6 +100,8 @@ model Tagger {
 }
 train Tagger.tag {
   target y: i32[B]
+  read x: vector("a", "b", "c", "d")
+  read y: label("class")
   loss: cross_entropy(tag, y, smoothing: 0.1)
   optimizer: adamw(lr: linear(peak: 1e-3, warmup: 0.1), weight_decay: 0.01)
   no_decay: "**.bias"

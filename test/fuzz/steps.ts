@@ -182,7 +182,7 @@ export const steps: readonly Step[] = [
   },
   (body) => {
     const x = body.some(1);
-    if (x) body.name(`softmax(${x.text}${body.pick(['', ', axis: 0', ', axis: -1'])})`, x.shape);
+    if (x) body.name(`dropout(softmax(${x.text}${body.pick(['', ', axis: 0', ', axis: -1'])}), 0.1)`, x.shape);
   },
   (body) => {
     const x = body.wide();

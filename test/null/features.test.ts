@@ -23,13 +23,16 @@ What works, what works in part, what does not. The op table is generated from th
 | \`rearrange\` and \`einsum\` with patterns checked when compiling; reductions by axis or runtime dim | works |
 | \`attend\`: heads, grouped heads, scale, masks (padding, causal, window, any boolean tensor), dropout | works |
 | \`attend\`: score functions, bias, softcap, temperature, sinks, gates, norms of heads, rotary positions (linear, NTK, YaRN, Llama 3) | works |
-| \`attend\`: adaptive spans, entmax (1.5, known and learned alpha) | works, forward |
+| \`attend\`: adaptive spans, entmax (1.5, known and learned alpha) | works, forward and backward |
 | \`attend\`: \`cache\` with positions counted per row of a batch (\`positions\`, \`last\`) | works |
 | \`state\`: caches per session that grow, fork, reset; stored as f32 or f16 | works |
 | \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort, going on | works |
-| \`train\`, \`quantize\`, \`prune\`, \`adapter\`, \`golden\` blocks | checked against the model (names, weights, values, losses); \`quantize\` takes effect on states, the others not yet |
+| \`train\`: losses (cross entropy with smoothing and an ignored class, next token, binary, squared, absolute), sums of them; SGD, Adam, AdamW; schedules; freezing, no decay, clipping, micro-batches | works: \`trainer()\` of the module, \`sorac train\` |
+| \`trainer()\`: steps, micro-batches, evaluation, runs that go on bit for bit, weights drawn, saved and applied; on devices and the interpreter | works |
+| \`adapter\`: LoRA beside matrices, alone trained, merged on export | works |
+| \`quantize\`, \`prune\`, \`golden\` | checked against the model (names, weights, values); \`quantize\` takes effect on states, the rest not yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
-| \`dropout\` | the identity, as entries need it |
+| \`dropout\`, also of attention weights | in training steps, the same bits on every device; nothing in entries |
 
 ## Devices
 
@@ -51,6 +54,7 @@ What works, what works in part, what does not. The op table is generated from th
 | BERT, question answering | \`models/bert/question-answering.sora\` |
 | MiniLM sentence embeddings | \`models/minilm/minilm.sora\` |
 | Vision transformer, image classification | \`models/vit/vit.sora\` |
+| Vision transformer for digits, trained here, with its weights | \`models/vit-mnist/vit-mnist.sora\` |
 | GPT-2 | \`models/gpt2/gpt2.sora\` |
 | Llama, Mistral, Qwen2, Qwen3 | \`models/llama/llama.sora\`, \`mistral.sora\`, \`qwen2.sora\`, \`qwen3.sora\` |
 | characters: a small language model that is trained on a text | \`models/characters/characters.sora\` |
@@ -67,14 +71,15 @@ initializers (f32, f16, bf16; 8-bit weights dequantized to f32; files of externa
 
 ## Training data
 
-Library code of \`src/training\`; no command uses it yet.
+What \`sorac train\` reads, through \`read\` items of a \`train\` block.
 
 | feature | state |
 |---|---|
 | CSV, TSV, JSON Lines, Parquet, safetensors, IDX (packed too), text; rows in any order without holding the file | works |
 | folders of PNG, JPEG, WAV or text files with a subfolder per class; parts \`train\`, \`validation\`, \`test\`; shards | works; progressive and CMYK JPEG as far as \`jpeg-js\` reads them; sounds are not resampled |
 | padding, bucketing by length, label maps, masked tokens, windows over a text, characters as tokens | works |
-| pairs of texts, labels per word | not yet |
+| pairs of texts with segments, columns of numbers, lists of labels | works |
+| labels per word, for tokens of a tokenizer | not yet |
 | shuffling by seed and epoch, splits, going on from any batch | works |
 | accuracy, F1, perplexity; TensorBoard event files; best and last checkpoint | works |
 

@@ -53,6 +53,14 @@ function stateful(states: readonly string[], entries: readonly string[]): Source
   return { text: `dim B in 1..4, T in 1..8\nmodel Plain {\n${members.join('\n')}\n}\n` };
 }
 
+/** An entry with these targets. */
+function trained(targets: readonly string[]): Source {
+  const losses = targets.map((name) => `mse(z, ${name})`).join(' + ');
+  const { text } = file(`w: f32[4]\n${run('x * w').replace('y:', 'z:')}`);
+  const declared = targets.map((name) => `target ${name}: f32[B, 4]`).join('\n');
+  return { text: `${text}train Plain.run {\n${declared}\nloss: ${losses}\noptimizer: sgd(lr: 0.1)\n}\n` };
+}
+
 /** Places of names; each source holds all the names in the same place. */
 const namePlaces: Readonly<Record<string, (names: readonly string[]) => Source>> = {
   model: ([name = '']) => ({ text: file(run('x + 1')).text.replace('Plain', () => name) }),
@@ -109,6 +117,7 @@ const namePlaces: Readonly<Record<string, (names: readonly string[]) => Source>>
       run(chain(names, (_, at) => `call${at}(#)`)),
       names.map((name, at) => `fn call${at}(${name}: f32[B, 4]) -> f32[B, 4] = ${name} + 1`).join('\n'),
     ),
+  target: trained,
   'imported name': (names) => ({
     text: `${names.map((name) => `import { relu as ${name} } from "sora:nn"`).join('\n')}\n${file(run(chain(names, (name) => `${name}(#)`))).text}`,
   }),
@@ -196,7 +205,9 @@ function parse(text: string, name: string): SourceFile {
 const runtimeStart = '/** The runtime of sorac. */\n';
 const plainModule = emitModule(compiled(file(run('x + 1'))), { fileName: 'plain.sora' });
 const sessionModule = emitModule(compiled(stateful(['kv'], ['run'])), { fileName: 'plain.sora' });
-const referenceOf = (artifact: Artifact) => (artifact.session === undefined ? plainModule : sessionModule);
+const trainedModule = emitModule(compiled(trained(['y'])), { fileName: 'plain.sora' });
+const referenceOf = (artifact: Artifact) =>
+  artifact.training ? trainedModule : artifact.session === undefined ? plainModule : sessionModule;
 
 function compiled(source: Source): Artifact {
   const { value, diagnostics } = compile({
@@ -270,7 +281,11 @@ function expectScript(js: string, artifact: Artifact, fileName: string): void {
       expect(JSON.parse(literal)).toBe(entry.name);
     });
   };
-  expectMethods(planned.className, own(false), [...(planned.sessionName ? ['session'] : []), 'stats', 'close']);
+  expectMethods(planned.className, own(false), [
+    ...(planned.sessionName ? ['session'] : []),
+    ...(planned.training ? ['trainer'] : []),
+    ...['stats', 'close'],
+  ]);
   if (planned.sessionName) expectMethods(planned.sessionName, own(true), ['reset', 'fork', 'close']);
   const entries = planned.entries.map((entry) => entry.method);
   // Names of classes, methods and types stand outside of strings: they are plain and none is a word of the language.
@@ -345,7 +360,7 @@ test('there are at least 300 hostile texts and 12 places', () => {
 
 describe('a hostile name', () => {
   test.each(Object.entries(namePlaces))('as %s', async (place, make) => {
-    const isStateful = make(['name']).text.includes('KVCache');
+    const isStateful = /KVCache|train Plain/.test(make(['name']).text);
     const groups = accepted(make, names, place === 'model' ? 1 : isStateful ? 24 : 120);
     // Most reserved words of the targets are good names here; code never is.
     expect(groups.flat().length).toBeGreaterThan(100);

@@ -3,7 +3,15 @@
  * respect to every float input and weight.
  */
 import { createEmitter } from '../../src/ir/emit.ts';
-import { type Entry, type Graph, GraphBuilder, type Node, type Program, type Value } from '../../src/ir/graph.ts';
+import {
+  type Entry,
+  type Graph,
+  GraphBuilder,
+  type Node,
+  type Program,
+  type Training,
+  type Value,
+} from '../../src/ir/graph.ts';
 import { isFloat } from '../../src/ir/types.ts';
 import { differentiate } from '../../src/passes/autodiff.ts';
 import { deadCode } from '../../src/passes/dead-code.ts';
@@ -47,6 +55,29 @@ function withLoss(graph: Graph, program: Program): WithLoss {
   return { graph: builder.finish(graph.name, [{ name: lossName, value: loss }]), leaves };
 }
 
+/** What makes code generation take the entry for a training step, whose kernels share dispatches; nothing lies in arenas. */
+function trainingOf(entry: Entry): Training {
+  const schedule = { kind: 'constant', peak: 0, warmup: 0, final: 0 } as const;
+  const block = {
+    entry: entry.name,
+    targets: [],
+    reads: [],
+    scored: [],
+    rates: new Map<string, number>(),
+    loss: entry.graph,
+    optimizer: { name: 'sgd', momentum: 0, nesterov: false, weightDecay: 0, schedule } as const,
+    noDecay: new Set<string>(),
+    frozen: new Set<string>(),
+    clipNorm: undefined,
+    microBatches: 1,
+    seed: 0,
+    adapters: [],
+    span: { file: { path: '', text: '' }, start: 0, end: 0 },
+  };
+  const names = { gradients: entry.name, evaluate: '', accumulate: '', update: '' };
+  return { block, ...names, arenas: [], pieces: [], groups: [], adapters: [] };
+}
+
 /** The program whose only entry gives the loss and the gradients of the first entry's float leaves. */
 export function gradientProgram(program: Program): Program {
   const [entry] = program.entries;
@@ -66,5 +97,5 @@ export function gradientProgram(program: Program): Program {
     results: gradients.results.map(({ name, value }) => ({ name, type: value.type })),
     graph: gradients,
   };
-  return { ...program, entries: [own] };
+  return { ...program, entries: [own], training: trainingOf(own) };
 }

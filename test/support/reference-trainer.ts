@@ -42,12 +42,16 @@ export function referenceTrainer(program: Program, weight: (path: string) => Ten
   const run = (entry: string, inputs: ReadonlyMap<string, Tensor>) =>
     runProgram(program, entry, { inputs, weight, precision: 'f64', states });
   const { block } = training;
+  const seeded = program.entries
+    .find(({ name }) => name === training.gradients)
+    ?.parameters.find(({ role }) => role === 'seed');
   let steps = 0;
   return {
     parameters,
     step(inputs, lr) {
+      const seeds = tensorOf('u32', [2], [block.seed, steps], 'f64');
+      const results = run(training.gradients, seeded ? new Map([...inputs, [seeded.name, seeds]]) : inputs);
       steps++;
-      const results = run(training.gradients, inputs);
       for (const [path, { data }] of results)
         if (path.startsWith('gradient:')) states.write(path, { dtype: 'f32', shape: [], data });
       const { optimizer } = block;

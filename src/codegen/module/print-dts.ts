@@ -9,6 +9,7 @@ import type { EntryDescription, ModuleDescription, TensorDescription } from './d
 import { generationMethod, generationTypes } from './generation-types.ts';
 import type { Data } from './literals.ts';
 import { signatureData } from './signature.ts';
+import { trainerMethod, trainingTypes } from './training-types.ts';
 
 /** Structural stand-ins, so that neither the DOM's types nor Node's are needed. */
 const shared = `/** A tensor: its elements in row-major order and its shape. */
@@ -216,15 +217,21 @@ export function printDeclarations(artifact: Artifact, module: ModuleDescription)
         (entry) =>
           `${docComment(entry.doc, '  ')}  ${entry.method}(inputs: ${entry.inputsType}, options?: ${options}): Promise<${entry.outputsType}>;`,
       );
-  const { sessionName } = module;
+  const { sessionName, training } = module;
   const kernelNames = Object.keys(artifact.kernels).map(stringLiteral).join(' | ') || 'never';
   return [
     module.header.map((line) => `// ${line}`).join('\n'),
     '',
-    shared.replace('@optional', artifact.weights.length === 0 ? '?' : ''),
+    shared.replace('@optional', module.needsWeights ? '' : '?'),
     ...(sessionName === undefined ? [] : [sessionTypes]),
     ...(module.generates ? [generationTypes] : []),
     ...module.entries.map(printEntryTypes),
+    ...(training
+      ? [
+          printTensors('TrainBatch', 'A batch to train with: inputs of the entry, and targets.', training.batch),
+          trainingTypes(training.outputsType),
+        ]
+      : []),
     printMap('Inputs', 'Inputs by entry.', module.entries, (entry) => entry.inputsType),
     printMap('Outputs', 'Outputs by entry.', module.entries, (entry) => entry.outputsType),
     `/**\n * A loaded model. Made by \`load\`.\n${module.doc.map((line) => ` * ${line}\n`).join('')} */`,
@@ -232,6 +239,7 @@ export function printDeclarations(artifact: Artifact, module: ModuleDescription)
     '  private constructor();',
     ...methods(false, 'CallOptions'),
     ...(sessionName === undefined ? [] : sessionMethod(sessionName)),
+    ...(training ? trainerMethod : []),
     '  readonly device: DeviceInfo;',
     '  /** Resolves when the device is lost; never rejects. */',
     '  readonly lost: Promise<SoraError>;',
@@ -248,7 +256,7 @@ export function printDeclarations(artifact: Artifact, module: ModuleDescription)
           ...(module.generates ? generationMethod : []),
         ])),
     '/** Finds a device, loads the weights and makes the pipelines. */',
-    `export declare function load(options${artifact.weights.length === 0 ? '?' : ''}: LoadOptions): Promise<${module.className}>;`,
+    `export declare function load(options${module.needsWeights ? '' : '?'}: LoadOptions): Promise<${module.className}>;`,
     'export default load;',
     '',
     '/** Names, element types and shapes of every entry. */',

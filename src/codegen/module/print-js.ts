@@ -123,6 +123,16 @@ function printHead(module: ModuleDescription): string {
                 docs: ['A text to go on with, apart from all other sessions of the model.'],
               },
             ]),
+        ...(module.training
+          ? [
+              {
+                name: 'trainer',
+                parameters: [{ name: 'options' }],
+                statements: ['return this.#model.trainer(options);'],
+                docs: ['A run of training, apart from all others of the model.'],
+              },
+            ]
+          : []),
         { name: 'stats', statements: ['return this.#model.stats();'] },
         { name: 'close', statements: ['return this.#model.close();'] },
         {

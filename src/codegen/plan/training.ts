@@ -36,7 +36,8 @@ export function piecesOf(entry: Entry, training: Training): readonly PieceSpec[]
 }
 
 function optimizerSpec(optimizer: Optimizer): TrainingSpec['optimizer'] {
-  if (optimizer.name === 'sgd') return { name: optimizer.name };
+  // What is corrected on the host depends on these alone.
+  if (optimizer.name === 'sgd' || optimizer.name === 'lion') return { name: optimizer.name };
   return { name: optimizer.name, beta1: optimizer.beta1, beta2: optimizer.beta2 };
 }
 

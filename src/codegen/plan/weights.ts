@@ -5,7 +5,7 @@ import type { Node, Program, Weight } from '../../ir/graph.ts';
 import { numberOf, numbersOf, stringsOf } from '../../ir/ops/shared.ts';
 import { constantValue, type Dim } from '../../ir/symbolic.ts';
 import { isTable } from '../../passes/index.ts';
-import type { WeightLayout, WeightSpec } from '../../runtime/artifact.ts';
+import type { WeightLayout, WeightSource, WeightSpec } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
 import { panelWidth } from './schedules.ts';
 
@@ -95,7 +95,7 @@ export function weightTable(program: Program, perProfile: readonly Program[]): W
   const specs = sorted.map(([key, node]): WeightSpec => {
     const type = node.outputs[0]?.type ?? unreachable('a weight without a type');
     const paths = stringsOf(node.attributes, 'paths');
-    const sources = paths.map((path) => {
+    const sources = paths.map((path): WeightSource => {
       const own = declared.get(path)?.weight;
       return {
         path,

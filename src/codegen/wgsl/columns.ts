@@ -47,6 +47,19 @@ export function chooseReading(product: Product): Reading {
   return inFours ? 'columns' : 'single';
 }
 
+/** Whether four rows of the left operand at one step of the sum are one load: it lies with its rows side by side. */
+export function readsLeftByRows(product: Product): boolean {
+  if (!isMultiple(product.rows, 4)) return false;
+  const step = variableIndex('probe_step', product.depth);
+  const loads = (row: Index): number => {
+    const draft = probe(product.draft.request);
+    product.inDraft(draft).left(constantIndex(0), row, step);
+    return draft.writer.loads;
+  };
+  const four = addIndices(scaleIndex(variableIndex('probe_row4', quarter(product.rows)), 4), fourth);
+  return loads(four) < 4 * loads(variableIndex('probe_row', product.rows));
+}
+
 /** `dim - 1` as WGSL. */
 export function lastOf(product: Product, dim: Dim): string {
   const value = constantValue(dim);

@@ -55,9 +55,9 @@ const orderKey = `fn sora_order_key(x: f32) -> u32 {
 }`;
 
 /** Philox2x32-10; see src/ir/ops/random.ts. WGSL has no wide product, so its upper half comes from halves of 16 bits. */
-const random = `fn sora_random(counter: u32, seed: u32) -> f32 {
+const random = `fn sora_random(counter: u32, seed: u32, block: u32) -> f32 {
   var a = counter;
-  var b = u32(0);
+  var b = block;
   var key = seed;
   for (var turn = 0; turn < 10; turn++) {
     let lower = (a & u32(65535)) * u32(53651);

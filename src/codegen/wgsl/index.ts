@@ -7,6 +7,7 @@ import { contractionKernels } from './contraction.ts';
 import type { Kernel, KernelRequest } from './kernel.ts';
 import { mapKernels } from './map.ts';
 import { orderingKernels } from './ordering.ts';
+import { recurrenceKernels } from './recurrence.ts';
 import { rowKernels } from './row.ts';
 import { segmentKernels } from './segments.ts';
 import { selectionKernels } from './selection.ts';
@@ -27,6 +28,8 @@ export function kernelsFor(request: KernelRequest): readonly Kernel[] {
       return orderingKernels(request);
     case 'segments':
       return segmentKernels(request);
+    case 'recurrence':
+      return recurrenceKernels(request);
     default:
       return mapKernels(request);
   }

@@ -108,10 +108,14 @@ export function joinKernels(parts: readonly Part[], limits: JoinLimits): Joined 
       changes.set(binding.name, name);
       if (!known) bindings.push({ ...binding, name, buffer, part, at });
     });
+    // A workgroup runs one part only, so parts use the same workgroup memory.
+    const taken = new Set<string>();
     for (const { name, type } of source.variables) {
-      const own = names.claim(name, part === 0);
+      const shared = variables.find((other) => other.type === type && !taken.has(other.name));
+      const own = shared?.name ?? names.claim(name, part === 0);
+      taken.add(own);
       changes.set(name, own);
-      variables.push({ name: own, type });
+      if (!shared) variables.push({ name: own, type });
     }
     if (part > 0) changes.set('group', `group_${part}`);
     return renamed(source.body, changes);

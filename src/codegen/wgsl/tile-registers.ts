@@ -17,6 +17,7 @@ import {
   nameColumns,
   quarter,
   range,
+  readsLeftByRows,
   rightAt,
   rightBlock,
 } from './columns.ts';
@@ -47,6 +48,15 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
     nameColumns(product, `column4_${c}`, `column_tile * ${lanes * vectors}u + ${c * lanes}u + lane`, width),
   );
   const reading = chooseReading(product);
+  // Rows come in fours, so a tile has whole ones; those past the last row repeat it and are not stored.
+  const leftFours =
+    height % 4 === 0 && readsLeftByRows(product)
+      ? range(height / 4).map((r) => {
+          const text = `row_tile * ${height / 4}u + ${r}u`;
+          const four = covered ? text : `min(${text}, ${lastOf(product, quarter(rows))})`;
+          return addIndices(scaleIndex(writer.variable(`row4_${r}`, quarter(rows), four), 4), fourth);
+        })
+      : undefined;
   for (const r of range(height)) {
     for (const c of range(vectors)) writer.line(`var sum_${r}_${c} = ${product.vector}(0);`);
   }
@@ -69,7 +79,12 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
       }
     }
   } else {
-    const left = rowIndices.map((row) => writer.let('a', product.left(z, row, k).text));
+    const left = leftFours
+      ? leftFours.flatMap((four) => {
+          const a = writer.let('a', walker.as(product.left(z, four, k), 4).text);
+          return components.map((part) => `${a}.${part}`);
+        })
+      : rowIndices.map((row) => writer.let('a', product.left(z, row, k).text));
     for (const [c, four] of fours.entries()) step(left, c, rightAt(product, four, z, k));
   }
   writer.close();

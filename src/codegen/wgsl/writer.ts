@@ -151,9 +151,13 @@ export class KernelWriter {
 
   /** A name that nothing else in the kernel has: `sum`, `sum_2`, … */
   fresh(name: string): string {
-    const count = (this.#names.get(name) ?? 0) + 1;
+    let count = (this.#names.get(name) ?? 0) + 1;
+    // Another name may look like one with a number behind it.
+    while (count > 1 && this.#names.has(`${name}_${count}`)) count++;
     this.#names.set(name, count);
-    return count === 1 ? name : `${name}_${count}`;
+    const fresh = count === 1 ? name : `${name}_${count}`;
+    if (count > 1) this.#names.set(fresh, 1);
+    return fresh;
   }
 
   /** Keeps names that a kernel writes literally from being given to anything else, such as a buffer. */
@@ -194,12 +198,15 @@ export class KernelWriter {
     const constant = constantValue(dim);
     if (constant !== undefined) return `${constant}u`;
     if (this.#isPlain && dim.key !== dim.terms[0]?.factors.join('*')) return this.#computed(dim);
-    const known = this.#params.get(dim.key);
+    const { key } = rekey(dim);
+    const known = this.#params.get(key);
     if (known) return `dims.${known.name}`;
     const plain = dimName(dim);
-    const clash = [...this.#params.values()].some((param) => param.name === plain);
-    const name = clash ? `${plain}_${this.#params.size}` : plain;
-    this.#params.set(dim.key, { name, dim });
+    const taken = new Set([...this.#params.values()].map((param) => param.name));
+    // `3*T` is called `T_3`, and so might a second `T` be.
+    let name = plain;
+    for (let count = this.#params.size; taken.has(name); count++) name = `${plain}_${count}`;
+    this.#params.set(key, { name, dim });
     return `dims.${name}`;
   }
 

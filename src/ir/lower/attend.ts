@@ -17,6 +17,7 @@ import { finishScores } from './attend/scores.ts';
 import { headCount, headWidth, scaleOf } from './attend/sizes.ts';
 import { type Binding, poison, tensorBinding } from './binding.ts';
 import { type Context, report } from './context.ts';
+import { streamOf } from './dropout.ts';
 import { evaluate } from './expressions.ts';
 import { emitNode } from './nodes.ts';
 import { writtenType } from './origin.ts';
@@ -122,6 +123,7 @@ export function attendExpression(context: Context, attend: Attend, scope: Scope)
     causal: false,
     window: 0,
     normalize: 'softmax',
+    dropout: 0,
     scores: undefined,
     extras: [],
   };
@@ -165,6 +167,7 @@ function attentionNode(building: Building, scale: number, spans: readonly Span[]
     ...(building.causal ? { causal: true } : {}),
     ...(building.window === 0 ? {} : { window: building.window }),
     ...(building.normalize === 'softmax' ? {} : { normalize: building.normalize }),
+    ...(building.dropout === 0 ? {} : { dropout: building.dropout, stream: streamOf(context) }),
   };
   return emitNode(
     context,

@@ -73,6 +73,8 @@ export interface Context {
   instances: number;
   calls: number;
   depth: number;
+  /** Places so far where training drops elements. */
+  drops: number;
   site: GraphSite | undefined;
 }
 
@@ -98,6 +100,7 @@ export function createContext(trees: readonly SourceTree[], json: Context['json'
     instances: 0,
     calls: 0,
     depth: 0,
+    drops: 0,
     site: undefined,
   };
 }

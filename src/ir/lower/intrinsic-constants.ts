@@ -1,13 +1,13 @@
 /**
- * Built-in functions that make tensors of known numbers (`tensor`, `full`), and those about chance: `dropout`, which is the
- * identity wherever nothing is trained, and `rng`.
+ * Built-in functions that make tensors of known numbers (`tensor`, `full`), and those about chance: `dropout`, which does
+ * something in a training step alone, and `rng`.
  */
-import type { Span } from '../../support/source.ts';
 import { constantDim, productOfDims } from '../symbolic.ts';
 import { type DType, isFloat, type Shape } from '../types.ts';
 import { type Binding, describe, numberOf, poison } from './binding.ts';
-import { type Context, report } from './context.ts';
-import { argument, float, type Intrinsic, integer, shapeOf, wrap } from './intrinsic-call.ts';
+import { report } from './context.ts';
+import { probability, streamOf } from './dropout.ts';
+import { argument, type Intrinsic, integer, shapeOf, wrap } from './intrinsic-call.ts';
 import { emitNode } from './nodes.ts';
 import { writtenType } from './origin.ts';
 import { asTensor, broadcastTo, fitsFloat, reshapeTo } from './tensors.ts';
@@ -87,23 +87,21 @@ export const full: Intrinsic = {
   },
 };
 
-/** A number in 0 <= p < 1; undefined otherwise (reported). */
-function probability(context: Context, p: number | undefined, span: Span): boolean {
-  if (p === undefined) return false;
-  if (p >= 0 && p < 1) return true;
-  report(context, 'SORA2204', `a probability of \`dropout\` is at least 0 and below 1, found ${p}`, span);
-  return false;
-}
-
 export const dropout: Intrinsic = {
   parameters: ['x', 'p', 'seed?'],
   apply(context, call) {
     const x = asTensor(context, argument(call, 0));
     const given = argument(call, 1);
-    const p = float(context, { name: undefined, ...given }, 0);
-    const seed = call.arguments[2];
-    const isSeeded = seed === undefined || integer(context, seed, 'the seed') !== undefined;
-    return x !== undefined && probability(context, p, given.span) && isSeeded ? wrap(x) : poison;
+    const p = probability(context, given);
+    const seed = call.arguments[2] && integer(context, call.arguments[2], 'the seed');
+    if (x === undefined || p === undefined || (call.arguments[2] && seed === undefined)) return poison;
+    if (!isFloat(x.type.dtype)) {
+      const message = `\`dropout\` takes floats, found \`${writtenType(x.type)}\``;
+      report(context, 'SORA2103', message, argument(call, 0).span);
+      return poison;
+    }
+    if (p === 0) return wrap(x);
+    return wrap(emitNode(context, 'dropout', [x], { p, stream: streamOf(context, seed) }, call.span));
   },
 };
 

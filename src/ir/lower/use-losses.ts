@@ -6,102 +6,63 @@
  */
 import type { Expression } from '../../parser/ast.ts';
 import { closest } from '../../support/suggest.ts';
-import type { Value } from '../graph.ts';
-import { binaryCrossEntropy, crossEntropy, meanAbsoluteError, meanSquaredError, nextToken } from '../losses.ts';
+import type { Scored, Value } from '../graph.ts';
 import type { Emitter } from '../op.ts';
-import { isFloat, sameShape, type TensorType } from '../types.ts';
+import { isFloat, sameType } from '../types.ts';
 import { matchArguments } from './arguments.ts';
 import { numberOf, poison } from './binding.ts';
 import { report } from './context.ts';
 import { evaluate } from './expressions.ts';
+import { type Loss, losses } from './loss-table.ts';
 import { clashingDims, originLabels, writtenType } from './origin.ts';
-import { asTensor } from './tensors.ts';
-import { checkValue, type UseSite, type ValueKind, wrongValue } from './use-methods.ts';
+import { asTensor, isTensor } from './tensors.ts';
+import { checkValue, type UseSite, wrongValue } from './use-methods.ts';
 
-interface Loss {
-  readonly operands: readonly [string, string];
-  /** `classes`: the target has one integer where the first operand has a row of scores. */
-  readonly target: 'classes' | 'same';
-  readonly options: readonly { readonly name: string; readonly value: ValueKind }[];
-  build(emitter: Emitter, scores: Value, target: Value, options: Readonly<Record<string, number>>): Value;
+interface Given {
+  readonly name: string;
+  readonly written: Expression;
+  readonly value: Value;
 }
 
-const losses: Readonly<Record<string, Loss>> = {
-  cross_entropy: {
-    operands: ['logits', 'target'],
-    target: 'classes',
-    options: [
-      { name: 'ignore', value: { kind: 'number' } },
-      { name: 'smoothing', value: { kind: 'number', minimum: 0, below: 1 } },
-    ],
-    build: (emitter, logits, target, options) => crossEntropy(emitter, { logits, target, ...options }),
-  },
-  next_token: {
-    operands: ['logits', 'tokens'],
-    target: 'classes',
-    options: [
-      { name: 'ignore', value: { kind: 'number' } },
-      { name: 'smoothing', value: { kind: 'number', minimum: 0, below: 1 } },
-    ],
-    build: (emitter, logits, tokens, options) => nextToken(emitter, { logits, tokens, ...options }),
-  },
-  binary_cross_entropy: {
-    operands: ['logits', 'target'],
-    target: 'same',
-    options: [{ name: 'positive', value: { kind: 'number', above: 0 } }],
-    build: (emitter, logits, target, options) => binaryCrossEntropy(emitter, { logits, target, ...options }),
-  },
-  mse: {
-    operands: ['prediction', 'target'],
-    target: 'same',
-    options: [],
-    build: (emitter, prediction, target) => meanSquaredError(emitter, { prediction, target }),
-  },
-  mae: {
-    operands: ['prediction', 'target'],
-    target: 'same',
-    options: [],
-    build: (emitter, prediction, target) => meanAbsoluteError(emitter, { prediction, target }),
-  },
-};
-
-type Call = Extract<Expression, { kind: 'call' }>;
-
-function checkTypes(site: UseSite, loss: Loss, call: Call, types: readonly TensorType[]): boolean {
-  const [scores, target] = types;
-  const [first, second] = loss.operands;
-  const [left, right] = call.arguments;
-  if (scores === undefined || target === undefined || left === undefined || right === undefined) return false;
-  if (!isFloat(scores.dtype)) {
-    wrongValue(site, `\`${first}\` is a float tensor, found \`${writtenType(scores)}\``, left.value.span);
+/** Whether the first operand is one, and the others are what it asks for; says what is wrong otherwise. */
+function checkTypes(site: UseSite, loss: Loss, given: readonly Given[]): boolean {
+  const [first, ...others] = given;
+  if (first === undefined) return false;
+  const { type } = first.value;
+  const { rank } = loss.first;
+  if (!isFloat(type.dtype) || (rank !== undefined && type.shape.length !== rank) || type.shape.length === 0) {
+    const axes = rank === undefined ? '' : ` of ${rank} axes`;
+    const found = `\`${writtenType(type)}\``;
+    wrongValue(site, `\`${first.name}\` is a float tensor${axes}, found ${found}`, first.written.span);
     return false;
   }
-  const shape = loss.target === 'classes' ? scores.shape.slice(0, -1) : scores.shape;
-  const dtype = loss.target === 'classes' ? 'i32' : scores.dtype;
-  if (target.dtype === dtype && sameShape(target.shape, shape)) return true;
-  report(
-    site.context,
-    'SORA2304',
-    `\`${second}\` must be \`${writtenType({ dtype, shape })}\`, found \`${writtenType(target)}\``,
-    right.value.span,
-    {
+  return others.every(({ name, written, value }) => {
+    const wanted = loss.operands.find((operand) => operand.name === name)?.wanted(type, value.type);
+    if (wanted === undefined || sameType(wanted, value.type)) return true;
+    const message = `\`${name}\` must be \`${writtenType(wanted)}\`, found \`${writtenType(value.type)}\``;
+    const clash = clashingDims(wanted.shape, value.type.shape);
+    report(site.context, 'SORA2304', message, written.span, {
       labels: [
-        { span: left.value.span, text: `this is \`${writtenType(scores)}\`` },
-        ...originLabels(clashingDims(shape, target.shape), [left.value.span, right.value.span]),
+        { span: first.written.span, text: `this is \`${writtenType(type)}\`` },
+        ...originLabels(clash, [first.written.span, written.span]),
       ],
-    },
-  );
-  return false;
+    });
+    return false;
+  });
 }
+
+/** Told what the losses compare. */
+type Note = (pair: Scored) => void;
 
 /** A sum, difference, product or quotient of losses and numbers. */
 function lowerBinary(
   site: UseSite,
   emitter: Emitter,
   expression: Extract<Expression, { kind: 'binary' }>,
+  note: Note,
 ): Value | undefined {
   const op = operators[expression.operator];
-  const sides = [expression.left, expression.right].map((side) => lowerLoss(site, emitter, side));
+  const sides = [expression.left, expression.right].map((side) => lowerLoss(site, emitter, side, note));
   const [left, right] = sides;
   return op && left && right ? emitter.emit(op, [left, right]) : undefined;
 }
@@ -109,10 +70,10 @@ function lowerBinary(
 const operators: Readonly<Partial<Record<string, string>>> = { '+': 'add', '-': 'sub', '*': 'mul', '/': 'div' };
 
 /** The loss as a scalar f32[]; undefined when something is wrong (reported). */
-export function lowerLoss(site: UseSite, emitter: Emitter, expression: Expression): Value | undefined {
+export function lowerLoss(site: UseSite, emitter: Emitter, expression: Expression, note: Note): Value | undefined {
   if (expression.kind === 'missing') return undefined;
   if (expression.kind === 'binary' && operators[expression.operator] !== undefined)
-    return lowerBinary(site, emitter, expression);
+    return lowerBinary(site, emitter, expression, note);
   if (expression.kind === 'number')
     return emitter.emit('constant', [], { values: [expression.value], dtype: 'f32', shape: [] });
   const names = Object.keys(losses);
@@ -133,36 +94,39 @@ export function lowerLoss(site: UseSite, emitter: Emitter, expression: Expressio
     });
     return undefined;
   }
+  const operands = [{ name: loss.first.name, required: true }, ...loss.operands];
   const parameters = [
-    ...loss.operands.map((name) => ({ name, required: true })),
+    ...operands.map(({ name, required }) => ({ name, required })),
     ...loss.options.map(({ name }) => ({ name, required: false })),
   ];
-  const given = expression.arguments.map(({ name, value }) => ({ name, binding: poison, span: value.span }));
-  const matched = matchArguments(site.context, { name: callee.name, parameters, span: undefined }, given, callee.span);
+  const written = expression.arguments.map(({ name, value }) => ({ name, binding: poison, span: value.span }));
+  const signature = { name: callee.name, parameters, span: undefined };
+  const matched = matchArguments(site.context, signature, written, callee.span);
   if (matched === undefined) return undefined;
   const valueAt = (at: number): Expression | undefined =>
     expression.arguments.find(({ value }) => value.span === matched[at]?.span)?.value;
-  const operands = loss.operands.flatMap((_, at): Value[] => {
-    const value = valueAt(at);
-    if (value === undefined) return [];
-    const binding = evaluate(site.context, value, site.scope);
-    const tensor = asTensor(site.context, { binding, span: value.span });
-    return tensor === undefined ? [] : [tensor];
+  let isWhole = true;
+  const given = operands.flatMap(({ name }, at): Given[] => {
+    const own = valueAt(at);
+    if (own === undefined) return [];
+    const binding = evaluate(site.context, own, site.scope);
+    const value = asTensor(site.context, { binding, span: own.span }, isTensor(binding) ? undefined : 'f32');
+    isWhole &&= value !== undefined;
+    return value === undefined ? [] : [{ name, written: own, value }];
   });
   const options: Record<string, number> = {};
   for (const [at, option] of loss.options.entries()) {
-    const value = valueAt(loss.operands.length + at);
+    const value = valueAt(operands.length + at);
     const binding = value && checkValue(site, option.value, value, `\`${option.name}\` of \`${callee.name}\``);
     const number = binding && numberOf(binding);
     if (number !== undefined) options[option.name] = number;
   }
-  const [scores, target] = operands;
-  if (!scores || !target) return undefined;
-  const fits = checkTypes(
-    site,
-    loss,
-    expression,
-    operands.map(({ type }) => type),
-  );
-  return fits ? loss.build(emitter, scores, target, options) : undefined;
+  const [first, second] = given;
+  if (!isWhole || !first || !checkTypes(site, loss, given)) return undefined;
+  if (loss.scored && first.written.kind === 'name' && second?.written.kind === 'name') {
+    const [scores, target] = [first.written.name, second.written.name];
+    note({ scores, target, kind: loss.scored, ignore: options.ignore });
+  }
+  const values = Object.fromEntries(given.slice(1).map(({ name, value }) => [name, value]));
+  return loss.build(emitter, first.value, values, options);
 }

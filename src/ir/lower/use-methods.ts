@@ -68,7 +68,13 @@ export const optimizers: Methods = {
   },
   adam: { parameters: adam },
   adamw: { parameters: adam },
+  lion: {
+    parameters: [needs('lr', rate), takes('beta1', share), takes('beta2', share), takes('weight_decay', notNegative)],
+  },
 };
+
+/** What a rule of a `train` block says of weights: a factor of the learning rate. */
+export const trainingRules: Methods = { lr: { parameters: [needs('factor', notNegative)] } };
 
 export const weightFormats: Methods = {
   int8: { parameters: [takes('group', count)] },

@@ -9,6 +9,7 @@ import {
   GraphBuilder,
   type Optimizer,
   type Schedule,
+  type Scored,
   type TrainBlock,
 } from '../graph.ts';
 import type { TensorType } from '../types.ts';
@@ -20,6 +21,7 @@ import { resolveType } from './typing.ts';
 import { matchesGlob } from './use-globs.ts';
 import { lowerLoss } from './use-losses.ts';
 import { checkMethod, optimizers, schedules, type UseSite } from './use-methods.ts';
+import { readReads } from './use-reads.ts';
 
 /** Inputs of a loss that stand for results of the entry: no name of a model has a colon. */
 export function resultInput(name: string): string {
@@ -63,6 +65,15 @@ export function readOptimizer(site: UseSite, expression: Expression): Optimizer 
       weightDecay: numberAt(values, 'weight_decay', 0),
       momentum: numberAt(values, 'momentum', 0),
       nesterov: nesterov?.kind === 'bool' && nesterov.value,
+    };
+  }
+  if (name === 'lion') {
+    return {
+      name,
+      schedule,
+      weightDecay: numberAt(values, 'weight_decay', 0),
+      beta1: numberAt(values, 'beta1', 0.9),
+      beta2: numberAt(values, 'beta2', 0.99),
     };
   }
   return {
@@ -120,12 +131,13 @@ function selected(setting: UseSetting | undefined, paths: readonly string[]): Re
   return new Set(paths.filter((path) => globs.some((glob) => matchesGlob(glob, path))));
 }
 
-/** Checks a block; undefined when something is wrong (reported). `weights` are the paths of the model. */
+/** Checks a block; undefined when something is wrong (reported). `weights` are the paths of the model, `rates` what rules say. */
 export function readTraining(
   site: UseSite,
   block: UseBlock,
   entry: Entry | undefined,
   weights: readonly string[],
+  rates: ReadonlyMap<string, number>,
 ): TrainBlock | undefined {
   const { context } = site;
   const builder = new GraphBuilder();
@@ -135,6 +147,9 @@ export function readTraining(
     if (item.kind === 'setting' && !settings.has(item.name.text)) settings.set(item.name.text, item);
   }
   if (entry === undefined) return undefined;
+  const parameters = entry.parameters.filter(({ role }) => role === undefined);
+  const reads = readReads(site, block, { parameters, targets: operands.targets });
+  const scored: Scored[] = [];
   context.site = { builder, weights: new Map(), nodes: 0 };
   const written = settings.get('loss')?.values[0]?.value;
   const loss =
@@ -143,6 +158,7 @@ export function readTraining(
       operands.site,
       createEmitter(builder, { ranges: context.ranges }, { span: written.span, label: 'loss' }),
       written,
+      (pair) => scored.push(pair),
     );
   context.site = undefined;
   const chosen = settings.get('optimizer')?.values[0]?.value;
@@ -151,14 +167,18 @@ export function readTraining(
     const expression = settings.get(name)?.values[0]?.value;
     return expression && numberOf(evaluate(context, expression, site.scope));
   };
-  if (loss === undefined || optimizer === undefined || !operands.areRight) return undefined;
+  const results = new Set(entry.results.map(({ name }) => name));
+  if (loss === undefined || optimizer === undefined || reads === undefined || !operands.areRight) return undefined;
   return {
     entry: entry.name,
     targets: operands.targets,
+    reads,
+    scored: scored.filter(({ scores }) => results.has(scores)),
     loss: builder.finish('loss', [{ name: 'loss', value: loss }]),
     optimizer,
     noDecay: selected(settings.get('no_decay'), weights),
     frozen: selected(settings.get('freeze'), weights),
+    rates,
     clipNorm: numberSetting('clip_norm'),
     microBatches: numberSetting('accumulate') ?? 1,
     seed: numberSetting('seed') ?? 0,

@@ -26,6 +26,7 @@ import {
   checkPruning,
   checkValue,
   stateFormats,
+  trainingRules,
   type UseSite,
   type ValueKind,
   weightFormats,
@@ -83,7 +84,7 @@ const blocks: Readonly<Record<UseWord, BlockKind>> = {
       accumulate: optional({ kind: 'int', minimum: 1 }),
       seed: optional({ kind: 'int', minimum: 0 }),
     },
-    about: undefined,
+    about: [],
   },
   quantize: { needsEntry: false, settings: {}, about: ['state'] },
   prune: { needsEntry: false, settings: {}, about: ['heads', 'neurons'] },
@@ -296,7 +297,14 @@ function adapterOf(values: ReadonlyMap<string, Binding>, path: string, span: Spa
   return { path, rank, alpha: number('alpha') ?? rank, dropout: number('dropout') ?? 0, span };
 }
 
-function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subject, chosenAdapters: Adapter[]): void {
+/** What the rules of a block choose for weights. */
+interface Chosen {
+  readonly adapters: Adapter[];
+  /** Factors of the learning rate; a later rule overrides an earlier one. */
+  readonly rates: Map<string, number>;
+}
+
+function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subject, chosen: Chosen): void {
   const { about } = rule;
   const { context } = site;
   const words = blocks[block.use].about;
@@ -320,19 +328,25 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
   }
   const { weights, states } = subject;
   const paths = weights && [...weights.keys()];
-  const chosen = rule.globs.flatMap((glob): readonly string[] => {
+  const named = rule.globs.flatMap((glob): readonly string[] => {
     if (paths === undefined) return [];
     if (about?.text === 'state') return select(context, glob, states, 'state', subject.name);
     return about
       ? select(context, glob, partsOf(paths), 'part', subject.name)
       : select(context, glob, paths, 'weight', subject.name);
   });
-  const selected = chosen.flatMap((path) => weights?.get(path) ?? []);
+  const selected = named.flatMap((path) => weights?.get(path) ?? []);
   if (block.use === 'prune') {
     checkPruning(site, rule.value, about?.text);
     return;
   }
   if (!checkPlain(site, rule.value, block.use)) return;
+  if (block.use === 'train') {
+    const found = checkMethod(site, trainingRules, rule.value.value, 'rule of training');
+    const factor = found && numberOf(found.values.get('factor') ?? poison);
+    if (factor !== undefined) for (const { path } of selected) chosen.rates.set(path, factor);
+    return;
+  }
   if (block.use === 'adapter') {
     const found = checkMethod(site, adapters, rule.value.value, 'adapter');
     if (selected.length > 0 && selected.every(({ type }) => type.shape.length !== 2)) {
@@ -340,7 +354,7 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
     }
     if (found) {
       const matrices = selected.filter(({ type }) => type.shape.length === 2);
-      chosenAdapters.push(...matrices.map(({ path }) => adapterOf(found.values, path, rule.value.span)));
+      chosen.adapters.push(...matrices.map(({ path }) => adapterOf(found.values, path, rule.value.span)));
     }
     return;
   }
@@ -361,9 +375,9 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
   const site: UseSite = { context, scope: subject.scope };
   const entry = checkEntry(context, block, subject);
   const seen = new Map<string, UseSetting>();
-  const chosenAdapters: Adapter[] = [];
+  const chosen: Chosen = { adapters: [], rates: new Map() };
   for (const item of block.items) {
-    if (item.kind === 'rule') checkRule(site, block, item, subject, chosenAdapters);
+    if (item.kind === 'rule') checkRule(site, block, item, subject, chosen);
     else if (item.kind === 'setting') {
       const earlier = seen.get(item.name.text);
       if (earlier) {
@@ -373,11 +387,14 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
       } else checkSetting(site, block, item, subject);
       seen.set(item.name.text, item);
     } else if (block.use !== 'train') {
-      report(context, 'SORA2301', `\`${block.use}\` has no targets`, item.name.span);
+      const what = item.kind === 'target' ? 'has no targets' : 'reads no data';
+      report(context, 'SORA2301', `\`${block.use}\` ${what}`, item.name.span);
     }
   }
   const training =
-    block.use === 'train' ? readTraining(site, block, entry, [...(subject.weights?.keys() ?? [])]) : undefined;
+    block.use === 'train'
+      ? readTraining(site, block, entry, [...(subject.weights?.keys() ?? [])], chosen.rates)
+      : undefined;
   const { settings } = blocks[block.use];
   const absent = Object.keys(settings).filter((name) => settings[name]?.required === true && !seen.has(name));
   // A mistyped word is told once, as that.
@@ -388,7 +405,7 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
   }
   return {
     training,
-    adapters: chosenAdapters,
+    adapters: chosen.adapters,
     generating: block.use === 'generate' && entry ? readGeneration(site, block, entry) : undefined,
   };
 }

@@ -12,6 +12,7 @@ import {
   type AttentionGeometry,
   attentionGeometry,
   capturedOf,
+  dropoutOf,
   extraOf,
   isCausal,
   normalizerOf,
@@ -180,7 +181,10 @@ export function decomposeAttention(
       ? softmaxOf(emitter, scores, allowed, ofHead('sinks'))
       : entmaxOf(emitter, scores, allowed, ofHead('alpha'));
 
-  const mixed = emitter.emit('dot_general', [weights, v], {
+  const dropped = dropoutOf(attributes);
+  const kept = dropped ? emitter.emit('dropout', [weights], dropped) : weights;
+
+  const mixed = emitter.emit('dot_general', [kept, v], {
     lhs_batch: at(0),
     rhs_batch: at(1),
     lhs_contract: [rank + 3],

@@ -6,6 +6,7 @@ import type { Attributes } from '../graph.ts';
 import type { InferFailure } from '../op.ts';
 import { constantDim, constantValue, type Dim, divideDim, sameDim } from '../symbolic.ts';
 import { isFloat, type Shape, sameShape, type TensorType } from '../types.ts';
+import { dropoutProblem } from './dropout.ts';
 import { fail, numberOf, quoteType, stringOf, stringsOf } from './shared.ts';
 
 /** What the operands after the value may be. */
@@ -45,6 +46,20 @@ export function windowOf(attributes: Attributes): number {
 
 export function normalizerOf(attributes: Attributes): string {
   return attributes.normalize === undefined ? 'softmax' : stringOf(attributes, 'normalize');
+}
+
+/** Attributes of the `dropout` of the weights; undefined when none are dropped. */
+export function dropoutOf(attributes: Attributes): { readonly p: number; readonly stream: number } | undefined {
+  if (attributes.dropout === undefined) return undefined;
+  return { p: numberOf(attributes, 'dropout'), stream: numberOf(attributes, 'stream') };
+}
+
+export function checkDropout(attributes: Attributes): InferFailure | undefined {
+  if ((attributes.dropout === undefined) !== (attributes.stream === undefined))
+    return fail('`dropout` and `stream` go together');
+  const own = dropoutOf(attributes);
+  const problem = own && dropoutProblem(own.p, own.stream);
+  return problem === undefined ? undefined : fail(problem);
 }
 
 export interface AttentionGeometry {

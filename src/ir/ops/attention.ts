@@ -20,6 +20,7 @@ import { decomposeAttention } from './attention-decompose.ts';
 import {
   attentionGeometry,
   capturedOf,
+  checkDropout,
   checkExtras,
   normalizerOf,
   plainOperands,
@@ -57,6 +58,8 @@ export const attention: OpDefinition = {
     causal: { kind: 'bool', optional: true, doc: 'hides keys after the query' },
     window: { kind: 'int', optional: true, doc: 'keys that a query sees per direction, itself included; 0: all' },
     normalize: { kind: 'string', optional: true, doc: '`softmax`, `entmax15` or `entmax` (with `alpha`)' },
+    dropout: { kind: 'float', optional: true, isForTraining: true, doc: 'probability that a weight is dropped' },
+    stream: { kind: 'int', optional: true, isForTraining: true, doc: 'which random numbers decide, as in `dropout`' },
   },
   traits: [],
   skeleton: 'attention',
@@ -86,7 +89,7 @@ export const attention: OpDefinition = {
   infer(inputs, attributes) {
     const geometry = attentionGeometry(inputs, attributes);
     if ('failure' in geometry) return geometry;
-    const wrong = checkExtras(inputs, attributes, geometry);
+    const wrong = checkExtras(inputs, attributes, geometry) ?? checkDropout(attributes);
     if (wrong) return wrong;
     const width = multiplyDims(constantDim(geometry.heads), geometry.valueWidth);
     return [{ dtype: inputs[0]?.dtype ?? 'f32', shape: [...geometry.batch, geometry.queries, width] }];

@@ -14,7 +14,9 @@ import { binaryOps } from './binary.ts';
 import { cast } from './cast.ts';
 import { compareOps } from './compare.ts';
 import { conv, convTranspose } from './conv.ts';
+import { ctc, ctcPaths } from './ctc.ts';
 import { dotGeneral } from './dot-general.ts';
+import { dropout } from './dropout.ts';
 import { entmax, entmaxThreshold } from './entmax.ts';
 import { fused } from './fused.ts';
 import { gather } from './gather.ts';
@@ -53,6 +55,7 @@ const definitions: readonly OpDefinition[] = [
   select,
   cast,
   stopGradient,
+  dropout,
   barrier,
   random,
   ...movementOps,
@@ -78,6 +81,8 @@ const definitions: readonly OpDefinition[] = [
   entmaxThreshold,
   mean,
   argmax,
+  ctc,
+  ctcPaths,
   attention,
   append,
   assign,
@@ -94,6 +99,13 @@ export function opNamed(name: string): OpDefinition {
 
 export function hasTrait(node: Node, trait: Trait): boolean {
   return opNamed(node.op).traits.includes(trait);
+}
+
+/** The attributes without those that only training understands; undefined when there are none. */
+export function inferenceAttributes(node: Node): Attributes | undefined {
+  const specs = opNamed(node.op).attributes;
+  const kept = Object.entries(node.attributes).filter(([name]) => specs[name]?.isForTraining !== true);
+  return kept.length === Object.keys(node.attributes).length ? undefined : Object.fromEntries(kept);
 }
 
 const kindTests: Readonly<Record<AttributeKind, (value: unknown) => boolean>> = {

@@ -10,7 +10,7 @@ import { definitionOf, isScalarConstant } from '../pass.ts';
 export type KernelSkeleton = 'map' | 'row' | 'append' | AnchorSkeleton;
 
 /** Families that are built around one node of their own. */
-export type AnchorSkeleton = 'contraction' | 'attention' | 'selection' | 'ordering' | 'segments';
+export type AnchorSkeleton = 'contraction' | 'attention' | 'selection' | 'ordering' | 'segments' | 'recurrence';
 
 const anchorSkeletons: readonly string[] = [
   'contraction',
@@ -18,6 +18,7 @@ const anchorSkeletons: readonly string[] = [
   'selection',
   'ordering',
   'segments',
+  'recurrence',
 ] satisfies AnchorSkeleton[];
 
 function isAnchorSkeleton(skeleton: string): skeleton is AnchorSkeleton {

@@ -13,10 +13,17 @@ const alignment = 64;
 /** Rows of the first stage of the sum of squares. */
 export const rowLength = 1024;
 
+/** What the parameters of a group have in common. */
+interface Manner {
+  readonly decays: boolean;
+  /** Factor of the learning rate. */
+  readonly rate: number;
+}
+
 export interface Layout {
   readonly arenas: readonly Arena[];
   readonly pieces: readonly Piece[];
-  readonly groups: readonly (ParameterGroup & { readonly decays: boolean })[];
+  readonly groups: readonly (ParameterGroup & Manner)[];
 }
 
 export function elementsOf(weight: Weight): number {
@@ -27,8 +34,7 @@ function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
 }
 
-interface Draft {
-  readonly decays: boolean;
+interface Draft extends Manner {
   readonly parameters: { weight: Weight; offset: number }[];
   elements: number;
 }
@@ -40,9 +46,11 @@ export function layoutOf(parameters: readonly Weight[], block: TrainBlock, bindi
   for (const weight of parameters) {
     const decays = block.optimizer.weightDecay > 0 && !block.noDecay.has(weight.path);
     const size = roundUp(elementsOf(weight), alignment);
-    let draft = drafts.find((other) => other.decays === decays && other.elements + size <= most);
+    const rate = block.rates.get(weight.path) ?? 1;
+    const isAlike = (other: Manner) => other.decays === decays && other.rate === rate;
+    let draft = drafts.find((other) => isAlike(other) && other.elements + size <= most);
     if (!draft) {
-      draft = { decays, parameters: [], elements: 0 };
+      draft = { decays, rate, parameters: [], elements: 0 };
       drafts.push(draft);
     }
     draft.parameters.push({ weight, offset: draft.elements });
@@ -50,7 +58,7 @@ export function layoutOf(parameters: readonly Weight[], block: TrainBlock, bindi
   }
   const arenas: Arena[] = [];
   const pieces: Piece[] = [];
-  const groups = drafts.map(({ decays, parameters: members, elements }, at) => {
+  const groups = drafts.map(({ decays, rate, parameters: members, elements }, at) => {
     const add = (kind: string): number =>
       arenas.push({ path: `${kind}:${at}`, elements: roundUp(elements, rowLength) }) - 1;
     const [weights, gradients, sums] = [add('weights'), add('gradients'), add('sums')];
@@ -60,7 +68,7 @@ export function layoutOf(parameters: readonly Weight[], block: TrainBlock, bindi
       pieces.push({ path: weightPiece(path), arena: weights, offset, type });
       pieces.push({ path: gradientPiece(path), arena: gradients, offset, type });
     }
-    return { decays, weights, gradients, sums, slots, parameters: members };
+    return { decays, rate, weights, gradients, sums, slots, parameters: members };
   });
   return { arenas, pieces, groups };
 }

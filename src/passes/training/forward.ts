@@ -26,6 +26,7 @@ import type { TensorType } from '../../ir/types.ts';
 import { unreachable } from '../../support/error.ts';
 import { sliceOrderedLookups } from '../canonicalize.ts';
 import { copyNode, definitionOf } from '../pass.ts';
+import { freshStreams } from './dropout.ts';
 
 /** Path of the piece of an arena that holds a parameter, or its gradient. */
 export function weightPiece(path: string): string {
@@ -146,6 +147,7 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
   };
   const adapters = new Map(block.adapters.map((adapter) => [ownWeight(weights, adapter.path).path, adapter]));
   const parts = new Map<Adapter, AdapterParts>();
+  const nextStream = freshStreams(entry.graph);
   const added: Weight[] = [];
   /** y + alpha / rank B (A x) where a matrix of the node has an adapter. */
   const adapted = (node: Node, inputs: readonly Value[], output: Value): Value => {
@@ -179,7 +181,11 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
       const { isTransposed } = place;
       parts.set(adapter, { path: own.path, down: down.path, up: up.path, factor, isTransposed });
       if (!a || !b) continue;
-      const low = emitter.emit('linear', [emitter.emit('linear', [place.x, a]), b]);
+      const x =
+        adapter.dropout === 0
+          ? place.x
+          : emitter.emit('dropout', [place.x], { p: adapter.dropout, stream: nextStream() });
+      const low = emitter.emit('linear', [emitter.emit('linear', [x, a]), b]);
       value = emitter.emit('add', [value, calculus(emitter).scale(low, factor)]);
     }
     return value;

@@ -1,8 +1,9 @@
 /**
  * From a `train` block to the hidden entries that train (decision 0007):
  *
- *   E:gradients    parameters and targets of the entry -> loss, gradients in the pieces of arenas
- *   E:evaluate     the same -> loss, and the results of the entry
+ *   E:gradients    parameters and targets of the entry, seed and step when something is dropped -> loss, gradients in the pieces
+ *                  of arenas
+ *   E:evaluate     parameters and targets -> loss, and the results of the entry; nothing is dropped
  *   E:accumulate   keep f32[] -> sums = keep sums + gradients, and gradients = sums
  *   E:update       rates f32[4] -> norm, weights and the optimizer's vectors written
  *
@@ -24,6 +25,7 @@ import {
 import type { InferContext } from '../../ir/op.ts';
 import { broadcastTo, reshapeTo, sumOf } from '../../ir/ops/build.ts';
 import { calculus } from '../../ir/ops/calculus.ts';
+import { stringOf } from '../../ir/ops/shared.ts';
 import { constantDim } from '../../ir/symbolic.ts';
 import { tensorType } from '../../ir/types.ts';
 import { type Diagnostic, diagnose, type Stage } from '../../support/diagnostic.ts';
@@ -32,13 +34,23 @@ import { differentiate, NotDifferentiable } from '../autodiff.ts';
 import { deadCode } from '../dead-code.ts';
 import { bytesOfType, maxBindingBytes } from '../split-weights.ts';
 import { type Layout, layoutOf, rowLength } from './arenas.ts';
-import { type Forward, forwardOf, gradientPiece, lossResult, NoAdapter } from './forward.ts';
+import { realizeDropout, seedInput } from './dropout.ts';
+import { type Forward, forwardOf, gradientPiece, lossResult, NoAdapter, weightPiece } from './forward.ts';
 import { updateOf } from './optimizers.ts';
 
 /** As in torch's `clip_grad_norm_`. */
 const clipSlack = 1e-6;
 
 const scalar = tensorType('f32', []);
+
+/** What decides which elements are dropped. */
+const seeds: EntryParameter = {
+  name: seedInput,
+  type: tensorType('u32', [2]),
+  doc: undefined,
+  initial: undefined,
+  role: 'seed',
+};
 
 /** Drops what the results do not need; inputs stay, as they are parameters of the entry. */
 function live(graph: Graph, context: InferContext): Graph {
@@ -127,7 +139,15 @@ function updateGraph(block: TrainBlock, layout: Layout, context: InferContext): 
     const decay = group.decays ? block.optimizer.weightDecay : 0;
     const rateSet = { lr: rate(0), first: rate(1), second: rate(2) };
     const keep = (slot: number, value: Value) => write(slots[slot] ?? unreachable(`no slot ${slot}`), value);
-    const next = updateOf(emitter, block.optimizer, { weights, gradients: scaled, slots }, rateSet, decay, keep);
+    const next = updateOf(
+      emitter,
+      block.optimizer,
+      { weights, gradients: scaled, slots },
+      rateSet,
+      decay,
+      group.rate,
+      keep,
+    );
     write(weights, next);
   }
   return emitter.builder.finish('update', [{ name: 'norm', value: norm }]);
@@ -158,10 +178,17 @@ export function addTraining(program: Program, bindingBytes = maxBindingBytes): S
     return refuse(`\`${large.path}\` is too large to be trained`, [note]);
   }
   const layout = layoutOf(parameters, block, bindingBytes);
-  const wrt = new Map([...forward.parameters].map(([weight, leaf]) => [leaf, gradientPiece(weight.path)]));
+  const step = realizeDropout(forward.graph, context);
+  const leaves = new Map(
+    step.graph.nodes.flatMap((node) =>
+      node.op === 'state' ? [[stringOf(node.attributes, 'path'), node] as const] : [],
+    ),
+  );
+  const leafOf = (path: string) => leaves.get(weightPiece(path)) ?? unreachable(`no leaf of \`${path}\``);
+  const wrt = new Map(parameters.map(({ path }) => [leafOf(path), gradientPiece(path)]));
   let gradients: Graph;
   try {
-    gradients = differentiate(forward.graph, context, { loss: lossResult, wrt }).graph;
+    gradients = differentiate(step.graph, context, { loss: lossResult, wrt }).graph;
   } catch (error) {
     if (!(error instanceof NotDifferentiable)) throw error;
     return refuse(`\`${error.node.op}\` cannot be differentiated`);
@@ -190,7 +217,7 @@ export function addTraining(program: Program, bindingBytes = maxBindingBytes): S
   const entries = [
     hidden(
       training.gradients,
-      inputs,
+      step.fired > 0 ? [...inputs, seeds] : inputs,
       [loss, ...pieces.map((piece) => ({ name: piece, type: typeOf(piece), piece }))],
       live(backward, context),
     ),

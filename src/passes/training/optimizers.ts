@@ -4,9 +4,11 @@
  *   sgd     v = momentum v + g;  w -= lr v               (Nesterov: w -= lr (g + momentum v))
  *   adam    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr (m c1) / (sqrt(v c2) + eps)
  *   adamw   the same, and w -= lr decay w before (decoupled)
+ *   lion    w -= lr sign(b1 m + (1 - b1) g) and decay as adamw;  m = b2 m + (1 - b2) g
  *
  * c1 = 1 / (1 - b1^t) and c2 = 1 / (1 - b2^t) and lr come from the host at every step. Elsewhere decay is added to the
- * gradient. As in torch.optim. Sources: Sutskever et al. 2013; Kingma and Ba 2015; Loshchilov and Hutter 2019.
+ * gradient. As in torch.optim. Sources: Sutskever et al. 2013; Kingma and Ba 2015; Loshchilov and Hutter 2019;
+ * Chen et al. 2023 (Lion).
  */
 import type { Optimizer, Value } from '../../ir/graph.ts';
 import type { Emitter } from '../../ir/op.ts';
@@ -40,6 +42,7 @@ export type Keep = (slot: number, value: Value) => Value;
 
 /** Names of the vectors that the optimizer keeps. */
 export function slotsOf(optimizer: Optimizer): readonly string[] {
+  if (optimizer.name === 'lion') return ['momentum'];
   if (optimizer.name === 'sgd') return optimizer.momentum > 0 ? ['momentum'] : [];
   return ['first', 'second'];
 }
@@ -51,12 +54,14 @@ export function updateOf(
   { weights, gradients, slots }: Vectors,
   rates: Rates,
   decay: number,
+  /** Of the learning rate. */
+  factor: number,
   keep: Keep,
 ): Value {
   const c = calculus(emitter);
   const spread = (scalar: Value) => broadcastTo(emitter, scalar, weights.type.shape);
-  const lr = spread(rates.lr);
-  const isDecoupled = optimizer.name === 'adamw';
+  const lr = factor === 1 ? spread(rates.lr) : c.scale(spread(rates.lr), factor);
+  const isDecoupled = optimizer.name === 'adamw' || optimizer.name === 'lion';
   const g = decay > 0 && !isDecoupled ? c.add(gradients, c.scale(weights, decay)) : gradients;
   const decayed = decay > 0 && isDecoupled ? c.sub(weights, c.mul(weights, c.scale(lr, decay))) : weights;
   const [one, two] = slots;
@@ -66,6 +71,14 @@ export function updateOf(
     const v = keep(0, c.add(c.scale(one, momentum), g));
     const direction = nesterov ? c.add(g, c.scale(v, momentum)) : v;
     return c.sub(decayed, c.mul(lr, direction));
+  }
+  if (optimizer.name === 'lion') {
+    const { beta1, beta2 } = optimizer;
+    if (!one) throw new RangeError('a Lion without momentum');
+    const direction = c.apply('sign', c.add(c.scale(one, beta1), c.scale(g, 1 - beta1)));
+    const next = c.sub(decayed, c.mul(lr, direction));
+    keep(0, c.add(c.scale(one, beta2), c.scale(g, 1 - beta2)));
+    return next;
   }
   const { beta1, beta2, eps } = optimizer;
   if (!one || !two) throw new RangeError('an Adam without moments');

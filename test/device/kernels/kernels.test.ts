@@ -169,6 +169,27 @@ const cases: Readonly<Record<string, Case>> = {
       return { y: s.emit('dot_general', [a, b], attributes) };
     },
   },
+  'product over rows, of widths in fours': {
+    write: (s) => {
+      const a = s.argument('a', 'f32', [B, T, 12]);
+      const b = s.argument('b', 'f32', [B, T, 6]);
+      const c = s.argument('c', 'f32', [T, 20]);
+      const d = s.argument('d', 'f32', [T, 65]);
+      const turned = s.emit('transpose', [s.argument('e', 'f32', [T, 5, 4])], { permutation: [1, 2, 0] });
+      const rows = (batch: readonly number[], axis: number) => ({
+        lhs_batch: batch,
+        rhs_batch: batch,
+        lhs_contract: [axis],
+        rhs_contract: [axis],
+      });
+      return {
+        batched: s.emit('dot_general', [a, b], rows([0], 1)),
+        wide: s.emit('neg', [s.emit('dot_general', [c, d], rows([], 0))]),
+        turned: s.emit('dot_general', [turned, d], { ...rows([], 2), rhs_contract: [0] }),
+      };
+    },
+    dims: [{ B: 1, T: 66 }],
+  },
   'scores of all pairs': {
     write: (s) => {
       const a = s.argument('a', 'f32', [B, T, 8]);

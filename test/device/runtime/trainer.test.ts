@@ -1,10 +1,15 @@
 /**
  * Trainers on devices: the numbers of the interpreter, the same bits again, and nothing left.
  */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { emitModule } from '../../../src/codegen/module/index.ts';
 import {
   createModel,
   encodeSafetensors,
+  type LoadOptions,
   type ModelStats,
   type TrainableModel,
   type Trainer,
@@ -275,6 +280,34 @@ describe.runIf(firstGpuDevice)('a trainer', () => {
       const saved = await tensorsOf(await trainer.weights());
       expect([...saved.keys()]).toEqual(['norm.weight', 'qkv.weight', 'word.weight']);
       await model.close();
+    },
+    limit,
+  );
+
+  test(
+    'of a generated module is the same',
+    async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'sorac-trained-'));
+      try {
+        const { js } = emitModule(artifact, { fileName: 'classifier.sora' });
+        writeFileSync(join(folder, 'classifier.mjs'), js);
+        const { load } = (await import(join(folder, 'classifier.mjs'))) as {
+          load(options: LoadOptions): Promise<TrainableModel>;
+        };
+        const [plain, generated] = [
+          await createModel(artifact, { adapter, weights }),
+          await load({ adapter, weights }),
+        ];
+        const [one, two] = [await plain.trainer(), await generated.trainer()];
+        expect(await steps(two, 0, 4)).toEqual(await steps(one, 0, 4));
+        const path = join(folder, 'run.safetensors');
+        await two.save(path);
+        expect(new Uint8Array(readFileSync(path))).toEqual(await one.checkpoint());
+        await plain.close();
+        await generated.close();
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
     },
     limit,
   );

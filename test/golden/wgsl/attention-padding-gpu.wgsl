@@ -97,9 +97,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) workgr
         result[at_3 + column4_2] = result_four;
       }
       if (share + 4u < 8u) {
-        let column4_3 = share + 4u;
+        let column4_3_2 = share + 4u;
         let result_four_2 = mixed_1 * normalizer;
-        result[at_3 + column4_3] = result_four_2;
+        result[at_3 + column4_3_2] = result_four_2;
       }
     }
   }

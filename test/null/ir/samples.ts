@@ -45,6 +45,16 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[typed('f32', shape)], { dtype: 'bool' }],
     [[typed('f32', shape)], { dtype: 'f16' }],
   ]),
+  dropout: [
+    [[f32(5, 7)], { p: 0.25, stream: 3 }],
+    [[f32()], { p: 0, stream: 4294967295 }],
+    [[typed('f16', [0, 3])], { p: 0.5, stream: 0 }],
+  ],
+  random: [
+    [[typed('u32', [5, 7]), typed('u32', [5, 7])]],
+    [[typed('u32', [2, 3]), typed('u32', [2, 3]), typed('u32', [2, 3])]],
+    [[typed('u32', []), typed('u32', [])]],
+  ],
   reshape: [
     [[f32(2, 3, 5)], { shape: [5, 6] }],
     [[f32(0, 3)], { shape: [3, 0, 7] }],
@@ -152,6 +162,12 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[typed('u32', [4, 0])], { axis: 0, keep: false }],
     [[typed('f16', [3, 5])], { axis: 1, keep: false }],
   ],
+  ctc: [
+    [[f32(2, 5, 4), i32(2, 2), i32(2), i32(2)], { blank: 0 }],
+    [[f32(1, 1, 3), i32(1, 3), i32(1), i32(1)], { blank: 2 }],
+    [[f32(0, 3, 2), i32(0, 1), i32(0), i32(0)], { blank: 0 }],
+  ],
+  ctc_paths: [[[f32(2, 5, 7), bool(2, 7)]], [[f32(1, 1, 1), bool(1, 1)]], [[f32(0, 3, 5), bool(0, 5)]]],
   linear: [
     [[f32(2, 3, 5), f32(7, 5), f32(7)]],
     [[f32(5), f32(1, 5)]],

@@ -162,3 +162,26 @@ model Test(c: C) {
     ', softcap: if c.on { 5 }, rope: if c.on { rotary() } else { none }, mask: if c.on { causal }, bias: none';
   expect(plain(off)).toBe(plain(', scale: if c.on { 1.0 } else { 0.5 }'));
 });
+
+test('dropout of weights is an attribute for training alone, with random numbers of its own in every layer', () => {
+  const program = (more: string) =>
+    lowered(`dim B in 1..4, T in 1..8
+module Layer() {
+  fn (x: f32[B, T, 4]) -> f32[B, T, 4] = attend(x, x, x) { heads: 2, mask: causal${more} }
+}
+model M {
+  repeat layer[2] = Layer()
+  entry f(x: f32[B, T, 4]) -> y: f32[B, T, 4] = layer(x)
+}
+`);
+  const nodes = (text: string) => program(text).entries[0]?.graph.nodes.filter(({ op }) => op === 'attention') ?? [];
+  expect(nodes(', dropout: 0.1').map(({ attributes }) => [attributes.dropout, attributes.stream])).toEqual([
+    [0.1, 0],
+    [0.1, 2],
+  ]);
+  const again = readProgram(printProgram(program(', dropout: 0.1')));
+  expect(printProgram(again)).toBe(printProgram(program(', dropout: 0.1')));
+  const plain = program('');
+  expect(printProgram(program(', dropout: 0'))).toBe(printProgram(plain));
+  expect(printProgram(optimize(program(', dropout: 0.1')).value)).toBe(printProgram(optimize(plain).value));
+});

@@ -2,11 +2,13 @@
  * `init` clauses: which numbers they come to, that they survive the text form, and what is refused.
  */
 import { describe, expect, test } from 'vitest';
+import { compile } from '../../../src/compile.ts';
 import type { Initializer } from '../../../src/ir/graph.ts';
 import { initializerParameters } from '../../../src/ir/lower/initializers.ts';
 import { printProgram } from '../../../src/ir/print.ts';
 import { readProgram } from '../../../src/ir/read.ts';
 import { verifyProgram } from '../../../src/ir/verify.ts';
+import { describeDiagnostics, sourceFile } from '../../support/language.ts';
 import { lower, lowered, refused } from './kit.ts';
 
 /** A model with one tensor `w` that a module of the parameters `n` = 12 and `std` = 0.5 declares. */
@@ -189,6 +191,47 @@ describe('refused:', () => {
     expect(diagnostics.filter(({ severity }) => severity === 'error').map(({ message }) => message)).toEqual([
       'unknown name `bb`',
     ]);
+  });
+});
+
+describe('in the artifact', () => {
+  const source = (train: string) => `import { Embedding, Linear } from "sora:nn"
+dim B in 1..4
+model M {
+  words = Embedding(7, 3)
+  head = Linear(3, 2)
+  entry f(ids: i32[B]) -> y: f32[B, 2] = head(words(ids))
+}
+${train}`;
+  const train =
+    'train M.f {\n  target t: i32[B]\n  loss: cross_entropy(y, t)\n  optimizer: sgd(0.1)\n  freeze: "words.**"\n}\n';
+  const artifactOf = (text: string) => {
+    const { value, diagnostics } = compile({ file: sourceFile(text) });
+    expect(describeDiagnostics(diagnostics)).toEqual([]);
+    return value?.artifact ?? expect.fail('no artifact');
+  };
+
+  test('of a model that trains, parameters and frozen weights begin', () => {
+    const artifact = artifactOf(source(train));
+    const [group] = artifact.training?.groups ?? [];
+    const bound = 1 / Math.sqrt(3);
+    expect(group?.parameters.map(({ path, initial }) => [path, initial])).toEqual([
+      ['head.weight', within(bound)],
+      ['head.bias', within(bound)],
+    ]);
+    const sources = artifact.weights.flatMap((spec) => spec.sources);
+    expect(sources.map(({ path, initial }) => [path, initial])).toEqual([
+      ['words.weight', normal(1)],
+      ['head.weight', within(bound)],
+      ['head.bias', within(bound)],
+    ]);
+  });
+
+  test('of a model that does not, nothing is said', () => {
+    const { weights } = artifactOf(source(''));
+    expect(weights.flatMap((spec) => spec.sources).map((one) => Object.keys(one).join())).toEqual(
+      new Array(3).fill('path,shape'),
+    );
   });
 });
 

@@ -4,6 +4,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { philox2 } from '../../../src/ir/ops/random.ts';
+import { optimize } from '../../../src/passes/index.ts';
 import { lowered, model, type PlainTensor, refused, run } from './kit.ts';
 
 function filled(shape: readonly number[], start = 1): PlainTensor {
@@ -183,6 +184,8 @@ describe('axes and constants', () => {
     ['full([0], 1.0)', 'SORA2204', 'at least 1'],
     ['dropout(x, 1.5)', 'SORA2204', 'below 1'],
     ['dropout(x, 0.1, seed: 0.5)', 'SORA2006', 'the seed'],
+    ['dropout(x, "a")', 'SORA2204', 'found the string'],
+    ['f32(dropout(x != 0, 0.1))', 'SORA2103', 'takes floats'],
     ['rng([B], 0.5)', 'SORA2103', 'a tensor of `i32`'],
     ['rng([T], iota(T))', 'SORA2103', 'one `i32`'],
   ])('%s', (body, code, message) => {
@@ -219,12 +222,30 @@ describe('axes and constants', () => {
   });
 
   test('philox2x32-10 gives the published words', () => {
-    // Known answers of Random123: counter (0, 0) under key 0, and the all-ones block cut to what this op can ask for.
+    // Known answers of Random123 (kat_vectors): zeros, ones, digits of pi; counter, key, upper word of the counter.
     expect(philox2(0, 0)).toBe(0xff1dae59);
+    expect(philox2(0xffffffff, 0xffffffff, 0xffffffff)).toBe(0x2c3f628b);
+    expect(philox2(0x243f6a88, 0x13198a2e, 0x85a308d3)).toBe(0xdd7ce038);
   });
 
   test('dropout leaves an entry as it is', () => {
     const program = lowered(model('x: f32[B, T]', 'f32[B, T]', 'dropout(x, 0.5, seed: 7)'));
-    expect(program.entries[0]?.graph.nodes.map((node) => node.op)).toEqual(['input']);
+    expect(program.entries[0]?.graph.nodes.map((node) => node.op)).toEqual(['input', 'dropout']);
+    const { graph } = optimize(program).value.entries[0] ?? expect.fail('no entry');
+    expect(graph.nodes.map((node) => node.op)).toEqual(['input']);
+  });
+
+  test('every place has random numbers of its own, places of one seed share them', () => {
+    const places = ['0.5', '0.5', '0.5, seed: 7', '0.25, seed: -1', '0', '0.5, seed: 7', '0.5'];
+    const source = model('x: f32[B, T]', 'f32[B, T]', places.map((given) => `dropout(x, ${given})`).join(' + '));
+    const nodes = lowered(source).entries[0]?.graph.nodes.filter((node) => node.op === 'dropout') ?? [];
+    expect(nodes.map((node) => [node.attributes.p, node.attributes.stream])).toEqual([
+      [0.5, 0],
+      [0.5, 2],
+      [0.5, 15],
+      [0.25, 4294967295],
+      [0.5, 15],
+      [0.5, 4],
+    ]);
   });
 });

@@ -39,9 +39,9 @@ function session(program: Program, room: number, rows = 1, precision: 'f32' | 'f
       const past = Math.max(...held);
       const { session: dims } = program;
       const inputs = new Map([['ids', tensorOf('i32', [rows, steps], ids.flat(), precision)]]);
-      const given = { past: held, lengths: held.map(() => steps) };
       for (const { name: hidden, role } of entry.parameters) {
-        if (role) inputs.set(hidden, tensorOf('i32', [rows], given[role], precision));
+        const given = role === 'past' ? held : held.map(() => steps);
+        if (role) inputs.set(hidden, tensorOf('i32', [rows], given, precision));
       }
       const results = interpretGraph(entry.graph, {
         inputs,

@@ -30,15 +30,25 @@ model Tagger(c: Sizes) {
 const right: readonly string[] = [
   `train Tagger.tag {
     target y: i32[B, T]
+    read ids: tokens("words", "more", max: 12, pad: 1)
+    read y: labels("tags", pad: -100)
     loss: cross_entropy(tag[:, :-1], y[:, 1:], smoothing: 0.1, ignore: -100) * 0.5 + mse(weight, weight)
     optimizer: adamw(lr: cosine(peak: c.rate, warmup: 0.1), beta2: 0.98, weight_decay: 0.01)
     no_decay: "**.bias", "word.*"
     freeze: "model.layers.0.**"
+    "tags.*": lr(10)
     clip_norm: 1.0
     accumulate: 4
     seed: 0
   }`,
   'train Tagger.tag { loss: cross_entropy(tag, ids), optimizer: sgd(0.1, momentum: 0.9, nesterov: true) }',
+  `train Tagger.tag {
+    target said: i32[B, 3]
+    target count: i32[B]
+    target costs: f32[12]
+    loss: ctc(tag, said, target_lengths: count) + 0.1 * contrastive(tag[:, 0], tag[:, 1]) + cross_entropy(tag, ids, costs)
+    optimizer: lion(0.001, weight_decay: 0.1)
+  }`,
   'quantize Tagger {\n  "model.layers.**_proj.weight", "tags.weight": int4(group: 32)\n  "word.weight": int8\n  state "**.kv": f16\n}',
   'prune Tagger {\n  heads "model.layers.*.attn": keep 0.75 by l2\n  neurons "**.mlp": keep 0.5\n  "**.fc1.weight": nm(2, 4) by magnitude\n  "tags.weight": keep 0.5\n}',
   'prune Block {\n  heads "attn": keep 0.75 by l2\n  "mlp.fc*.weight": nm(2, 4) by magnitude\n}',
@@ -69,7 +79,15 @@ describe('mistakes', () => {
     ['quantize Tagger { freeze: "word.*" }', 'SORA2301', 'freeze', 'has no `freeze`', 'rules'],
     ['quantize Tagger { stat "**.kv": f16 }', 'SORA2301', 'stat', 'has no `stat`', 'state'],
     ['adapter Tagger { heads "**": lora(4) }', 'SORA2301', 'heads', 'has no `heads`', 'in quotes'],
-    [training('"word.*": f16'), 'SORA2301', '"word.*": f16', 'no rules'],
+    [training('"word.*": f16'), 'SORA2303', 'f16', 'unknown rule of training'],
+    [training('"word.*": lr(-1)'), 'SORA2304', '-1', 'at least 0'],
+    [training('"wrod.*": lr(0.1)'), 'SORA2302', '"wrod.*"', 'selects no weight'],
+    [
+      'golden Tagger.tag {\n  inputs: "a.safetensors"\n  outputs: "b.safetensors"\n  "word.*": f16\n}',
+      'SORA2301',
+      '"word.*": f16',
+      'no rules',
+    ],
     ['prune Tagger { target y: i32[B] }', 'SORA2301', 'y', 'no targets'],
     [training('seed: 1\nseed: 2'), 'SORA2002', 'seed', 'given twice'],
     // globs
@@ -122,6 +140,28 @@ describe('mistakes', () => {
     [training('target y: i32[B, S]'), 'SORA2001', 'S', 'unknown name'],
     [training('target ids: i32[B, T]'), 'SORA2002', 'ids', 'a name of the entry'],
     [training('target y: i32[B]\ntarget y: i32[B]'), 'SORA2002', 'y', 'declared twice'],
+    // reads
+    [training('read idz: tokens("text")'), 'SORA2001', 'idz', 'neither a parameter', 'ids'],
+    [training('read ids: tokens("a")\nread ids: tokens("b")'), 'SORA2002', 'ids', 'read twice'],
+    [training('read ids: token("text")'), 'SORA2303', 'token', 'unknown way to read', 'tokens'],
+    [training('read ids: "text"'), 'SORA2304', '"text"', 'a way to read', 'tokens("text")'],
+    [training('read ids: label("text")'), 'SORA2304', 'label("text")', '`ids` is `i32[B, T]`', '`tokens`'],
+    [training('read weight: number("text")'), 'SORA2304', 'number("text")', 'gives `f32[B]`', '`vector`'],
+    [training('read ids: tokens()'), 'SORA2304', 'tokens()', 'takes columns in quotes'],
+    [training('read ids: tokens(3)'), 'SORA2304', '3', 'takes columns in quotes'],
+    [training('read ids: labels("a", "b")'), 'SORA2304', '"b"', 'takes one column'],
+    [training('read ids: tokens("text", max: 17)'), 'SORA2304', 'tokens("text", max: 17)', '2..16 long'],
+    [training('read ids: tokens("text", mx: 16)'), 'SORA2007', 'mx', 'no parameter', 'max'],
+    [training('read ids: tokens("text", max: 2, max: 2)'), 'SORA2007', 'max', 'given twice'],
+    [training('read ids: tokens("text", pad: -1)'), 'SORA2304', '-1', 'at least 0'],
+    [training('read ids: window()'), 'SORA2304', 'window()', 'a number of tokens'],
+    [training('read ids: window(1)'), 'SORA2304', 'window(1)', '1 is not in it'],
+    [training('target y: i32[B, T]\nread y: next(ids)'), 'SORA2304', 'ids', 'read as `window`'],
+    [training('target y: i32[B, T]\nread y: next("ids")'), 'SORA2304', '"ids"', 'an input that is read'],
+    [training('target y: i32[B, T]\nread y: masked(ids, share: 1)'), 'SORA2304', '1', 'below 1'],
+    [training('target y: i32[B, T]\nread ids: window(4)\nread y: masked(ids)'), 'SORA2304', 'ids', 'read as `tokens`'],
+    [training('target y: i32[B, T]\nread y: mask(y)'), 'SORA2304', 'y', 'follows an input', '`ids`'],
+    ['prune Tagger { read y: label("a") }', 'SORA2301', 'y', 'reads no data'],
   ];
 
   for (const [block, code, at, message, help] of cases) {
@@ -168,5 +208,64 @@ describe('globs', () => {
     const start = performance.now();
     expect(matchesGlob(`${'*a'.repeat(200)}b`, 'a'.repeat(2000))).toBe(false);
     expect(performance.now() - start).toBeLessThan(1000);
+  });
+});
+
+describe('reads', () => {
+  const images = `import { Embedding } from "sora:nn"
+dim B in 1..8, T in 2..16
+model Both {
+  w = Embedding(10, 4)
+  entry see(image: f32[B, 3, 4, 4]) -> s: f32[B, 4] = image[:, 0, 0]
+  entry two(a: i32[B, T], b: i32[B, T]) -> s: f32[B, T, 4] = w(a) + w(b)
+  entry say(input_ids: i32[B, T], attention_mask: i32[B, T] = 1, token_type_ids: i32[B, T] = 0) -> s: f32[B, 4] {
+    w(input_ids)[:, 0] + w(attention_mask)[:, 0] + w(token_type_ids)[:, 0]
+  }
+}
+`;
+  const readsOf = (block: string) =>
+    (lowered(`${images}${block}\n`).train?.reads ?? []).map(
+      ({ name, method, columns, of, options }) =>
+        `${name} ${method}(${[...columns, ...(of === undefined ? [] : [of]), ...Object.entries(options).flat()].join(' ')})`,
+    );
+  const rest = 'target y: i32[B], loss: cross_entropy(s, y), optimizer: adam(0.1)';
+
+  test('what goes without saying: the one text, its mask and segments, the one label, the one image', () => {
+    expect(readsOf(`train Both.say { ${rest} }`)).toEqual([
+      'input_ids tokens(text)',
+      'y label(label)',
+      'attention_mask mask(input_ids)',
+      'token_type_ids segments(input_ids)',
+    ]);
+    expect(readsOf(`train Both.see { ${rest} }`)).toEqual(['image image(image)', 'y label(label)']);
+  });
+
+  test('nothing goes without saying where there are two of a kind', () => {
+    const two = 'loss: next_token(s, a), optimizer: adam(0.1)';
+    expect(readsOf(`train Both.two { ${two} }`)).toEqual([]);
+    expect(readsOf(`train Both.two { read a: tokens("left"), ${two} }`)).toEqual(['a tokens(left)']);
+  });
+
+  test('what is said counts, with numbers of the model', () => {
+    const read = 'read input_ids: tokens("a", "b", max: 2 * 4)\nread y: label("kind")';
+    expect(readsOf(`train Both.say { ${rest}, ${read} }`)).toEqual([
+      'input_ids tokens(a b max 8)',
+      'y label(kind)',
+      'attention_mask mask(input_ids)',
+      'token_type_ids segments(input_ids)',
+    ]);
+    expect(readsOf(`train Both.see { ${rest}, read image: image("pixels", mean: [0.5, 0.4, 0.3], std: 0.5) }`)).toEqual(
+      ['image image(pixels mean 0.5,0.4,0.3 std 0.5)', 'y label(label)'],
+    );
+  });
+
+  test('what the loss compares, where it has names', () => {
+    const block = (loss: string) => `train Both.say { target y: i32[B], loss: ${loss}, optimizer: adam(0.1) }`;
+    const scored = (loss: string) => lowered(`${images}${block(loss)}\n`).train?.scored;
+    expect(scored('cross_entropy(s, y, ignore: 3) + 0.5 * binary_cross_entropy(s, s) + mse(s, s)')).toEqual([
+      { scores: 's', target: 'y', kind: 'classes', ignore: 3 },
+      { scores: 's', target: 's', kind: 'binary', ignore: undefined },
+    ]);
+    expect(scored('cross_entropy(s[:, :2], y)')).toEqual([]);
   });
 });

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { emitModule } from '../../../src/codegen/module/index.ts';
 import { decoder } from '../../support/decoder.ts';
 import { handArtifact } from '../../support/hand-artifact.ts';
+import { classifierSource, trainable } from '../../support/training.ts';
 
 // Inside of the repository, so that `@webgpu/types` and TypeScript's own libraries are found.
 mkdirSync('out', { recursive: true });
@@ -108,6 +109,52 @@ export async function mistakes(model: Decoder, session: DecoderSession): Promise
 }
 `;
 
+const training = `
+import { Classifier, load, type StepResult, type TrainBatch, type Trainer, type TrainerOptions } from './classifier.js';
+
+export async function main(): Promise<number> {
+  const model: Classifier = await load({ weights: 'classifier.safetensors' });
+  const options: TrainerOptions = { seed: 1, totalSteps: 100, lr: 0.1, schedule: { kind: 'cosine', warmup: 0.1 } };
+  const trainer: Trainer = await model.trainer(options);
+  const ids = { data: Int32Array.of(1, 2), shape: [1, 2] as const };
+  const label = { data: Int32Array.of(1), shape: [1] as const };
+  const batch: TrainBatch = { ids, label };
+  const { loss, gradNorm, lr, step }: StepResult = await trainer.step(batch, { signal: new AbortController().signal });
+  await trainer.step([batch, { ...batch, mask: ids }]);
+  const { gradients } = await trainer.gradients(batch);
+  async function* batches() {
+    yield batch;
+  }
+  const { batches: count } = await trainer.evaluate(batches(), {
+    onBatch: ({ logits }, { label }) => void (logits.data.length + label.shape[0]),
+  });
+  await trainer.save('run.safetensors', { metadata: { epoch: '1' } });
+  const { steps, metadata } = await trainer.load(new Uint8Array(await trainer.checkpoint()));
+  await trainer.restore(await trainer.weights());
+  await trainer.apply();
+  await trainer.close();
+  const data: Float32Array | undefined = gradients['head.weight']?.data;
+  return loss + gradNorm + lr + step + count + steps + trainer.steps + Object.keys(metadata).length + (data?.length ?? 0);
+}
+
+export async function mistakes(model: Classifier, trainer: Trainer): Promise<void> {
+  const ids = { data: Int32Array.of(1), shape: [1, 1] as const };
+  const label = { data: Int32Array.of(1), shape: [1] as const };
+  // @ts-expect-error targets are for trainers
+  await model.classify({ ids, label });
+  // @ts-expect-error a batch without its target
+  await trainer.step({ ids });
+  // @ts-expect-error a target of another rank
+  await trainer.step({ ids, label: ids });
+  // @ts-expect-error an unknown schedule
+  await model.trainer({ schedule: { kind: 'step' } });
+  // @ts-expect-error a result that is none
+  await trainer.evaluate([], { onBatch: ({ scores }) => scores });
+  // @ts-expect-error the hidden entries are no methods
+  await model['classify:update']({});
+}
+`;
+
 const withDevice = `
 import { load } from './hand.js';
 export const main = (device: GPUDevice, gpu: GPU, signal: AbortSignal, file: File) =>
@@ -130,6 +177,10 @@ beforeAll(() => {
   writeFileSync(join(folder, 'decoder.js'), stateful.js);
   writeFileSync(join(folder, 'decoder.d.ts'), stateful.dts);
   writeFileSync(join(folder, 'sessions.ts'), sessions);
+  const trained = emitModule(trainable(classifierSource()).artifact, { fileName: 'classifier.sora' });
+  writeFileSync(join(folder, 'classifier.js'), trained.js);
+  writeFileSync(join(folder, 'classifier.d.ts'), trained.dts);
+  writeFileSync(join(folder, 'training.ts'), training);
 });
 
 function check(files: readonly string[], options: Record<string, unknown>): string {
@@ -150,6 +201,11 @@ describe('a consumer type-checks under strict nodenext', () => {
       { exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, isolatedModules: true },
     ],
     ['with the types of Node', ['right', 'wrong', 'sessions'], { types: ['node'] }],
+    [
+      'with trainers',
+      ['training'],
+      { lib: ['es2022', 'dom'], exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true },
+    ],
     ['with sessions', ['sessions'], { lib: ['es2022', 'dom'], exactOptionalPropertyTypes: true }],
     ['with explicit resource management', ['right', 'wrong'], { lib: ['esnext', 'dom'] }],
     ['with the DOM and its own WebGPU types', ['device'], { lib: ['es2022', 'dom', 'dom.iterable'] }],

@@ -198,22 +198,23 @@ describe('use blocks and clauses', () => {
   test.each(['train', 'quantize', 'prune', 'adapter', 'generate', 'golden'])(
     'a `%s` block is one shape for all',
     (word) => {
-      const text = `${word} Model.entry {\n  target y: i32[B]\n  "a.**", "b": int4(group: 32), freeze: "c", "d"\n  heads "e": keep 0.5 by l2\n}\ndim B in 1..2`;
+      const text = `${word} Model.entry {\n  target y: i32[B]\n  read y: label("a"), "a.**", "b": int4(group: 32), freeze: "c", "d"\n  heads "e": keep 0.5 by l2\n}\ndim B in 1..2`;
       const tree = expectOk(text);
       expect(tree.declarations).toHaveLength(1);
       const [block] = tree.uses;
       expect([block?.use, block?.model.text, block?.entry?.text]).toEqual([word, 'Model', 'entry']);
       const items = block?.items.map((item) => {
         if (item.kind === 'target') return item.name.text;
+        if (item.kind === 'read') return `${item.name.text} ${item.value.kind}`;
         if (item.kind === 'setting') return `${item.name.text} ${item.values.length}`;
         return `${item.about?.text ?? ''} ${item.globs.map(({ text: glob }) => glob)} ${item.value.by?.text ?? ''}`;
       });
-      expect(items).toEqual(['y', ' a.**,b ', 'freeze 2', 'heads e l2']);
+      expect(items).toEqual(['y', 'y call', ' a.**,b ', 'freeze 2', 'heads e l2']);
     },
   );
 
   test('these words are names elsewhere', () => {
-    const names = 'train golden tied missing init with state target keep by'.split(' ');
+    const names = 'train golden tied missing init with state target read keep by'.split(' ');
     expectOk(`config C {\n${names.map((name) => `${name}: int`).join('\n')}\n}\nfn f(golden: f32) = golden`);
     expectOk(
       inModule(
@@ -247,6 +248,7 @@ describe('use blocks and clauses', () => {
     ['quantize M {\n  "a" int4\n}', 2, '`:` and what is done with these weights'],
     ['train M {\n  loss = 3\n}', 2, '`:` and a value'],
     ['train M {\n  target y\n}', 2, '`:` and a tensor type'],
+    ['train M {\n  read y\n}', 2, '`:` and how it is read'],
     ['train M {\n  a: 1 b: 2\n}', 2, '`,` between items'],
   ])('`%s`', (text, line, message) => {
     expectError(text, { code: 'SORA1002', line, message });

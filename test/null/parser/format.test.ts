@@ -82,8 +82,8 @@ describe('style', () => {
     ],
     [
       'use blocks',
-      'train M.e{target y:i32[B],loss:l(y),freeze:"a","b"}quantize M{"a","b":int4(group:32),state "c":f16 }prune M{heads "a":keep 0.5 by l2}',
-      'train M.e {\n  target y: i32[B]\n  loss: l(y)\n  freeze: "a", "b"\n}\n\nquantize M {\n  "a", "b": int4(group: 32)\n  state "c": f16\n}\n\nprune M {\n  heads "a": keep 0.5 by l2\n}\n',
+      'train M.e{target y:i32[B],read y:label( "c" ),loss:l(y),freeze:"a","b"}quantize M{"a","b":int4(group:32),state "c":f16 }prune M{heads "a":keep 0.5 by l2}',
+      'train M.e {\n  target y: i32[B]\n  read y: label("c")\n  loss: l(y)\n  freeze: "a", "b"\n}\n\nquantize M {\n  "a", "b": int4(group: 32)\n  state "c": f16\n}\n\nprune M {\n  heads "a": keep 0.5 by l2\n}\n',
     ],
     [
       'members',

@@ -91,6 +91,7 @@ export const uses = `model Words(c: Words) {
 /// How it learns.
 train Words.score {
   target y: i32[B],
+  read ids: tokens("subject", "text", max: 16), read y: label("label"),
   loss: cross_entropy(score, y) + 0.5 * mse(score, score),
   optimizer: adamw(lr: linear(peak: 2e-5, warmup: 0.1), weight_decay: 0.01),
   no_decay: "**.bias", "**.LayerNorm.*", "a.rather.long.name.of.a.weight", "another.rather.long.name.of.a.weight",

@@ -9,11 +9,12 @@ import { batchesOf } from '../../../src/training/batches.ts';
 import { characterTokenizer } from '../../../src/training/characters.ts';
 import { type Dataset, selectRows } from '../../../src/training/datasets/dataset.ts';
 import { openDataset } from '../../../src/training/datasets/open.ts';
-import { labelField, maskedTextField, tensorField, textField } from '../../../src/training/fields.ts';
+import { labelField, tensorField } from '../../../src/training/fields.ts';
 import { labelMap, labelsOf } from '../../../src/training/labels.ts';
 import { permutation } from '../../../src/training/random.ts';
 import { splitDataset, splitTokens } from '../../../src/training/split.ts';
 import { tokenStream, windowBatches } from '../../../src/training/streams.ts';
+import { maskedTextField, textField } from '../../../src/training/text-fields.ts';
 import { fails, fileWith } from './kit.ts';
 
 /** One token per letter, 1 … 26; 100 before and 101 after every text, as BERT has it. */

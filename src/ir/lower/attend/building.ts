@@ -43,6 +43,8 @@ export interface Building {
   /** Keys that a query sees per direction, itself included; 0: all. */
   window: number;
   normalize: 'softmax' | 'entmax15' | 'entmax';
+  /** Probability that training drops a weight. */
+  dropout: number;
   /** What is done to the scores; undefined: nothing. */
   scores: ScoreMap | undefined;
   /** Operands after the value. */

@@ -5,10 +5,10 @@ import type { Modifier, ResultModifier } from './building.ts';
 import { appendToCache, openCache } from './cache.ts';
 import { applyMask } from './masks.ts';
 import { applyHeadNorm } from './norms.ts';
-import { applyDropout, applyGate } from './results.ts';
+import { applyGate } from './results.ts';
 import { applyRope } from './rope.ts';
 import { applyBias, applyScore, applySoftcap, applySpan, applyTemperature } from './score-modifiers.ts';
-import { applyNormalize, applySinks } from './weights.ts';
+import { applyDropout, applyNormalize, applySinks } from './weights.ts';
 
 /** Read before all others: the sizes of the heads. */
 export const sizeModifiers: readonly string[] = ['heads', 'kv_heads', 'scale'];
@@ -28,13 +28,11 @@ export const modifiersBefore: readonly Modifier[] = [
   { name: 'span', apply: applySpan },
   { name: 'normalize', apply: applyNormalize },
   { name: 'sinks', apply: applySinks },
+  { name: 'dropout', apply: applyDropout },
 ];
 
 /** After it. */
-export const modifiersAfter: readonly ResultModifier[] = [
-  { name: 'dropout', apply: applyDropout },
-  { name: 'gate', apply: applyGate },
-];
+export const modifiersAfter: readonly ResultModifier[] = [{ name: 'gate', apply: applyGate }];
 
 export const modifierNames: readonly string[] = [
   ...new Set([...sizeModifiers, ...[...modifiersBefore, ...modifiersAfter].map(({ name }) => name)]),

@@ -1,11 +1,9 @@
 /**
- * Modifiers of what attention gives: `gate`, and `dropout`, which is the identity wherever nothing is trained.
+ * The modifier of what attention gives: `gate`.
  */
 import type { RecordField } from '../../../parser/ast.ts';
 import type { Value } from '../../graph.ts';
 import { constantDim, divideDim } from '../../symbolic.ts';
-import { describe, numberOf } from '../binding.ts';
-import { report } from '../context.ts';
 import { evaluate } from '../expressions.ts';
 import { emitNode } from '../nodes.ts';
 import { broadcastTo, convert, reshapeTo } from '../tensors.ts';
@@ -30,14 +28,4 @@ export function applyGate(building: Building, field: RecordField, result: Value)
   const wide = column && broadcastTo(context, column, byHead.type.shape, span);
   const product = wide && emitNode(context, 'mul', [byHead, wide], {}, span);
   return product && reshapeTo(context, product, whole, span);
-}
-
-export function applyDropout(building: Building, field: RecordField, result: Value): Value | undefined {
-  const binding = evaluate(building.context, field.value, building.scope);
-  if (binding.kind === 'poison') return undefined;
-  const p = numberOf(binding);
-  if (p !== undefined && p >= 0 && p < 1) return result;
-  const message = `a probability of \`dropout\` is at least 0 and below 1, found ${describe(binding)}`;
-  report(building.context, 'SORA2204', message, field.value.span);
-  return undefined;
 }

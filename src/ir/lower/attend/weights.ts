@@ -1,9 +1,10 @@
 /**
- * How scores become weights: `normalize` and `sinks`.
+ * How scores become weights, and which of them training drops: `normalize`, `sinks`, `dropout`.
  */
 import type { RecordField } from '../../../parser/ast.ts';
 import { describe, numberOf } from '../binding.ts';
 import { report } from '../context.ts';
+import { probability } from '../dropout.ts';
 import { evaluate } from '../expressions.ts';
 import { lookup } from '../scope.ts';
 import type { Building } from './building.ts';
@@ -56,4 +57,12 @@ export function applySinks(building: Building, field: RecordField): boolean {
   const sinks = perHead(building, 'sinks', { binding: evaluate(context, field.value, scope), span });
   if (sinks) building.extras.push({ role: 'sinks', value: sinks, span });
   return sinks !== undefined;
+}
+
+/** Training drops weights with this probability, after the softmax, and scales the others. */
+export function applyDropout(building: Building, field: RecordField): boolean {
+  const { context, scope } = building;
+  const p = probability(context, { binding: evaluate(context, field.value, scope), span: field.value.span });
+  building.dropout = p ?? 0;
+  return p !== undefined;
 }

@@ -1,0 +1,88 @@
+/**
+ * Dispatches of a training step: how many there are, which kernels share one, and that a device can take what is put together.
+ */
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { evaluateSize } from '../../../src/codegen/plan/sizes.ts';
+import { KernelWriter } from '../../../src/codegen/wgsl/writer.ts';
+import { compile } from '../../../src/compile.ts';
+import { constantDim, multiplyDims } from '../../../src/ir/symbolic.ts';
+import { profileNames } from '../../../src/ir/target.ts';
+import type { EntryPlan, Step } from '../../../src/runtime/artifact.ts';
+import { programOf, sketch, T } from '../../support/graphs.ts';
+import { sourceFile } from '../../support/language.ts';
+import { compiled } from './compiled.ts';
+
+const text = readFileSync(new URL('../../../bench/train/classifier.sora', import.meta.url), 'utf8');
+const { value, diagnostics } = compile({ file: sourceFile(text, 'classifier.sora') });
+if (!value) throw new Error(`${diagnostics[0]?.message}`);
+const { artifact } = value;
+const sizes = { B: 16, T: 64 };
+
+function plansOf(name: string): Readonly<Record<(typeof profileNames)[number], EntryPlan>> {
+  const entry = artifact.entries.find((each) => each.name === `classify:${name}`);
+  if (!entry) throw new Error(`no entry ${name}`);
+  return entry.plans;
+}
+
+/** Steps that run for the sizes of the benchmark. */
+function stepsOf(plan: EntryPlan): readonly Step[] {
+  return plan.steps.filter(({ when }) => {
+    const size = when ? evaluateSize(when.value, sizes) : 0;
+    return !when || (size >= when.minimum && size <= when.maximum);
+  });
+}
+
+describe('a training step of the small classifier', () => {
+  test.each(profileNames)('takes at most 60 dispatches, or a few more on GPUs (%s)', (profile) => {
+    const counts = ['gradients', 'update'].map((name) => stepsOf(plansOf(name)[profile]).length);
+    expect(counts[0] ?? 0).toBeGreaterThan(40);
+    expect(counts.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(profile === 'software' ? 60 : 64);
+  });
+
+  test('updates weights and both moments in one dispatch, behind two for the norm', () => {
+    expect(plansOf('update').software.steps).toHaveLength(3);
+  });
+
+  test.each(profileNames)('computes gradients of weights, inputs and biases side by side (%s)', (profile) => {
+    const joined = stepsOf(plansOf('gradients')[profile]).filter(({ kernel }) => /_and_\d/.test(kernel));
+    expect(joined.length).toBeGreaterThanOrEqual(10);
+    // Layers are alike, so they share these kernels too.
+    expect(new Set(joined.map(({ kernel }) => kernel)).size).toBeLessThan(joined.length);
+  });
+
+  test('binds what every device binds, and uses no more workgroup memory than every device has', () => {
+    for (const [name, { code, bindings, params }] of Object.entries(artifact.kernels)) {
+      expect(bindings.length, name).toBeLessThanOrEqual(8);
+      expect(params, name).toBeLessThanOrEqual(16);
+      const bytes = [...code.matchAll(/var<workgroup> \w+: array<(vec4<)?\w+>?, (\d+)>/g)].map(
+        ([, vector, count]) => Number(count) * (vector ? 16 : 4),
+      );
+      expect(bytes.length, name).toBe([...code.matchAll(/var<workgroup>/g)].length);
+      expect(
+        bytes.reduce((sum, size) => sum + size, 0),
+        name,
+        // The tiles of a product on a GPU, the right one by fours or by elements; parts of a kernel use the same ones.
+      ).toBeLessThanOrEqual(12_288);
+    }
+  });
+});
+
+test('weight gradients read both factors by four neighbours', () => {
+  const s = sketch();
+  const g = s.argument('g', 'f32', [T, 12]);
+  const attributes = { lhs_batch: [], rhs_batch: [], lhs_contract: [0], rhs_contract: [0] };
+  const dw = s.emit('dot_general', [g, s.argument('x', 'f32', [T, 8])], attributes);
+  const code = Object.values(compiled(programOf(s.finish({ dw }))).value.kernels).map((kernel) => kernel.code);
+  expect(code.some((text) => text.includes('g: array<vec4<f32>>') && text.includes('x: array<vec4<f32>>'))).toBe(true);
+});
+
+test('names of a kernel are its own, whatever they look like', () => {
+  const writer = new KernelWriter();
+  const names = ['x', 'x', 'x_2', 'x', 'x_2'].map((name) => writer.fresh(name));
+  expect(new Set(names).size).toBe(5);
+  const dims = [3, 1, -1, -3].map((factor) => multiplyDims(T, constantDim(factor)));
+  expect(new Set(dims.map((size) => writer.dim(size))).size).toBe(dims.length);
+  // One polynomial is passed once, however it was come by.
+  expect(writer.dim({ terms: T.terms, key: '1*T' })).toBe(writer.dim(T));
+});
