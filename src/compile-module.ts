@@ -53,7 +53,6 @@ export class CompileError extends SoraError {
     const first = diagnostics.find(({ severity }) => severity === 'error');
     const shown = renderDiagnostics(diagnostics, { format: 'pretty', color: false }).trimEnd();
     super(first?.code ?? 'SORA9999', `\`${path}\` does not compile\n\n${shown}`);
-    this.name = 'CompileError';
     this.diagnostics = diagnostics;
   }
 }
