@@ -464,7 +464,7 @@ export class ValueWalker {
   loop(name: string, extent: Dim): Index {
     const { writer } = this.context;
     const variable = writer.fresh(name);
-    writer.open(`for (var ${variable} = 0u; ${variable} < ${writer.dim(extent)}; ${variable}++)`);
+    writer.open(`for (var ${variable} = 0u; ${variable} < ${writer.end(extent)}; ${variable}++)`);
     return writer.variable(variable, extent);
   }
 

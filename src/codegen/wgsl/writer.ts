@@ -104,6 +104,10 @@ const builtins = [
   '@builtin(local_invocation_index) lane: u32',
 ];
 
+/** Loops of so many turns are cheap to unroll; longer ones than the other are not unrolled by Mesa. */
+const shortestTold = 4;
+const longestTold = 32;
+
 /** How many u32 `dims` may hold: the immediates that every device has. */
 export const maxParams = 16;
 
@@ -119,13 +123,16 @@ export class KernelWriter {
   readonly #workgroupVariables: WorkgroupVariable[] = [];
 
   readonly #isPlain: boolean;
+  readonly #tellsEnds: boolean;
 
   /**
    * @param isPlain whether sizes are computed in the kernel from the dims themselves: for kernels that need more polynomials
    *   than can be passed
+   * @param tellsEnds whether the ends of short loops are passed though they are known, see `end`
    */
-  constructor(isPlain = false) {
+  constructor(isPlain = false, tellsEnds = false) {
     this.#isPlain = isPlain;
+    this.#tellsEnds = tellsEnds;
   }
 
   /** Innermost block. */
@@ -198,6 +205,10 @@ export class KernelWriter {
     const constant = constantValue(dim);
     if (constant !== undefined) return `${constant}u`;
     if (this.#isPlain && dim.key !== dim.terms[0]?.factors.join('*')) return this.#computed(dim);
+    return this.#param(dim);
+  }
+
+  #param(dim: Dim): string {
     const { key } = rekey(dim);
     const known = this.#params.get(key);
     if (known) return `dims.${known.name}`;
@@ -208,6 +219,16 @@ export class KernelWriter {
     for (let count = this.#params.size; taken.has(name); count++) name = `${plain}_${count}`;
     this.#params.set(key, { name, dim });
     return `dims.${name}`;
+  }
+
+  /**
+   * The end of a loop. Software drivers unroll loops whose end they know, all of them and inside of each other, and then take
+   * seconds to compile what is no faster: so they are told short ends when the kernel runs.
+   */
+  end(dim: Dim): string {
+    const constant = constantValue(dim);
+    const isTold = this.#tellsEnds && constant !== undefined && constant > shortestTold && constant <= longestTold;
+    return isTold ? this.#param(dim) : this.dim(dim);
   }
 
   /** A polynomial written out; u32 wraps around, so what is subtracted may come first. */
