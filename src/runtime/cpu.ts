@@ -18,13 +18,24 @@ export interface HostStateMap {
   set(path: string, tensor: HostTensor): unknown;
 }
 
+/** A node of the program and what it has just given. */
+export interface WatchedNode {
+  readonly op: string;
+  /** The part of the model that it belongs to; undefined for what stands in no module. */
+  readonly label: string | undefined;
+  /** Parts of the model that its operands come from, nearest first. */
+  behind(): readonly string[];
+  readonly results: readonly { readonly shape: readonly number[]; readonly data: ArrayLike<number> }[];
+}
+
 export interface CpuExecutor {
-  /** What an entry makes of states takes their place. */
+  /** What an entry makes of states takes their place. `watch` is told every node; what it throws ends the call. */
   run(
     entry: string,
     dims: ReadonlyMap<string, number>,
     inputs: ReadonlyMap<string, HostTensor>,
     states?: HostStateMap,
+    watch?: (node: WatchedNode) => void,
   ): Promise<ReadonlyMap<string, HostTensor>>;
   /** Puts a tensor in the place of a weight; later calls read it. */
   assign(path: string, tensor: HostTensor): void;

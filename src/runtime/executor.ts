@@ -44,18 +44,10 @@ export async function cpuExecutor(
   });
   const run = (
     entry: EntrySpec,
-    { dims, data, shapes }: BoundInputs,
+    inputs: BoundInputs,
     states?: HostStateMap,
-  ): Promise<ReadonlyMap<string, HostTensor>> => {
-    const inputs = allInputs(entry).map((spec, at): readonly [string, HostTensor] => {
-      const { name, dtype } = spec;
-      const shape = shapes[at] ?? [];
-      // The interpreter takes f16 as f32.
-      const plain = dtype === 'f16' ? { ...spec, dtype: 'f32' as const } : spec;
-      return [name, { dtype, shape, data: deviceInput(plain, data[at], product(shape)) as HostTensor['data'] }];
-    });
-    return executor.run(entry.name, dims, new Map(inputs), states);
-  };
+  ): Promise<ReadonlyMap<string, HostTensor>> =>
+    executor.run(entry.name, inputs.dims, hostInputs(entry, inputs), states);
   return {
     run,
     states: (support) => support.makeHostStates({ specs: artifact.states ?? [], run }),
@@ -65,6 +57,18 @@ export async function cpuExecutor(
       void checkpoint?.close();
     },
   };
+}
+
+/** Inputs as the interpreter takes them, by name. */
+export function hostInputs(entry: EntrySpec, { data, shapes }: BoundInputs): ReadonlyMap<string, HostTensor> {
+  const inputs = allInputs(entry).map((spec, at): readonly [string, HostTensor] => {
+    const { name, dtype } = spec;
+    const shape = shapes[at] ?? [];
+    // f16 comes as f32.
+    const plain = dtype === 'f16' ? { ...spec, dtype: 'f32' as const } : spec;
+    return [name, { dtype, shape, data: deviceInput(plain, data[at], product(shape)) as HostTensor['data'] }];
+  });
+  return new Map(inputs);
 }
 
 export async function deviceExecutor(

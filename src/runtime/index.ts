@@ -31,6 +31,7 @@ export { createModel } from './sessions.ts';
 export type { BlobLike, SourceInput } from './source.ts';
 export { findSwiftShader, swiftShaderFolder, swiftShaderVersion, unpackSwiftShader } from './swiftshader.ts';
 export type { Metadata } from './trainer-checkpoint.ts';
+export type { BadValue } from './trainer-diagnosis.ts';
 export type { TrainerOptions } from './trainer-options.ts';
 export type {
   CheckpointOptions,

@@ -4,6 +4,7 @@
 import type { ScheduleSpec, TrainingSpec } from './artifact.ts';
 import { SoraError } from './error.ts';
 import { learningRates } from './learning-rate.ts';
+import { checkOptions, type Names } from './options.ts';
 
 export interface TrainerOptions {
   /** Fresh weights and what is dropped depend on it: a whole number from 0 to 2^32 - 1. Default: that of the train block. */
@@ -18,6 +19,23 @@ export interface TrainerOptions {
   readonly onWarning?: (line: string) => void;
   /** Stops making the trainer. */
   readonly signal?: AbortSignal;
+}
+
+const trainerOptions: Names<TrainerOptions> = {
+  seed: 1,
+  totalSteps: 1,
+  lr: 1,
+  schedule: 1,
+  onWarning: 1,
+  signal: 1,
+};
+
+const scheduleOptions: Names<NonNullable<TrainerOptions['schedule']>> = { kind: 1, warmup: 1, final: 1 };
+
+/** @errors SORA6032 for options of other names */
+export function checkTrainerOptions(options: TrainerOptions): void {
+  checkOptions('SORA6032', 'trainer', options, trainerOptions);
+  if (options.schedule !== undefined) checkOptions('SORA6032', 'schedule', options.schedule, scheduleOptions);
 }
 
 /** What a checkpoint brings back, unless the options say otherwise. */

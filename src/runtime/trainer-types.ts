@@ -3,11 +3,13 @@
  */
 import type { TrainingDevice } from './arenas.ts';
 import type { Artifact, TrainingSpec } from './artifact.ts';
+import type { CpuModule } from './cpu.ts';
 import type { Ending } from './ending.ts';
 import type { Inputs } from './inputs.ts';
 import type { Results } from './model-session.ts';
 import type { SourceInput } from './source.ts';
 import type { Metadata } from './trainer-checkpoint.ts';
+import type { BadValue } from './trainer-diagnosis.ts';
 import type { Checkpoint } from './weights.ts';
 
 export interface TrainingCallOptions {
@@ -66,6 +68,11 @@ export interface Trainer {
   step(batch: TrainBatch | readonly TrainBatch[], options?: TrainingCallOptions): Promise<StepResult>;
   /** The loss and the gradient of every weight that trains, by name, without a step: what a step would begin with. */
   gradients(batch: TrainBatch, options?: TrainingCallOptions): Promise<Gradients>;
+  /**
+   * Where a step with this batch stops being finite: the step once more in the interpreter, node by node. Takes long, and the
+   * program waits. Undefined when it finds nothing.
+   */
+  diagnose(batch: TrainBatch, options?: TrainingCallOptions): Promise<BadValue | undefined>;
   /** The loss without a step; nothing is dropped. Steps wait until it is done. */
   evaluate(batches: Iterable<TrainBatch> | AsyncIterable<TrainBatch>, options?: EvaluateOptions): Promise<Evaluation>;
   /** All weights of the model as a safetensors file, those that train as they are now; adapters are merged into theirs. */
@@ -95,6 +102,8 @@ export interface TrainerContext {
   readonly device: TrainingDevice;
   /** The checkpoint that the model was loaded from; what it lacks and trains is drawn by this seed. */
   openWeights(seed: number, signal?: AbortSignal): Promise<Checkpoint>;
+  /** The interpreter, for a look into a step. */
+  interpreter(): Promise<CpuModule>;
   /** Counts a call. */
   begin(): void;
   warn(line: string): void;

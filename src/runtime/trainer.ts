@@ -12,12 +12,22 @@ import { SoraError } from './error.ts';
 import { type BoundInputs, bindInputs } from './inputs.ts';
 import { withTensors } from './memory-tensors.ts';
 import type { Results } from './model-session.ts';
+import { checkOptions, type Names } from './options.ts';
 import { encodeSafetensors } from './safetensors.ts';
 import { saveFile } from './save-file.ts';
 import type { SourceInput } from './source.ts';
-import { encodeCheckpoint, keptArenas, type Metadata, readCheckpoint } from './trainer-checkpoint.ts';
-import { runOf, type TrainerOptions } from './trainer-options.ts';
-import type { Restored, StepResult, TrainBatch, Trainer, TrainerContext } from './trainer-types.ts';
+import { encodeCheckpoint, keptArenas, readCheckpoint } from './trainer-checkpoint.ts';
+import { firstBadValue } from './trainer-diagnosis.ts';
+import { checkTrainerOptions, runOf, type TrainerOptions } from './trainer-options.ts';
+import type {
+  CheckpointOptions,
+  Restored,
+  StepResult,
+  TrainBatch,
+  Trainer,
+  TrainerContext,
+  TrainingCallOptions,
+} from './trainer-types.ts';
 import {
   encodeWeights,
   forTransformers,
@@ -26,17 +36,22 @@ import {
   openArenas,
   trainedTensors,
 } from './trainer-weights.ts';
+import type { Checkpoint } from './weights.ts';
 
 type Floats = Float32Array<ArrayBuffer>;
 
 /** Keeps what micro-batches of one step draw apart: 2^32 divided by the golden ratio. */
 const STRIDE = 0x9e3779b9;
 
+const callOptions: Names<TrainingCallOptions> = { signal: 1 };
+const checkpointOptions: Names<CheckpointOptions> = { signal: 1, metadata: 1 };
+
 /** Micro-batches on the device at once: while one runs, the next is written. */
 const AHEAD = 2;
 
 export async function makeTrainer(context: TrainerContext, options: TrainerOptions = {}): Promise<Trainer> {
   const { artifact, spec, ending, device } = context;
+  checkTrainerOptions(options);
   let run = runOf(spec, options);
   const warn = options.onWarning ?? context.warn;
   const [gradients, evaluation, accumulate, update] = [spec.gradients, spec.evaluate, spec.accumulate, spec.update].map(
@@ -59,8 +74,15 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     if (own.error) throw own.error;
   };
   /** Runs `work` when everything before it is done, and waits for it, the end or the abort. */
-  const inOrder = async <Value>(signal: AbortSignal | undefined, work: () => Promise<Value>): Promise<Value> => {
+  const inOrder = async <Options extends TrainingCallOptions, Value>(
+    what: string,
+    options: Options,
+    known: Names<Options>,
+    work: () => Promise<Value>,
+  ): Promise<Value> => {
     throwIfEnded();
+    checkOptions('SORA6032', what, options, known);
+    const { signal } = options;
     signal?.throwIfAborted();
     const begin = async (): Promise<Value> => {
       throwIfEnded();
@@ -150,13 +172,14 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     if (!Number.isFinite(loss)) throw notFinite(artifact, steps, 'loss', loss, true);
     return { step: steps, loss, gradNorm, lr };
   };
-  const encoded = async (metadata: Metadata): Promise<Uint8Array> => {
+  const encoded = async ({ metadata = {} }: CheckpointOptions): Promise<Uint8Array> => {
     const contents = new Map<number, Floats>();
     for (const arena of keptArenas(spec)) contents.set(arena, await arenas.read(arena));
     return encodeCheckpoint(artifact, spec, { ...run, steps, arenas: contents, metadata });
   };
-  const restore = (source: SourceInput, signal: AbortSignal | undefined): Promise<Restored> =>
-    inOrder(signal, async () => {
+  const restore = (what: string, source: SourceInput, given: TrainingCallOptions): Promise<Restored> =>
+    inOrder(what, given, callOptions, async () => {
+      const { signal } = given;
       const state = await readCheckpoint(artifact, spec, source, signal);
       const next = runOf(spec, options, state);
       throwIfEnded();
@@ -168,6 +191,18 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
       steps = state.steps;
       return { steps, metadata: state.metadata };
     });
+  /** What does not train comes from the checkpoint that the model was loaded from. */
+  const withCheckpoint = async <Value>(
+    signal: AbortSignal | undefined,
+    use: (checkpoint: Checkpoint) => Promise<Value>,
+  ): Promise<Value> => {
+    const checkpoint = await context.openWeights(spec.seed, signal);
+    try {
+      return await use(checkpoint);
+    } finally {
+      await checkpoint.close();
+    }
+  };
   const close = async (): Promise<void> => {
     if (own.error?.code === 'SORA6002') return;
     leave();
@@ -184,24 +219,38 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     get totalSteps() {
       return run.totalSteps;
     },
-    async step(batch, { signal } = {}) {
+    async step(batch, given = {}) {
       throwIfEnded();
       const batches = Array.isArray(batch) ? (batch as readonly TrainBatch[]) : [batch as TrainBatch];
-      if (batches.length === 0) throw new SoraError('SORA6011', '`step` takes at least one batch');
+      if (batches.length === 0) throw noBatch('step');
       const bound = batches.map((one) => checked(gradients, one));
-      return inOrder(signal, () => takeStep(bound, signal));
+      return inOrder('step', given, callOptions, () => takeStep(bound, given.signal));
     },
-    async gradients(batch, { signal } = {}) {
+    async gradients(batch, given = {}) {
       throwIfEnded();
       const bound = checked(gradients, batch);
-      return inOrder(signal, async () => {
+      return inOrder('gradients', given, callOptions, async () => {
         context.begin();
         const [results] = await arenas.run([gradientCall(bound, 0)]);
         return { loss: scalar(gradients, results), gradients: await gradientTensors(arenas, spec) };
       });
     },
-    evaluate: (batches, { signal, onBatch } = {}) =>
-      inOrder(signal, async () => {
+    async diagnose(batch, given = {}) {
+      throwIfEnded();
+      const { inputs } = gradientCall(checked(gradients, batch), 0);
+      return inOrder('diagnose', given, callOptions, async () => {
+        const interpreter = await context.interpreter();
+        const trained = await trainedTensors(arenas, spec);
+        return withCheckpoint(given.signal, (checkpoint) =>
+          firstBadValue({ artifact, entry: gradients, inputs, trained, checkpoint, interpreter }),
+        );
+      });
+    },
+    evaluate: (batches, given = {}) =>
+      inOrder('evaluate', given, { ...callOptions, onBatch: 1 }, async () => {
+        const { signal, onBatch } = given;
+        const list = batches as Partial<Iterable<unknown> & AsyncIterable<unknown>> | undefined;
+        if (!list?.[Symbol.iterator] && !list?.[Symbol.asyncIterator]) throw noBatch('evaluate');
         let [sum, rows, count] = [0, 0, 0];
         for await (const batch of batches) {
           throwIfEnded();
@@ -209,51 +258,45 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
           const bound = bindInputs(artifact, evaluation, batch);
           context.begin();
           const [results] = await arenas.run([{ entry: evaluation, inputs: bound }]);
-          const own = rowsOf(bound);
-          sum += scalar(evaluation, results) * own;
-          rows += own;
+          const size = rowsOf(bound);
+          sum += scalar(evaluation, results) * size;
+          rows += size;
           count++;
           if (onBatch && results) onBatch(resultsOf(evaluation, results), batch);
         }
-        if (count === 0) throw new SoraError('SORA6011', '`evaluate` takes at least one batch');
+        if (count === 0) throw noBatch('evaluate');
         return { loss: sum / rows, batches: count, rows };
       }),
-    weights: ({ signal } = {}) =>
-      inOrder(signal, async () => {
-        const checkpoint = await context.openWeights(spec.seed, signal);
-        try {
-          return await encodeWeights(artifact, await mergedTensors(arenas, spec, checkpoint), checkpoint);
-        } finally {
-          await checkpoint.close();
-        }
-      }),
-    trained: ({ signal } = {}) =>
-      inOrder(signal, async () => {
+    weights: (given = {}) =>
+      inOrder('weights', given, callOptions, () =>
+        withCheckpoint(given.signal, async (checkpoint) =>
+          encodeWeights(artifact, await mergedTensors(arenas, spec, checkpoint), checkpoint),
+        ),
+      ),
+    trained: (given = {}) =>
+      inOrder('trained', given, callOptions, async () => {
         const tensors = await trainedTensors(arenas, spec);
         return encodeSafetensors(
           [...tensors].map(([name, tensor]) => ({ name, ...tensor })),
           forTransformers,
         );
       }),
-    checkpoint: ({ signal, metadata = {} } = {}) => inOrder(signal, () => encoded(metadata)),
-    restore: (bytes, { signal } = {}) => restore(bytes, signal),
-    save: (path, { signal, metadata = {} } = {}) =>
-      inOrder(signal, async () => {
-        const bytes = await encoded(metadata);
-        signal?.throwIfAborted();
+    checkpoint: (given = {}) => inOrder('checkpoint', given, checkpointOptions, () => encoded(given)),
+    restore: (bytes, given = {}) => restore('restore', bytes, given),
+    save: (path, given = {}) =>
+      inOrder('save', given, checkpointOptions, async () => {
+        const bytes = await encoded(given);
+        given.signal?.throwIfAborted();
         await saveFile(path, bytes);
       }),
-    load: (source, { signal } = {}) => restore(source, signal),
-    apply: ({ signal } = {}) =>
-      inOrder(signal, async () => {
-        const checkpoint = await context.openWeights(spec.seed, signal);
-        try {
+    load: (source, given = {}) => restore('load', source, given),
+    apply: (given = {}) =>
+      inOrder('apply', given, callOptions, () =>
+        withCheckpoint(given.signal, async (checkpoint) => {
           const tensors = await mergedTensors(arenas, spec, checkpoint);
           await device.apply(withTensors(checkpoint, tensors), new Set(tensors.keys()));
-        } finally {
-          await checkpoint.close();
-        }
-      }),
+        }),
+      ),
     close,
     [Symbol.asyncDispose]: close,
   };
@@ -280,9 +323,14 @@ function rowsOf({ shapes }: BoundInputs): number {
   return shapes.find((shape) => shape.length > 0)?.[0] ?? 1;
 }
 
+function noBatch(what: string): SoraError {
+  const help = `give \`${what}\` a list of batches`;
+  return new SoraError('SORA6011', `\`${what}\` takes at least one batch`, what === 'step' ? {} : { help });
+}
+
 function notFinite(artifact: Artifact, step: number, what: string, value: number, isTaken = false): SoraError {
   const state = isTaken ? 'the weights have taken it' : 'the weights are as they were before it';
   return new SoraError('SORA6033', `step ${step} of \`${artifact.name}\`: the ${what} is ${value}; ${state}`, {
-    help: 'a smaller learning rate or clipping of the norm may help, if the batch itself is in order',
+    help: '`diagnose` tells where it begins; a smaller learning rate or clipping of the norm may help',
   });
 }

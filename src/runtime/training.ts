@@ -3,7 +3,8 @@
  */
 import { trainingEntryNames } from './arenas.ts';
 import type { Artifact, TrainingSpec } from './artifact.ts';
-import { warnOnStderr } from './device.ts';
+import type { CpuModule } from './cpu.ts';
+import { openDevice, warnOnStderr } from './device.ts';
 import { makeDeviceTraining } from './device-training.ts';
 import { type Ending, firstOf } from './ending.ts';
 import { SoraError } from './error.ts';
@@ -69,11 +70,12 @@ async function openWeights(artifact: Artifact, { seed }: TrainingSpec, options: 
 function addTrainers(
   artifact: Artifact,
   spec: TrainingSpec,
-  { weights, warn = warnOnStderr }: LoadOptions,
+  loading: LoadOptions,
   model: Model,
   executor: Executor,
   ending: Ending,
 ): void {
+  const { weights, warn = warnOnStderr } = loading;
   const { parts } = executor;
   const training = { artifact, spec };
   const device =
@@ -89,7 +91,12 @@ function addTrainers(
     async trainer(options: TrainerOptions = {}) {
       if (ending.error) throw ending.error;
       options.signal?.throwIfAborted();
-      const context = { artifact, spec, ending, device, openWeights: openAgain, begin, warn };
+      const interpreter = async (): Promise<CpuModule> => {
+        const opened = await openDevice({ adapter: 'cpu', ...(loading.cpu ? { cpu: loading.cpu } : {}) });
+        if (opened.kind !== 'cpu') throw new SoraError('SORA6001', 'there is no interpreter');
+        return opened.module;
+      };
+      const context = { artifact, spec, ending, device, openWeights: openAgain, interpreter, begin, warn };
       const making = makeTrainer(context, options).catch((error: unknown) => {
         throw ending.error ?? error;
       });

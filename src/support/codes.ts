@@ -15,6 +15,8 @@ export const codes = {
   // 0xxx: the command line (src/cli)
   SORA0001: error('wrong command line'),
   SORA0002: error('the machine lacks something'),
+  // … and `compileModule` (src/compile-module.ts)
+  SORA0003: error('wrong option of `compileModule`'),
 
   // 1xxx: text and syntax (src/parser)
   SORA1001: error('unexpected character'),

@@ -15,6 +15,18 @@ export class SoraError extends Error {
   }
 }
 
+/**
+ * Errors of the runtime, which modules carry too, are of a class of their own that looks the same: `instanceof SoraError` counts
+ * them. Classes derived from this one keep to themselves.
+ */
+function isInstance(this: unknown, value: unknown): boolean {
+  const isOwn: boolean = Function.prototype[Symbol.hasInstance].call(this, value);
+  if (isOwn || this !== SoraError) return isOwn;
+  return value instanceof Error && value.name === 'SoraError' && 'code' in value && typeof value.code === 'string';
+}
+
+Object.defineProperty(SoraError, Symbol.hasInstance, { value: isInstance });
+
 /** A broken promise inside the compiler: ends as exit code 70 with a report. */
 export class InternalError extends Error {
   constructor(message: string) {

@@ -85,3 +85,75 @@ test('mails become subject, text and label, and a run of sorac train a picture',
   expect(picture).toContain('M: loss by step');
   expect(picture).not.toMatch(/NaN|undefined|Infinity/);
 });
+
+test('the images of MNIST are pinned, and digits of files and of a pen become lines of text', async () => {
+  const data = `${root}/examples/vit-mnist/data`;
+  const text = readFileSync(`${data}/package-lock.json`, 'utf8');
+  expect(text).not.toContain('://');
+  expect(text.match(/"integrity"/g)).toHaveLength(2);
+  expect(existsSync(`${data}/.npmrc`)).toBe(true);
+  if (!existsSync(`${data}/node_modules`)) {
+    const { status, stderr } = spawnSync(process.execPath, ['scripts/train-vit-mnist.mjs'], {
+      cwd: root,
+      encoding: 'utf8',
+    });
+    expect(status).toBe(3);
+    expect(stderr).toContain('npm ci --prefix examples/vit-mnist/data');
+  }
+  interface Digit {
+    readonly label: number;
+    readonly image: Float32Array;
+  }
+  const { readTestDigits, drawDigit, asText } = (await import(`${root}/examples/vit-mnist/digits.mjs`)) as {
+    readTestDigits(folder: string): { readonly count: number; at(index: number): Digit };
+    drawDigit(digit: number): Digit;
+    asText(image: Float32Array): readonly string[];
+  };
+  const folder = mkdtempSync(join(tmpdir(), 'sorac-digits-'));
+  const images = new Uint8Array(2 * 784);
+  images.set([255, 51], 784 + 28);
+  writeFileSync(
+    join(folder, 't10k-images-idx3-ubyte'),
+    [[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28], images]
+      .map((part) => Buffer.from(part))
+      .reduce((a, b) => Buffer.concat([a, b])),
+  );
+  writeFileSync(join(folder, 't10k-labels-idx1-ubyte'), Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 2, 3, 9));
+  const { count, at } = readTestDigits(folder);
+  rmSync(folder, { recursive: true });
+  expect(count).toBe(2);
+  expect(at(0)).toMatchObject({ label: 3, image: new Float32Array(784) });
+  expect([at(1).label, ...at(1).image.slice(28, 30)]).toEqual([9, 1, Math.fround(0.2)]);
+  // Two rows make a line; the mean of 1 and 0 is the middle shade.
+  expect(asText(at(1).image)[0]).toBe(`▒${' '.repeat(27)}`);
+  for (let digit = 0; digit < 10; digit++) {
+    const { image } = drawDigit(digit);
+    const sum = (weight: (column: number, row: number) => number): number =>
+      image.reduce((total, value, place) => total + value * weight(place % 28, Math.floor(place / 28)), 0);
+    const mass = sum(() => 1);
+    expect(mass).toBeGreaterThan(40);
+    expect(Math.abs(sum((column) => column) / mass - 13.5)).toBeLessThan(0.6);
+    expect(Math.abs(sum((_, row) => row) / mass - 13.5)).toBeLessThan(0.6);
+    expect(image.every((value) => value >= 0 && value <= 1)).toBe(true);
+  }
+});
+
+test('the demo of characters without a trained model names the command that trains one', () => {
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ['examples/characters/main.mjs', '--from', 'examples/characters/no-such'],
+    { cwd: root, encoding: 'utf8', timeout: 60_000 },
+  );
+  expect(status).toBe(3);
+  expect(stderr).toContain('npm run train:characters -- --text input.txt');
+}, 60_000);
+
+test('training characters without a text says how to give one', () => {
+  const { status, stderr } = spawnSync(process.execPath, ['examples/characters/train.mjs'], {
+    cwd: root,
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  expect(status).toBe(2);
+  expect(stderr).toContain('--text input.txt');
+}, 60_000);

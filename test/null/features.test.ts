@@ -28,6 +28,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`state\`: caches per session that grow, fork, reset; stored as f32 or f16 | works |
 | \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort, going on | works |
 | \`train\`: losses (cross entropy with smoothing and an ignored class, next token, binary, squared, absolute), sums of them; SGD, Adam, AdamW; schedules; freezing, no decay, clipping, micro-batches | works: \`trainer()\` of the module, \`sorac train\` |
+| \`trainer()\`: steps, micro-batches, evaluation, runs that go on bit for bit, weights drawn, saved and applied; on devices and the interpreter | works |
 | \`adapter\`: LoRA beside matrices, alone trained, merged on export | works |
 | \`quantize\`, \`prune\`, \`golden\` | checked against the model (names, weights, values); \`quantize\` takes effect on states, the rest not yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
@@ -53,9 +54,13 @@ What works, what works in part, what does not. The op table is generated from th
 | BERT, question answering | \`models/bert/question-answering.sora\` |
 | MiniLM sentence embeddings | \`models/minilm/minilm.sora\` |
 | Vision transformer, image classification | \`models/vit/vit.sora\` |
+| Vision transformer for digits, trained here, with its weights | \`models/vit-mnist/vit-mnist.sora\` |
 | GPT-2 | \`models/gpt2/gpt2.sora\` |
 | Llama, Mistral, Qwen2, Qwen3 | \`models/llama/llama.sora\`, \`mistral.sora\`, \`qwen2.sora\`, \`qwen3.sora\` |
+| characters: a small language model that is trained on a text | \`models/characters/characters.sora\` |
 | adaptive attention alone: spans, entmax, gates, temperatures | \`models/adaptive/adaptive.sora\` |
+
+Entries are called from a generated module, or from \`compileModule\` (source in memory, \`import { compileModule } from 'sorac'\`), which trains too.
 
 ## Files
 

@@ -7,7 +7,7 @@ import type { TrainBlock, TrainRead } from '../../ir/graph.ts';
 import { type DimRange, dimBounds } from '../../ir/symbolic.ts';
 import type { InputTensor } from '../../runtime/inputs.ts';
 import { SoraError } from '../../support/error.ts';
-import { loadTokenizer, type Tokenizer } from '../../text/index.ts';
+import type { Tokenizer } from '../../text/index.ts';
 import {
   type Batch,
   type Batches,
@@ -56,10 +56,12 @@ const bucketing = 16;
 
 /** The tokenizer that is named, else the one beside the weights or the model. */
 async function findTokenizer({ tokenizer, weights, file }: TrainSettings): Promise<Tokenizer | undefined> {
-  if (tokenizer !== undefined) return loadTokenizer(fileOf(tokenizer) ?? tokenizer);
+  // Loaded when it is needed: other commands start without it.
+  const load = async (path: string): Promise<Tokenizer> => (await import('../../text/index.ts')).loadTokenizer(path);
+  if (tokenizer !== undefined) return load(fileOf(tokenizer) ?? tokenizer);
   const folders = [...(weights === undefined ? [] : [weights, dirname(weights)]), dirname(file)];
   const found = folders.map(fileOf).find((path) => path !== undefined);
-  return found === undefined ? undefined : loadTokenizer(found);
+  return found === undefined ? undefined : load(found);
 }
 
 /** `tokenizer.json` or `tokenizer.bin` of a folder. */

@@ -4,7 +4,7 @@
 
 /** Names that the declarations take, iterables of the standard library among them. */
 export const trainingNames = [
-  ...['CheckpointOptions', 'EvaluateOptions', 'Evaluation', 'GradientsResult', 'Restored', 'StepResult'],
+  ...['BadValue', 'CheckpointOptions', 'EvaluateOptions', 'Evaluation', 'GradientsResult', 'Restored', 'StepResult'],
   ...['TrainBatch', 'Trainer', 'TrainerOptions', 'TrainingCallOptions', 'AsyncIterable', 'Iterable'],
 ];
 
@@ -52,6 +52,16 @@ export interface GradientsResult {
   readonly gradients: Readonly<Record<string, Tensor<Float32Array>>>;
 }
 
+/** The first value of a step that is not finite. */
+export interface BadValue {
+  readonly kind: 'weight' | 'input' | 'operation';
+  /** Of the weight or the input; of an operation what it is, such as \`exp\`. */
+  readonly name: string;
+  /** Of an operation: the part of the model that it belongs to, or the parts that it comes after. */
+  readonly place: readonly string[];
+  readonly shape: readonly number[];
+}
+
 export interface EvaluateOptions extends TrainingCallOptions {
   /** Told the results for each batch. */
   readonly onBatch?: (results: ${outputs}, batch: TrainBatch) => void;
@@ -85,6 +95,11 @@ export interface Trainer {
   step(batch: TrainBatch | readonly TrainBatch[], options?: TrainingCallOptions): Promise<StepResult>;
   /** The loss and the gradient of every weight that trains, without a step: what a step would begin with. */
   gradients(batch: TrainBatch, options?: TrainingCallOptions): Promise<GradientsResult>;
+  /**
+   * Where a step with this batch stops being finite: the step once more in the interpreter of npm \`sorac\`, node by node.
+   * Takes long, and the program waits. Undefined when it finds nothing.
+   */
+  diagnose(batch: TrainBatch, options?: TrainingCallOptions): Promise<BadValue | undefined>;
   /** The loss without a step; nothing is dropped. Steps wait until it is done. */
   evaluate(batches: Iterable<TrainBatch> | AsyncIterable<TrainBatch>, options?: EvaluateOptions): Promise<Evaluation>;
   /** All weights of the model as a safetensors file, those that train as they are now; adapters are merged into theirs. */

@@ -10,6 +10,7 @@
 import { type Node, onlyOutput } from '../../ir/graph.ts';
 import { constantValue, type Dim, dimBounds } from '../../ir/symbolic.ts';
 import type { DType } from '../../ir/types.ts';
+import { unreachable } from '../../support/error.ts';
 import { contractionSchedules, type Schedule } from '../plan/schedules.ts';
 import type { Index } from './index-algebra.ts';
 import {
@@ -101,6 +102,18 @@ function variantOf({ maximum }: Schedule): Pick<Written, 'variant'> {
   return maximum === undefined ? {} : { variant: maximum === 1 ? 'one_row' : 'few_rows' };
 }
 
+/** Sides of a product below this keep a large tile from being filled. */
+const slim = 32;
+
+/** The schedule for any number of rows: that of large tiles, or for slim products one that compiles in a third of the time. */
+function singleOf(schedules: readonly Schedule[], shape: DotShape): Schedule {
+  const sides = [shape.rows, shape.columns, shape.contracted].map((side) => constantValue(elements(side)));
+  const isSlim = sides.some((side) => side !== undefined && side <= slim);
+  const [last, before] = [...schedules].reverse();
+  const chosen = isSlim ? (before ?? last) : last;
+  return chosen ?? unreachable('a profile without schedules');
+}
+
 /** Largest u32 that a condition needs: no limit. */
 const unlimited = 2 ** 32 - 1;
 
@@ -127,7 +140,7 @@ export function contractionKernels(request: KernelRequest): readonly Kernel[] {
   const isBatched = constantValue(elements(shape.batch)) !== 1;
   const schedules = contractionSchedules[request.profile][isBatched ? 'batched' : 'single'];
   const fitting = schedules.filter((schedule) => fits(schedule, rows, request));
-  const chosen = request.isSingle ? fitting.slice(-1) : fitting;
+  const chosen = request.isSingle ? [singleOf(schedules, shape)] : fitting;
   return chosen.map((schedule) =>
     writeKernel(request, (draft) => {
       const written = writeProduct(makeProduct(draft, dot, targets), schedule);

@@ -145,7 +145,7 @@ function inputAccess(request: KernelRequest, region: Graph): readonly BufferAcce
 }
 
 function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<string>, isPlain = false): Draft {
-  const writer = new KernelWriter(isPlain, request.profile === 'software');
+  const writer = new KernelWriter(isPlain);
   const walker = new ValueWalker({
     writer,
     ranges: request.ranges,

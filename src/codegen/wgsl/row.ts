@@ -109,7 +109,8 @@ function writeRows(draft: Draft, row: RowShape, results: readonly number[]): Wri
     const count = width === 4 ? (divideDim(length, constantDim(4)) ?? length) : length;
     const name = writer.fresh('k');
     const [start, step] = gpu ? ['lane', `${name} += ${lanesPerRow}u`] : ['0u', `${name}++`];
-    writer.open(`for (var ${name} = ${start}; ${name} < ${writer.end(count)}; ${step})`);
+    const end = gpu ? writer.dim(count) : writer.unrolledNever(count);
+    writer.open(`for (var ${name} = ${start}; ${name} < ${end}; ${step})`);
     const at = writer.variable(name, count);
     return fullIndex(width === 4 ? addIndices(scaleIndex(at, 4), fourth) : at);
   };

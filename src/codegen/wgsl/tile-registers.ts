@@ -62,7 +62,7 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
   }
 
   const byFour = tile.steps === 4 && isMultiple(depth, 4);
-  const k = walker.loop('k', byFour ? quarter(depth) : depth);
+  const k = walker.loop('k', byFour ? quarter(depth) : depth, true);
   /** One step of the sum; `left` has the rows' scalars. */
   const step = (left: readonly string[], c: number, vector: string) => {
     const b = writer.let('b', vector);

@@ -461,10 +461,11 @@ export class ValueWalker {
   }
 
   /** Opens a loop over `[0, extent)`; close it with `writer.close()`. */
-  loop(name: string, extent: Dim): Index {
+  loop(name: string, extent: Dim, staysLoop = false): Index {
     const { writer } = this.context;
     const variable = writer.fresh(name);
-    writer.open(`for (var ${variable} = 0u; ${variable} < ${writer.end(extent)}; ${variable}++)`);
+    const end = staysLoop ? writer.unrolledNever(extent) : writer.dim(extent);
+    writer.open(`for (var ${variable} = 0u; ${variable} < ${end}; ${variable}++)`);
     return writer.variable(variable, extent);
   }
 

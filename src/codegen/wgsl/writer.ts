@@ -104,10 +104,6 @@ const builtins = [
   '@builtin(local_invocation_index) lane: u32',
 ];
 
-/** Loops of so many turns are cheap to unroll; longer ones than the other are not unrolled by Mesa. */
-const shortestTold = 4;
-const longestTold = 32;
-
 /** How many u32 `dims` may hold: the immediates that every device has. */
 export const maxParams = 16;
 
@@ -123,16 +119,13 @@ export class KernelWriter {
   readonly #workgroupVariables: WorkgroupVariable[] = [];
 
   readonly #isPlain: boolean;
-  readonly #tellsEnds: boolean;
 
   /**
    * @param isPlain whether sizes are computed in the kernel from the dims themselves: for kernels that need more polynomials
    *   than can be passed
-   * @param tellsEnds whether the ends of short loops are passed though they are known, see `end`
    */
-  constructor(isPlain = false, tellsEnds = false) {
+  constructor(isPlain = false) {
     this.#isPlain = isPlain;
-    this.#tellsEnds = tellsEnds;
   }
 
   /** Innermost block. */
@@ -205,10 +198,6 @@ export class KernelWriter {
     const constant = constantValue(dim);
     if (constant !== undefined) return `${constant}u`;
     if (this.#isPlain && dim.key !== dim.terms[0]?.factors.join('*')) return this.#computed(dim);
-    return this.#param(dim);
-  }
-
-  #param(dim: Dim): string {
     const { key } = rekey(dim);
     const known = this.#params.get(key);
     if (known) return `dims.${known.name}`;
@@ -221,16 +210,6 @@ export class KernelWriter {
     return `dims.${name}`;
   }
 
-  /**
-   * The end of a loop. Software drivers unroll loops whose end they know, all of them and inside of each other, and then take
-   * seconds to compile what is no faster: so they are told short ends when the kernel runs.
-   */
-  end(dim: Dim): string {
-    const constant = constantValue(dim);
-    const isTold = this.#tellsEnds && constant !== undefined && constant > shortestTold && constant <= longestTold;
-    return isTold ? this.#param(dim) : this.dim(dim);
-  }
-
   /** A polynomial written out; u32 wraps around, so what is subtracted may come first. */
   #computed(dim: Dim): string {
     const terms = dim.terms.map(({ coefficient, factors }) => {
@@ -240,6 +219,15 @@ export class KernelWriter {
       return { text: words.join(' * '), negative: coefficient < 0 };
     });
     return `(${joinParts(terms)})`;
+  }
+
+  /**
+   * The end of a loop that drivers shall keep a loop: lavapipe unrolls up to 32 steps, and a walk over a row with several
+   * results then takes seconds to compile. The third size of the grid is 1, which no compiler knows.
+   */
+  unrolledNever(count: Dim): string {
+    const steps = constantValue(count);
+    return steps !== undefined && steps > 1 && steps <= 32 ? `${steps}u * workgroups.z` : this.dim(count);
   }
 
   /** Text of an index, safe as an operand of `+` and inside brackets. */

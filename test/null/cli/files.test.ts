@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { exitCodes, summarizeError, usageError } from '../../../src/cli/exit-codes.ts';
-import { loadConfig, loadSource, projectRoot } from '../../../src/cli/source-files.ts';
+import { loadConfig, loadSource } from '../../../src/cli/source-files.ts';
 import { InternalError, SoraError } from '../../../src/support/error.ts';
 import { writeFileAtomic } from '../../../src/support/node-atomic-file.ts';
+import { projectRoot } from '../../../src/support/node-source-files.ts';
 
 const base = mkdtempSync(join(tmpdir(), 'sorac-files-'));
 let folder = base;

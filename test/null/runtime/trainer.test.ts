@@ -126,6 +126,28 @@ describe('a trainer on the interpreter', () => {
     await model.close();
   });
 
+  test('names the first value that is not finite', async () => {
+    const model = await open();
+    const trainer = await model.trainer({ lr: 1e37 });
+    const batch = classifierBatch(1);
+    expect(await trainer.diagnose(batch)).toBeUndefined();
+    for (let at = 0; at < 2; at++) await trainer.step(classifierBatch(at)).catch(() => undefined);
+    const found = await trainer.diagnose(batch);
+    expect(found?.kind).toBe('operation');
+    expect(found?.place.length).toBeGreaterThan(0);
+    // A weight that a checkpoint brought.
+    const file = await openSafetensors(await trainer.checkpoint());
+    const tensors = await Promise.all(
+      [...file.tensors.values()].map(async ({ name, shape }) => {
+        const data = await file.readTensor(name, 'f32');
+        return { name, shape, data: name === 'head.bias' ? data.fill(Number.NaN) : data };
+      }),
+    );
+    await trainer.restore(encodeSafetensors(tensors, Object.fromEntries(file.metadata)));
+    expect(await trainer.diagnose(batch)).toEqual({ kind: 'weight', name: 'head.bias', place: [], shape: [5] });
+    await model.close();
+  });
+
   test('trains adapters alone, and merges them exactly', async () => {
     const block = 'optimizer: adam(lr: 0.05)\n}\nadapter Classifier {\n"up.weight": lora(rank: 2, alpha: 4)';
     const own = trainable(classifierSource({ block }));
@@ -253,6 +275,29 @@ describe('options of a trainer', () => {
   ])('%j is refused', async (options, message) => {
     const model = await open();
     await expect(model.trainer(options)).rejects.toEqual(coded('SORA6032', message));
+    await model.close();
+  });
+
+  test('of other names are refused, as are those of its calls', async () => {
+    const model = await open();
+    await expect(model.trainer({ total_steps: 5 } as never)).rejects.toEqual(
+      coded('SORA6032', /no option `total_steps`/),
+    );
+    await expect(model.trainer({ schedule: { warmUp: 0.1 } } as never)).rejects.toEqual(
+      expect.objectContaining({ code: 'SORA6032', help: 'did you mean `warmup`?' }),
+    );
+    const trainer = await model.trainer();
+    const batch = classifierBatch(1);
+    await expect(trainer.step(batch, { abort: true } as never)).rejects.toEqual(
+      coded('SORA6032', /^`step` has no option/),
+    );
+    await expect(trainer.save('x', { meta: {} } as never)).rejects.toEqual(coded('SORA6032', /^`save` has no option/));
+    await expect(trainer.apply({ signal: {} } as never)).rejects.toEqual(coded('SORA6032', /`signal` of `apply`/));
+    await expect(trainer.evaluate(batch as never)).rejects.toEqual(
+      coded('SORA6011', /^`evaluate` takes at least one batch/),
+    );
+    await expect(trainer.evaluate(undefined as never)).rejects.toEqual(coded('SORA6011'));
+    expect(trainer.steps).toBe(0);
     await model.close();
   });
 
