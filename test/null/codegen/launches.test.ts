@@ -68,6 +68,18 @@ describe('a training step of the small classifier', () => {
   });
 });
 
+test('loops that a software driver would unroll have ends that it does not know', () => {
+  const names = new Set(
+    ['gradients', 'update'].flatMap((name) => plansOf(name).software.steps.map((step) => step.kernel)),
+  );
+  const ends = [...names].flatMap((name) => {
+    const code = artifact.kernels[name]?.code ?? '';
+    return [...code.matchAll(/for \(var (\w+) = 0u; \1 < (\d+)u; \1\+\+\)/g)].map(([, , end]) => Number(end));
+  });
+  expect(ends.length).toBeGreaterThan(5);
+  expect(ends.filter((end) => end > 4 && end <= 32)).toEqual([]);
+});
+
 test('weight gradients read both factors by four neighbours', () => {
   const s = sketch();
   const g = s.argument('g', 'f32', [T, 12]);
