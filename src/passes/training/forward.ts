@@ -3,12 +3,10 @@
  */
 import { createEmitter } from '../../ir/emit.ts';
 import {
-  type Adapter,
   type AdapterParts,
   type Entry,
   type Graph,
   GraphBuilder,
-  type Initializer,
   type Node,
   onlyOutput,
   type Program,
@@ -18,14 +16,13 @@ import {
   type Weight,
 } from '../../ir/graph.ts';
 import type { InferContext } from '../../ir/op.ts';
-import { calculus } from '../../ir/ops/calculus.ts';
 import { stringsOf } from '../../ir/ops/shared.ts';
 import { substituteGraph } from '../../ir/substitute.ts';
-import { constantDim, constantValue } from '../../ir/symbolic.ts';
-import type { TensorType } from '../../ir/types.ts';
+import { constantDim } from '../../ir/symbolic.ts';
 import { unreachable } from '../../support/error.ts';
 import { sliceOrderedLookups } from '../canonicalize.ts';
 import { copyNode, definitionOf } from '../pass.ts';
+import { AdapterWriter } from './adapters.ts';
 import { freshStreams } from './dropout.ts';
 
 /** Path of the piece of an arena that holds a parameter, or its gradient. */
@@ -84,22 +81,6 @@ function firstCall(program: Program, entry: Entry, context: InferContext): Graph
   return sliceOrderedLookups(graph, context);
 }
 
-/** A weight that cannot carry an adapter. */
-export class NoAdapter extends Error {
-  readonly adapter: Adapter;
-
-  constructor(adapter: Adapter, why: string) {
-    super(why);
-    this.name = 'NoAdapter';
-    this.adapter = adapter;
-  }
-}
-
-/** Names as peft saves them. */
-function adapterPath(path: string, part: 'A' | 'B'): string {
-  return `base_model.model.${path.replace(/\.weight$/, '')}.lora_${part}.weight`;
-}
-
 export interface Forward {
   /** Results: the loss, then those of the entry. Parameters are `state` leaves of pieces. */
   readonly graph: Graph;
@@ -145,51 +126,18 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
     leaves.set(weight, leaf);
     return leaf;
   };
-  const adapters = new Map(block.adapters.map((adapter) => [ownWeight(weights, adapter.path).path, adapter]));
-  const parts = new Map<Adapter, AdapterParts>();
-  const nextStream = freshStreams(entry.graph);
-  const added: Weight[] = [];
-  /** y + alpha / rank B (A x) where a matrix of the node has an adapter. */
-  const adapted = (node: Node, inputs: readonly Value[], output: Value): Value => {
-    let value = output;
-    for (const [at, input] of node.inputs.entries()) {
-      const [path = ''] = input.node.op === 'weight' ? stringsOf(input.node.attributes, 'paths') : [];
-      const own = path === '' ? undefined : ownWeight(weights, path);
-      const adapter = own && adapters.get(own.path);
-      if (!own || !adapter) continue;
-      const place = definitionOf(node).mapsLastAxis?.(inputs, node.attributes, at);
-      if (!place) throw new NoAdapter(adapter, `\`${own.path}\` is read by \`${node.op}\`, not as a matrix alone`);
-      const emitter = createEmitter(builder, context, { span: node.span, label: node.label });
-      const [outputs, columns] = place.isTransposed ? [...own.type.shape].reverse() : own.type.shape;
-      const rank = constantDim(adapter.rank);
-      const [down, up] = (['A', 'B'] as const).map((part): Weight => {
-        const shape = part === 'A' ? [rank, columns ?? rank] : [outputs ?? rank, rank];
-        const name = adapterPath(own.path, part);
-        const known = added.find((weight) => weight.path === name);
-        // As peft begins: what is added is 0 at first.
-        const bound = 1 / Math.sqrt(constantValue(columns ?? rank) ?? 1);
-        const initial: Initializer =
-          part === 'A' ? { kind: 'uniform', low: -bound, high: bound } : { kind: 'constant', value: 0 };
-        const type: TensorType = { dtype: 'f32', shape };
-        const weight = known ?? { path: name, type, span: adapter.span, doc: undefined, initial };
-        if (!known) added.push(weight);
-        return weight;
-      });
-      if (!down || !up) continue;
-      const [a, b] = [down, up].map((weight) => onlyOutput(leafOf(weight, adapter.span, weight.path)));
-      const factor = adapter.alpha / adapter.rank;
-      const { isTransposed } = place;
-      parts.set(adapter, { path: own.path, down: down.path, up: up.path, factor, isTransposed });
-      if (!a || !b) continue;
-      const x =
-        adapter.dropout === 0
-          ? place.x
-          : emitter.emit('dropout', [place.x], { p: adapter.dropout, stream: nextStream() });
-      const low = emitter.emit('linear', [emitter.emit('linear', [x, a]), b]);
-      value = emitter.emit('add', [value, calculus(emitter).scale(low, factor)]);
-    }
-    return value;
-  };
+  const ownPath = (path: string): string => ownWeight(weights, path).path;
+  const adapters = new AdapterWriter(block.adapters, {
+    builder,
+    context,
+    nextStream: freshStreams(entry.graph),
+    matrixOf(node) {
+      const [path] = node.op === 'weight' ? stringsOf(node.attributes, 'paths') : [];
+      return path === undefined ? undefined : ownWeight(weights, path);
+    },
+    ownPath,
+    leafOf: (weight, span) => onlyOutput(leafOf(weight, span, weight.path)),
+  });
   /** Copies a graph; `known` gives values for its inputs. */
   const copy = (graph: Graph, known: (name: string) => Value | undefined): readonly Result[] => {
     const values = new Map<Value, Value>();
@@ -205,7 +153,7 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
         const operands = node.inputs.map(mapped);
         const copied = copyNode(builder, node, operands).outputs;
         const [only, another] = copied;
-        outputs = only && !another ? [adapted(node, operands, only)] : copied;
+        outputs = only && !another ? [adapters.beside(node, operands, only)] : copied;
       }
       const [output] = outputs;
       if (node.op === 'input' && output) inputs.set(String(node.attributes.name), output);
@@ -223,9 +171,9 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
   const graph = builder.finish(entry.name, [loss, ...results]);
   const reached = reachedFrom(loss.value);
   const parameters = new Map<Weight, Node>();
-  for (const weight of [...program.weights, ...added]) {
+  for (const weight of [...program.weights, ...adapters.weights]) {
     const leaf = leaves.get(weight);
     if (leaf && reached.has(leaf)) parameters.set(weight, leaf);
   }
-  return { graph, parameters, adapters: [...parts.values()] };
+  return { graph, parameters, adapters: adapters.parts };
 }

@@ -33,9 +33,10 @@ import { unreachable } from '../../support/error.ts';
 import { differentiate, NotDifferentiable } from '../autodiff.ts';
 import { deadCode } from '../dead-code.ts';
 import { bytesOfType, maxBindingBytes } from '../split-weights.ts';
+import { NoAdapter } from './adapters.ts';
 import { type Layout, layoutOf, rowLength } from './arenas.ts';
 import { realizeDropout, seedInput } from './dropout.ts';
-import { type Forward, forwardOf, gradientPiece, lossResult, NoAdapter, weightPiece } from './forward.ts';
+import { type Forward, forwardOf, gradientPiece, lossResult, weightPiece } from './forward.ts';
 import { updateOf } from './optimizers.ts';
 
 /** As in torch's `clip_grad_norm_`. */
