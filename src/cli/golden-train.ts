@@ -27,6 +27,29 @@ export interface RecordedRun {
   readonly lora?: { readonly r: number; readonly alpha: number; readonly targets: readonly string[] };
 }
 
+const numberFields = ['momentum', 'weight_decay', 'label_smoothing', 'warmup', 'clip'] as const;
+
+/** The run that `case.json` describes, or what is wrong with it. */
+export function recordedRun(value: unknown): RecordedRun | string {
+  const run = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
+  const isCount = (each: unknown) => Number.isInteger(each) && Number(each) >= 1;
+  if (run.kind !== 'classify' && run.kind !== 'lm') return '`train` of case.json needs `kind`: `classify` or `lm`';
+  if (typeof run.optimizer !== 'string' || !/^[a-z]+$/.test(run.optimizer))
+    return '`train` of case.json has no `optimizer`';
+  if (typeof run.lr !== 'number' || !isCount(run.steps)) return '`train` of case.json needs numbers `lr` and `steps`';
+  const odd = numberFields.find((name) => run[name] !== undefined && typeof run[name] !== 'number');
+  if (odd !== undefined) return `\`${odd}\` of case.json is no number`;
+  const { lora } = run as { readonly lora?: Readonly<Record<string, unknown>> };
+  const targets = lora?.targets;
+  const isLora =
+    isCount(lora?.r) &&
+    typeof lora?.alpha === 'number' &&
+    Array.isArray(targets) &&
+    targets.every((name) => typeof name === 'string' && /^[\w.]+$/.test(name));
+  if (lora !== undefined && !isLora) return '`lora` of case.json needs `r`, `alpha` and `targets`';
+  return run as unknown as RecordedRun;
+}
+
 /** Blocks that train `entry` of `model` as the run did. `vectors` are the weights of one axis: they never decayed. */
 export function usesOf(run: RecordedRun, model: string, entry: Entry, vectors: readonly string[]): string {
   const [tokens] = entry.parameters;

@@ -14,8 +14,8 @@ import { environmentError, exitCodes, summarizeError, usageError } from '../exit
 import { caseName, findCaseFolders, type GoldenCase, type GoldenVariant, readCase } from '../golden-case.ts';
 import { runCausal } from '../golden-causal.ts';
 import { runAdaptive, runForward, withGradients } from '../golden-plain.ts';
-import { type Outcome, type Place, type Row, tolerance } from '../golden-rows.ts';
-import { type RecordedRun, runTraining } from '../golden-train.ts';
+import { failedRow, type Outcome, type Place, type Row, tolerance } from '../golden-rows.ts';
+import { recordedRun, runTraining } from '../golden-train.ts';
 import { readModelCatalog } from '../model-catalog.ts';
 import { renderTable, scientific } from '../table.ts';
 
@@ -48,9 +48,11 @@ const caseRunners: ReadonlyMap<string, CaseRunner> = new Map([
   [
     'train',
     (golden, folder, { name, path }, device, seen) => {
-      const { train, no_gradient: noGradient = {} } = golden.description as unknown as TrainDescription;
-      const { configPath, weightsPath = '' } = golden;
       const place = { case: golden.name, variant: '' };
+      const train = recordedRun(golden.description.train);
+      if (typeof train === 'string') return Promise.resolve([failedRow(place, train)]);
+      const { no_gradient: noGradient = {} } = golden.description as TrainDescription;
+      const { configPath, weightsPath = '' } = golden;
       return runTraining(
         place,
         { folder, train, noGradient, path, model: name, configPath, weightsPath },
@@ -62,7 +64,6 @@ const caseRunners: ReadonlyMap<string, CaseRunner> = new Map([
 ]);
 
 interface TrainDescription {
-  readonly train: RecordedRun;
   readonly no_gradient?: Readonly<Record<string, readonly [number, number]>>;
 }
 

@@ -168,7 +168,8 @@ test('wrong numbers, broken folders and unknown models are told apart, and nothi
   variation('no-weights', 'model.safetensors', undefined);
   variation('no-outputs', 'outputs.safetensors', encodeSafetensors([]));
   variation('other-model', 'config.json', JSON.stringify({ architectures: ['NoSuchModel'] }));
-  variation('other-runner', 'case.json', JSON.stringify({ runner: 'train' }));
+  variation('other-runner', 'case.json', JSON.stringify({ runner: 'diffusion' }));
+  variation('no-run', 'case.json', JSON.stringify({ runner: 'train', train: { kind: 'classify', optimizer: 7 } }));
   variation('wrong-config', 'config.json', JSON.stringify({ ...config, num_attention_heads: 3 }));
   const { exitCode, results, passed, notSupported } = await goldens(cases);
   expect(exitCode).toBe(1);
@@ -176,7 +177,7 @@ test('wrong numbers, broken folders and unknown models are told apart, and nothi
   const outcomes = Object.fromEntries(results.map((row) => [row.case, row.outcome]));
   const failed = new Set(results.filter((row) => row.outcome === 'fail').map((row) => row.case));
   expect([...failed].sort()).toEqual([
-    ...['cut-off', 'no-config', 'no-json', 'no-outputs', 'no-weights', 'wrong-config', 'wrong-numbers'],
+    ...['cut-off', 'no-config', 'no-json', 'no-outputs', 'no-run', 'no-weights', 'wrong-config', 'wrong-numbers'],
   ]);
   expect(outcomes).toMatchObject({ 'other-model': 'not supported yet', 'other-runner': 'not supported yet' });
   const detail = (name: string) => results.find((row) => row.case === name)?.detail;
