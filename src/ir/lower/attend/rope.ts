@@ -115,10 +115,12 @@ function readScaling(
   const matched = matchArguments(context, { name: word.name, parameters, span: undefined }, given, word.span);
   if (matched === undefined) return undefined;
   const numbers = new Map<string, number>();
-  for (const [at, { name }] of parameters.entries()) {
+  for (const [at, { name, required }] of parameters.entries()) {
     const argument = matched[at];
     if (argument === undefined) continue;
     const value = numberOf(argument.binding);
+    // What may be left out may be 0: a config whose key is missing.
+    if (value === 0 && !required) continue;
     if (value === undefined || !(value > 0)) {
       const message = `\`${name}\` is a known number above 0, found ${describe(argument.binding)}`;
       report(context, 'SORA2204', message, argument.span);

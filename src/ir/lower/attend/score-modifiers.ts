@@ -188,6 +188,8 @@ export function applyTemperature(building: Building, field: RecordField): boolea
   const { span } = field.value;
   const { batch, heads, queries } = geometryOf(building);
   const given = { binding: evaluate(context, field.value, building.scope), span };
+  const isKnown = numberOf(given.binding) !== undefined;
+  if (isKnown && positiveNumber(building, 'temperature', given.binding, span) === undefined) return false;
   const tau = fitting(building, 'temperature', given, [[...batch, queries, heads], [heads], []]);
   if (tau === undefined) return false;
   const { shape } = tau.type;

@@ -6,7 +6,7 @@ import type { Argument, Expression } from '../../../parser/ast.ts';
 import type { Span } from '../../../support/source.ts';
 import { closest } from '../../../support/suggest.ts';
 import { type Context, report } from '../context.ts';
-import { conditionValue, enterBlock } from '../expressions.ts';
+import { conditionValue, enterBlock, evaluate } from '../expressions.ts';
 import type { Scope } from '../scope.ts';
 import { touchNames } from '../touch.ts';
 
@@ -45,6 +45,8 @@ export function readWord(
     return { name, arguments: expression.kind === 'call' ? expression.arguments : [], scope, span };
   }
   if (expression.kind === 'missing') return undefined;
+  // The model says itself what is wrong with the config.
+  if (called === 'fail' && evaluate(context, expression, scope).kind === 'poison') return undefined;
   const guess = closest(name, words);
   report(context, 'SORA2115', `\`${modifier}\` takes ${words.map((word) => `\`${word}\``).join(', ')}`, span, {
     ...(guess === undefined ? {} : { help: `did you mean \`${guess}\`?` }),
