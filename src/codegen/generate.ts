@@ -12,7 +12,7 @@ import { printGraph, printProgram } from '../ir/print.ts';
 import { constantValue, dimBounds } from '../ir/symbolic.ts';
 import { type ProfileName, profileNames } from '../ir/target.ts';
 import { printType, type TensorType } from '../ir/types.ts';
-import { bytesOfType, maxBindingBytes } from '../passes/index.ts';
+import { bytesOfType, maxBindingBytes, maxBindings } from '../passes/index.ts';
 import type {
   Artifact,
   EntryPlan,
@@ -46,7 +46,7 @@ export interface GenerateInput {
 }
 
 /** Limits that every WebGPU device has (the default limits of the specification). */
-const limits = { storageBuffers: 8, immediates: maxParams };
+const limits = { storageBuffers: maxBindings, immediates: maxParams };
 
 const nowhere: Span = { file: { path: '', text: '' }, start: 0, end: 0 };
 

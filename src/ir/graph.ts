@@ -162,6 +162,11 @@ export interface Adapter {
   readonly span: Span;
 }
 
+/** The input of a loss that stands for a result of the entry: no name of a model has a colon. */
+export function resultInput(name: string): string {
+  return `result:${name}`;
+}
+
 /** A `train` block as it is written: what src/passes/training makes entries of. */
 export interface TrainBlock {
   readonly entry: string;
@@ -170,7 +175,7 @@ export interface TrainBlock {
   readonly reads: readonly TrainRead[];
   /** What the loss compares, where that has names. */
   readonly scored: readonly Scored[];
-  /** Its inputs are parameters and targets by name, and results of the entry by `result:NAME`; its one result is the loss, f32[]. */
+  /** Its inputs are parameters and targets by name, and results of the entry by `resultInput`; its one result is the loss, f32[]. */
   readonly loss: Graph;
   readonly optimizer: Optimizer;
   /** Paths of weights that do not decay, and that do not train. */

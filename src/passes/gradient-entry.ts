@@ -14,7 +14,7 @@ const cotangent = 'cotangent';
 const loss = ':loss';
 
 /** Name of the result that has the gradient of an input or a weight. */
-export function gradientName(name: string): string {
+function gradientName(name: string): string {
   return `grad.${name}`;
 }
 

@@ -6,8 +6,9 @@
  *   toKernels  decompose, split-weights, narrow-concat, cleanup, align-reductions, fuse   (kernels.ts, per profile)
  */
 
+export { maxBindings } from './fuse/materialize.ts';
 export { isTable } from './fuse/roles.ts';
-export { gradientEntry, gradientName } from './gradient-entry.ts';
+export { gradientEntry } from './gradient-entry.ts';
 export { type KernelOptions, type KernelStage, toKernels } from './kernels.ts';
 export { type OnPass, type OptimizeOptions, type OptimizeStage, optimizations, optimize } from './optimize.ts';
 export type { Pass, PassResult } from './pass.ts';

@@ -46,7 +46,7 @@ const pointsPerEpoch = 50;
 
 class Interruption extends Error {}
 
-export function stepsPerEpoch({ train, accumulate }: Pick<RunJob, 'train' | 'accumulate'>): number {
+function stepsPerEpoch({ train, accumulate }: Pick<RunJob, 'train' | 'accumulate'>): number {
   return Math.ceil(train.perEpoch / accumulate);
 }
 

@@ -18,7 +18,7 @@ import { unreachable } from '../../support/error.ts';
 import { type InputLayout, type Kernel, scratchKey } from '../wgsl/kernel.ts';
 import { overwrittenInput } from '../wgsl/regions.ts';
 import type { StepMeaning } from './check.ts';
-import { launchesOf } from './launches.ts';
+import { launchesOf, valueAt } from './launches.ts';
 import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
 import { SlotAllocator } from './slots.ts';
 import type { WeightTable } from './weights.ts';
@@ -216,13 +216,12 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
       const origins = launch.bindings(kernel);
       const places = kernel.text.bindings.map(({ access }, binding) => {
         const { node, key } = origins[binding] ?? unreachable(`kernel ${kernel.name} has more bindings`);
-        const operand = Number(key.replace(/^\D+/, ''));
-        const value = access === 'r' ? node.inputs[operand] : node.outputs[operand];
-        const between = key === scratchKey && scratch && { place: scratch, name: `%scratch.${node.id}`, bytes };
-        const use = between || (value ? useOf(value) : unreachable(`kernel ${kernel.name} binds ${key}`));
+        const value = key === scratchKey ? undefined : valueAt(node, key);
+        const between = scratch && { place: scratch, name: `%scratch.${node.id}`, bytes };
+        const use = value ? useOf(value) : between || unreachable(`kernel ${kernel.name} has no scratch`);
         const source = value && updated(value);
         if (access === 'r') reads.push(use);
-        else writes.push({ ...use, over: !between && source ? nameOf(source) : undefined });
+        else writes.push({ ...use, over: source && nameOf(source) });
         return use.place;
       });
       drafts.push({ kernel, reads, writes, places });

@@ -21,13 +21,11 @@ const reach = 4;
 /** Kernels in one. */
 const most = 4;
 
-const limits = { bindings: 8, params: 16 };
-
-/** Everything that a value of the key is bound to: equal values are one buffer. */
-function valueAt(node: Node, key: string): Value {
+/** The operand or the result of a node that a kernel binds under `key`: `in0` or `out1`, say. */
+export function valueAt(node: Node, key: string): Value {
   const operand = Number(key.replace(/^\D+/, ''));
   const value = key.startsWith('out') ? node.outputs[operand] : node.inputs[operand];
-  return value ?? unreachable(`no ${key} of \`${node.op}\``);
+  return value ?? unreachable(`\`${node.label ?? node.op}\` has no ${key}`);
 }
 
 interface Draft {
@@ -60,7 +58,7 @@ export function launchesOf(
       const isPlain = only && !another && !only.when && only.scratch === undefined;
       return isPlain ? [partOf(node, only)] : [];
     });
-    return parts.length === members.length ? joinKernels(parts, limits) : undefined;
+    return parts.length === members.length ? joinKernels(parts) : undefined;
   };
   const drafts: Draft[] = [];
   const placeOf = new Map<Value, number>();

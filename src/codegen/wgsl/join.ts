@@ -5,10 +5,18 @@
  * Which workgroup does what depends on its number alone, so barriers inside of a part are met by all or none.
  */
 import { constantValue, type Dim } from '../../ir/symbolic.ts';
+import { maxBindings } from '../../passes/index.ts';
 import { unreachable } from '../../support/error.ts';
 import type { GroupCount, Kernel } from './kernel.ts';
 import { dimName } from './names.ts';
-import { type Binding, type Field, type KernelSource, printKernel, type WorkgroupVariable } from './writer.ts';
+import {
+  type Binding,
+  type Field,
+  type KernelSource,
+  maxParams,
+  printKernel,
+  type WorkgroupVariable,
+} from './writer.ts';
 
 /** A kernel and, for each of its bindings, what is bound: equal words are one buffer. */
 export interface Part {
@@ -20,12 +28,6 @@ export interface Joined {
   readonly kernel: Kernel;
   /** For each binding the part and the place of a binding there that it stands for. */
   readonly origins: readonly { readonly part: number; readonly binding: number }[];
-}
-
-/** Limits that every WebGPU device has. */
-export interface JoinLimits {
-  readonly bindings: number;
-  readonly params: number;
 }
 
 /** Names of the joined kernel that are taken. */
@@ -84,7 +86,7 @@ class Fields {
 }
 
 /** Undefined when the parts do not fit one kernel. */
-export function joinKernels(parts: readonly Part[], limits: JoinLimits): Joined | undefined {
+export function joinKernels(parts: readonly Part[]): Joined | undefined {
   const [first] = parts;
   if (!first) return undefined;
   const { workgroup } = first.kernel.text.source;
@@ -120,7 +122,7 @@ export function joinKernels(parts: readonly Part[], limits: JoinLimits): Joined 
     if (part > 0) changes.set('group', `group_${part}`);
     return renamed(source.body, changes);
   });
-  if (bindings.length > limits.bindings) return undefined;
+  if (bindings.length > maxBindings) return undefined;
   const body: string[] = [];
   parts.forEach(({ kernel }, part) => {
     const lines = bodies[part] ?? [];
@@ -131,7 +133,7 @@ export function joinKernels(parts: readonly Part[], limits: JoinLimits): Joined 
     else body.push(...lines);
     if (!isLast) body.push(`let group_${part + 1} = ${from} - end_${part};`);
   });
-  if (fields.list.length > limits.params) return undefined;
+  if (fields.list.length > maxParams) return undefined;
   const ordered = [...bindings].sort((a, b) => (a.access === b.access ? 0 : a.access === 'r' ? -1 : 1));
   const source: KernelSource = {
     header: sources.flatMap((each, at) => [...(at === 0 ? [] : ['']), ...each.header]),

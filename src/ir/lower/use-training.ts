@@ -8,6 +8,7 @@ import {
   type EntryParameter,
   GraphBuilder,
   type Optimizer,
+  resultInput,
   type Schedule,
   type Scored,
   type TrainBlock,
@@ -22,11 +23,6 @@ import { matchesGlob } from './use-globs.ts';
 import { lowerLoss } from './use-losses.ts';
 import { checkMethod, optimizers, schedules, type UseSite } from './use-methods.ts';
 import { readReads } from './use-reads.ts';
-
-/** Inputs of a loss that stand for results of the entry: no name of a model has a colon. */
-export function resultInput(name: string): string {
-  return `result:${name}`;
-}
 
 type Values = ReadonlyMap<string, Binding>;
 
@@ -51,7 +47,7 @@ function rateOf(expression: Expression): Expression | undefined {
 }
 
 /** The optimizer with torch's defaults; undefined when something is wrong with it (reported). */
-export function readOptimizer(site: UseSite, expression: Expression): Optimizer | undefined {
+function readOptimizer(site: UseSite, expression: Expression): Optimizer | undefined {
   const found = checkMethod(site, optimizers, expression, 'optimizer');
   if (found === undefined) return undefined;
   const { name, values } = found;

@@ -11,6 +11,7 @@ import {
   onlyOutput,
   type Program,
   type Result,
+  resultInput,
   type TrainBlock,
   type Value,
   type Weight,
@@ -164,7 +165,7 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
     return graph.results.map(({ name, value }) => ({ name, value: mapped(value) }));
   };
   const results = copy(firstCall(program, entry, context), () => undefined);
-  const byName = new Map(results.map(({ name, value }) => [`result:${name}`, value]));
+  const byName = new Map(results.map(({ name, value }) => [resultInput(name), value]));
   const [found] = copy(block.loss, (name) => byName.get(name) ?? inputs.get(name));
   const loss = found && { name: lossResult, value: found.value };
   if (!loss) return unreachable('a loss without a result');

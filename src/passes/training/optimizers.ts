@@ -32,11 +32,6 @@ export interface Vectors {
   readonly slots: readonly Value[];
 }
 
-export interface Updated {
-  readonly weights: Value;
-  readonly slots: readonly Value[];
-}
-
 /** Writes a slot (by its place) and gives what later reads of it see. */
 export type Keep = (slot: number, value: Value) => Value;
 
