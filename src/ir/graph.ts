@@ -63,6 +63,20 @@ export type Initializer =
   | { readonly kind: 'uniform'; readonly low: number; readonly high: number }
   | { readonly kind: 'normal'; readonly mean: number; readonly std: number; readonly truncated?: boolean };
 
+/**
+ * How the numbers of a weight are stored; what reads it computes with f32 all the same. The type of the weight stays what it is.
+ * src/runtime/number-formats.ts says what each means.
+ */
+export interface WeightFormat {
+  readonly kind: 'int8' | 'int4' | 'f16';
+  /** Neighbours along the axis that readers sum over that share a scale; undefined: all of them. */
+  readonly group?: number;
+  /** With a zero point per group. */
+  readonly asymmetric?: boolean;
+  /** Readers sum over axis 0: the weight lies [inputs, outputs]. */
+  readonly transposed?: boolean;
+}
+
 /** A tensor of the checkpoint, under its name in the file. */
 export interface Weight {
   readonly path: string;
@@ -72,6 +86,8 @@ export interface Weight {
   /** Path of the weight that stands in when the checkpoint has no tensor of this name. */
   readonly tied?: string;
   readonly initial?: Initializer;
+  /** Undefined: as its type says. */
+  readonly format?: WeightFormat;
 }
 
 /** A buffer that a session keeps between calls: [batch, room, width]. */

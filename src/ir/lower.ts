@@ -170,7 +170,7 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
   const { states, session } = programStates(context);
   const { config, configSources } = boundConfig(context);
   const reached = new Set(context.used);
-  const { generating, training } = checkUses(
+  const { generating, training, formats } = checkUses(
     context,
     root,
     declaration && model && { declaration, instance: model, entries },
@@ -190,7 +190,11 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
     config,
     configSources,
     dims,
-    weights,
+    weights: weights.map((weight) => {
+      // What trains is f32, and so is what lies beside it.
+      const format = training ? undefined : formats?.get(weight.path);
+      return format === undefined ? weight : { ...weight, format };
+    }),
     states,
     ...(session ? { session } : {}),
     entries: [...entries, ...(generating?.entries ?? [])],

@@ -22,6 +22,7 @@ import type {
   State,
   Value,
   Weight,
+  WeightFormat,
 } from './graph.ts';
 import { isDim } from './ops/shared.ts';
 import { printType } from './types.ts';
@@ -104,9 +105,16 @@ function initialOf(initial: Initializer | undefined): string {
   }
 }
 
-function weightLine(weight: Weight): string {
-  const tied = weight.tied === undefined ? '' : ` tied ${quote(weight.tied)}`;
-  return `  weight ${quote(weight.path)} : ${printType(weight.type)}${tied}${initialOf(weight.initial)}${docOf(weight.doc)}`;
+/** `int4 group 32 asymmetric`: as the text form of programs has it. */
+export function printFormat({ kind, group, asymmetric, transposed }: WeightFormat): string {
+  const words = [kind, ...(group === undefined ? [] : [`group ${printNumber(group)}`])];
+  return [...words, ...(asymmetric ? ['asymmetric'] : []), ...(transposed ? ['transposed'] : [])].join(' ');
+}
+
+function weightLine({ path, type, tied, initial, format, doc }: Weight): string {
+  const tie = tied === undefined ? '' : ` tied ${quote(tied)}`;
+  const stored = format === undefined ? '' : ` format ${printFormat(format)}`;
+  return `  weight ${quote(path)} : ${printType(type)}${tie}${initialOf(initial)}${stored}${docOf(doc)}`;
 }
 
 function stateLine(state: State): string {

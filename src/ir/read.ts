@@ -21,6 +21,7 @@ import {
   type State,
   type Value,
   type Weight,
+  type WeightFormat,
 } from './graph.ts';
 import type { AttributeKind } from './op.ts';
 import { ops } from './ops/index.ts';
@@ -296,13 +297,26 @@ function readInitializer(cursor: Cursor): Initializer {
   return { kind: 'normal', mean, std, ...(accept(cursor, 'truncated') ? { truncated: true } : {}) };
 }
 
+function readFormat(cursor: Cursor): WeightFormat {
+  const token = take(cursor, 'word');
+  const { text: kind } = token;
+  if (kind !== 'int8' && kind !== 'int4' && kind !== 'f16') return refuse(cursor, token, 'a number format');
+  return {
+    kind,
+    ...(accept(cursor, 'group') ? { group: readNumber(cursor) } : {}),
+    ...(accept(cursor, 'asymmetric') ? { asymmetric: true } : {}),
+    ...(accept(cursor, 'transposed') ? { transposed: true } : {}),
+  };
+}
+
 function readWeight(cursor: Cursor): Weight {
   const path = readString(cursor);
   expect(cursor, ':');
   const type = readType(cursor);
   const tied = accept(cursor, 'tied') ? { tied: readString(cursor) } : {};
   const initial = accept(cursor, 'init') ? { initial: readInitializer(cursor) } : {};
-  return { path, type, doc: readDoc(cursor), span: undefined, ...tied, ...initial };
+  const format = accept(cursor, 'format') ? { format: readFormat(cursor) } : {};
+  return { path, type, doc: readDoc(cursor), span: undefined, ...tied, ...initial, ...format };
 }
 
 function readState(cursor: Cursor): State {

@@ -223,6 +223,20 @@ function initialProblems({ path, initial }: Weight): string[] {
   return numbers.every(Number.isFinite) && isOrdered ? [] : [`weight \`${path}\` begins with impossible numbers`];
 }
 
+function formatProblems({ path, type, format }: Weight): string[] {
+  if (format === undefined) return [];
+  const { kind, group, asymmetric, transposed } = format;
+  const rank = type.shape.length;
+  return [
+    ...(type.dtype === 'f32' && rank >= 2 ? [] : [`weight \`${path}\` has a number format and is no matrix of f32`]),
+    ...(transposed && rank !== 2 ? [`weight \`${path}\` is transposed and has ${rank} axes`] : []),
+    ...(group === undefined || (Number.isInteger(group) && group > 0 && kind !== 'f16')
+      ? []
+      : [`weight \`${path}\` has groups of ${group}`]),
+    ...(asymmetric && kind !== 'int4' ? [`weight \`${path}\` is asymmetric, which ${kind} is not`] : []),
+  ];
+}
+
 /** Graphs of all entries, and that they agree with the program around them. */
 export function verifyProgram(program: Program, options: VerifyOptions): string[] {
   const context: InferContext = { ranges: program.dims };
@@ -267,5 +281,10 @@ export function verifyProgram(program: Program, options: VerifyOptions): string[
       ...verifyGraph(graph, context, options),
     ].map((problem) => `entry \`${entry.name}\`: ${problem}`);
   });
-  return [...ties, ...program.weights.flatMap(initialProblems), ...ofEntries];
+  return [
+    ...ties,
+    ...program.weights.flatMap(initialProblems),
+    ...program.weights.flatMap(formatProblems),
+    ...ofEntries,
+  ];
 }

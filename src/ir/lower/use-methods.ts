@@ -78,7 +78,7 @@ export const trainingRules: Methods = { lr: { parameters: [needs('factor', notNe
 
 export const weightFormats: Methods = {
   int8: { parameters: [takes('group', count)] },
-  int4: { parameters: [takes('group', count)] },
+  int4: { parameters: [takes('group', count), takes('symmetric', { kind: 'bool' })] },
   f16: { parameters: [] },
   f32: { parameters: [] },
 };

@@ -7,8 +7,8 @@
 import type { ModuleDeclaration, SourceTree, UseBlock, UseRule, UseSetting, UseWord } from '../../parser/ast.ts';
 import { joinSpans, type Span } from '../../support/source.ts';
 import { closest } from '../../support/suggest.ts';
-import type { Adapter, Entry, TrainBlock, Weight } from '../graph.ts';
-import { constantValue } from '../symbolic.ts';
+import type { Adapter, Entry, TrainBlock, Weight, WeightFormat } from '../graph.ts';
+import { transposedMatrices } from '../summed-axis.ts';
 import { type Binding, describe, type Instance, numberOf, poison } from './binding.ts';
 import { type Context, report } from './context.ts';
 import { lowerEntry } from './entries.ts';
@@ -17,6 +17,7 @@ import { makeInstance } from './modules.ts';
 import { nearMember, resolveModule } from './names.ts';
 import { childScope, lookup, type Scope } from './scope.ts';
 import { configArguments } from './uncalled.ts';
+import { readFormats } from './use-formats.ts';
 import { type Generating, readGeneration } from './use-generate.ts';
 import { select } from './use-globs.ts';
 import {
@@ -29,7 +30,6 @@ import {
   trainingRules,
   type UseSite,
   type ValueKind,
-  weightFormats,
   wrongValue,
 } from './use-methods.ts';
 import { readTraining } from './use-training.ts';
@@ -49,6 +49,8 @@ interface Subject {
   /** Undefined when they are not known: the module's parameters have no values, or its fields have mistakes. */
   readonly weights: ReadonlyMap<string, Weight> | undefined;
   readonly states: readonly string[];
+  /** Whether a matrix lies [inputs, outputs]. */
+  isTransposed(path: string): boolean;
   entryNamed(name: string): Entry | undefined;
 }
 
@@ -159,9 +161,14 @@ function subjectOf(
     for (const path of [...context.weights.keys()]) if (!weightsBefore.has(path)) context.weights.delete(path);
     for (const path of [...context.states.keys()]) if (!statesBefore.has(path)) context.states.delete(path);
   }
+  let transposed: ReadonlySet<string> | undefined;
   return {
     name: declaration.name.text,
     declaration,
+    isTransposed(path) {
+      transposed ??= transposedMatrices(isModel && model ? model.entries.map(({ graph }) => graph) : []);
+      return transposed.has(path);
+    },
     scope: instance?.scope ?? childScope(binding.scope),
     weights: instance === undefined || !areFieldsRight ? undefined : weights,
     states,
@@ -262,25 +269,6 @@ function checkSetting(site: UseSite, block: UseBlock, setting: UseSetting, subje
     checkValue(site, kind, first.value, `\`${text}\``);
 }
 
-/** The group of `int4(group: 32)` against the rows of the weights that it quantizes. */
-function checkGroup(site: UseSite, rule: UseRule, group: number, weights: readonly Weight[]): void {
-  for (const { path, type, span } of weights) {
-    const width = type.shape.at(-1);
-    const size = width && constantValue(width);
-    if (type.shape.length < 2 || size === undefined || size % group === 0) continue;
-    report(
-      site.context,
-      'SORA2304',
-      `groups of ${group} do not divide the rows of \`${path}\`, ${size} long`,
-      rule.value.span,
-      {
-        labels: span ? [{ span, text: 'the weight' }] : [],
-      },
-    );
-    return;
-  }
-}
-
 /** The names above weights: heads and neurons belong to a part of the model. */
 function partsOf(paths: readonly string[]): readonly string[] {
   const parts = new Set<string>();
@@ -302,6 +290,8 @@ interface Chosen {
   readonly adapters: Adapter[];
   /** Factors of the learning rate; a later rule overrides an earlier one. */
   readonly rates: Map<string, number>;
+  /** Undefined stands for plain numbers. */
+  readonly formats: Map<string, WeightFormat | undefined>;
 }
 
 function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subject, chosen: Chosen): void {
@@ -358,9 +348,8 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
     }
     return;
   }
-  const format = checkMethod(site, about ? stateFormats : weightFormats, rule.value.value, 'number format');
-  const group = numberOf(format?.values.get('group') ?? poison);
-  if (group !== undefined) checkGroup(site, rule, group, selected);
+  if (about) checkMethod(site, stateFormats, rule.value.value, 'number format');
+  else readFormats(site, rule, selected, subject.isTransposed, chosen.formats);
 }
 
 /** What blocks about the model ask for. */
@@ -369,13 +358,15 @@ export interface Used {
   readonly training?: TrainBlock | undefined;
   /** By weight; a later rule overrides an earlier one. */
   readonly adapters?: readonly Adapter[];
+  /** Number formats by weight. */
+  readonly formats?: ReadonlyMap<string, WeightFormat | undefined>;
 }
 
 function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
   const site: UseSite = { context, scope: subject.scope };
   const entry = checkEntry(context, block, subject);
   const seen = new Map<string, UseSetting>();
-  const chosen: Chosen = { adapters: [], rates: new Map() };
+  const chosen: Chosen = { adapters: [], rates: new Map(), formats: new Map() };
   for (const item of block.items) {
     if (item.kind === 'rule') checkRule(site, block, item, subject, chosen);
     else if (item.kind === 'setting') {
@@ -406,6 +397,7 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
   return {
     training,
     adapters: chosen.adapters,
+    formats: chosen.formats,
     generating: block.use === 'generate' && entry ? readGeneration(site, block, entry) : undefined,
   };
 }
@@ -429,7 +421,11 @@ export function checkUses(
     const found = subject && checkBlock(context, block, subject);
     const verb = single[block.use];
     if (subject?.declaration !== model?.declaration) continue;
-    used = { ...used, adapters: [...(used.adapters ?? []), ...(found?.adapters ?? [])] };
+    used = {
+      ...used,
+      adapters: [...(used.adapters ?? []), ...(found?.adapters ?? [])],
+      formats: new Map([...(used.formats ?? []), ...(found?.formats ?? [])]),
+    };
     if (verb === undefined) continue;
     const earlier = first.get(block.use);
     if (earlier) {

@@ -148,6 +148,14 @@ function program(): Program {
     weights: [
       { path: 'a.b/c "d"', type: f32(3, 5), span: undefined, doc: 'the table' },
       { path: 'scalar', type: f32(), span: undefined, doc: undefined },
+      { path: 'rows', type: f32(3, 8), span: undefined, doc: undefined, format: { kind: 'int8' } },
+      {
+        path: 'groups',
+        type: f32(8, 3),
+        span: undefined,
+        doc: 'packed',
+        format: { kind: 'int4', group: 4, asymmetric: true, transposed: true },
+      },
     ],
     states: [],
     entries: [

@@ -3,6 +3,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { matchesGlob } from '../../../src/ir/lower/use-globs.ts';
+import { printFormat } from '../../../src/ir/print.ts';
 import { describeDiagnostics } from '../../support/language.ts';
 import { lower, lowered, refused } from './kit.ts';
 
@@ -114,6 +115,8 @@ describe('mistakes', () => {
     ['quantize Tagger { "word.weight": int3 }', 'SORA2303', 'int3', 'number format', 'int'],
     ['quantize Tagger { state "**": int4 }', 'SORA2303', 'int4', 'number format', 'f16'],
     ['quantize Tagger { "tags.weight": int4(group: 24) }', 'SORA2304', 'int4(group: 24)', '`tags.weight`, 32 long'],
+    ['quantize Tagger { "**.bias": int8 }', 'SORA2304', '"**.bias"', 'belongs to matrices of f32'],
+    ['quantize Tagger { "tags.weight": int4(symmetric: 1) }', 'SORA2304', '1', 'true or false'],
     ['prune Tagger { "**.fc1.weight": nm(4, 4) }', 'SORA2304', 'nm(4, 4)', 'keeps everything'],
     ['prune Tagger { "**.fc1.weight": keep 1.5 }', 'SORA2304', '1.5', 'below 1'],
     ['prune Tagger { heads "**.attn": nm(2, 4) }', 'SORA2304', 'nm(2, 4)', 'kept or dropped whole'],
@@ -267,5 +270,59 @@ model Both {
       { scores: 's', target: 's', kind: 'binary', ignore: undefined },
     ]);
     expect(scored('cross_entropy(s[:, :2], y)')).toEqual([]);
+  });
+});
+
+describe('number formats of weights', () => {
+  const formatsOf = (source: string): Readonly<Record<string, string>> =>
+    Object.fromEntries(
+      lowered(source).weights.flatMap(({ path, format }) => (format ? [[path, printFormat(format)]] : [])),
+    );
+
+  test('a later rule overrides an earlier one, and vectors stay as they are', () => {
+    const block = `quantize Tagger {
+      "**": int4
+      "word.weight": int8
+      "model.layers.*.attn.**": int4(group: 16, symmetric: false)
+      "model.layers.1.attn.**": f32
+      "tags.weight": f16
+    }
+    quantize Tagger { "model.layers.1.mlp.**.weight": int8(group: 16) }`;
+    expect(formatsOf(`${head}${block}\n`)).toEqual({
+      'word.weight': 'int8',
+      'model.layers.0.attn.q_proj.weight': 'int4 group 16 asymmetric',
+      'model.layers.0.mlp.fc1.weight': 'int4 group 32',
+      'model.layers.1.mlp.fc1.weight': 'int8 group 16',
+      'tags.weight': 'f16',
+    });
+  });
+
+  test('groups run along the axis that is summed over', () => {
+    const model = `dim B in 1..4
+      model M {
+        a: f32[6, 4]
+        b: f32[4, 4]
+        c: f32[6, 6]
+        entry f(x: f32[B, 6], ids: i32[B]) -> y: f32[B, 6] = matmul(matmul(x, a), transpose(b, [1, 0]))[:, :1] * matmul(x, c) + gather(c, ids)
+      }
+      quantize M { "**": int8 }\n`;
+    expect(formatsOf(model)).toEqual({ a: 'int8 transposed', b: 'int8', c: 'int8' });
+    const wrong = model.replace('"**": int8', '"a": int8(group: 4)');
+    expect(lower(wrong).diagnostics.map(({ message }) => message)).toEqual([
+      'groups of 4 do not divide the columns of `a`, 6 long',
+    ]);
+    expect(formatsOf(model.replace('"**": int8', '"a": int8(group: 3)'))).toEqual({ a: 'int8 group 3 transposed' });
+  });
+
+  test('groups that nobody wrote may end in a shorter one', () => {
+    const model =
+      'dim B in 1..4\nmodel M {\n w: f32[3, 40]\n entry f(x: f32[B, 40]) -> y: f32[B, 3] = linear(x, w)\n}\n';
+    expect(formatsOf(`${model}quantize M { "w": int4 }\n`)).toEqual({ w: 'int4 group 32' });
+    expect(lower(`${model}quantize M { "w": int4(group: 32) }\n`).diagnostics).toHaveLength(1);
+  });
+
+  test('of a program that trains, none', () => {
+    const train = 'train Tagger.tag { loss: cross_entropy(tag, ids), optimizer: sgd(0.1) }\n';
+    expect(formatsOf(`${head}quantize Tagger { "**": int8 }\n${train}`)).toEqual({});
   });
 });
