@@ -4,6 +4,7 @@
  */
 import type { Program, Weight } from '../ir/graph.ts';
 import { constantValue } from '../ir/symbolic.ts';
+import { nameFinder } from '../runtime/checkpoint-names.ts';
 import { type Diagnostic, diagnose } from '../support/diagnostic.ts';
 import type { SourceFile, Span } from '../support/source.ts';
 import { closest } from '../support/suggest.ts';
@@ -48,9 +49,12 @@ export function checkWeights(
   options: WeightOptions = { strict: false, ignore: [] },
 ): WeightReport {
   const expected = new Map(program.weights.map((weight) => [weight.path, weight]));
+  const nameOf = nameFinder(new Set(headers.keys()));
+  const headerOf = (path: string) => headers.get(nameOf(path) ?? '');
   const ignored = options.ignore.map(globPattern);
+  const used = new Set([...expected.keys()].map(nameOf));
   const unexpected = [...headers.keys()].filter(
-    (name) => !expected.has(name) && !ignored.some((pattern) => pattern.test(name)),
+    (name) => !used.has(name) && !ignored.some((pattern) => pattern.test(name)),
   );
   const diagnostics: Diagnostic[] = [];
   // A weight that a library module declares has no place in the file at hand; the file's start stands for it.
@@ -58,7 +62,7 @@ export function checkWeights(
   const free = new Set(unexpected);
   for (const weight of expected.values()) {
     const span = weight.span ?? start;
-    const header = headers.get(weight.path) ?? (weight.tied === undefined ? undefined : headers.get(weight.tied));
+    const header = headerOf(weight.path) ?? (weight.tied === undefined ? undefined : headerOf(weight.tied));
     if (header === undefined) diagnostics.push(missing(weight, span, [...free], headers));
     else diagnostics.push(...mismatch(weight, span, header));
   }

@@ -82,6 +82,14 @@ interface Row {
 /** Sessions in use: two texts in one session would mix. */
 const busy = new WeakSet<object>();
 
+/** @errors SORA6020 when the session is generating. */
+export function refuseBusy(session: object): void {
+  if (!busy.has(session)) return;
+  throw new SoraError('SORA6020', 'this session is generating already', {
+    help: 'use a session for each text: `fork`',
+  });
+}
+
 export function generate(
   parts: GenerateParts,
   ids: TokenIds | readonly TokenIds[],
@@ -94,6 +102,7 @@ export function generate(
       help: 'say by which entry: `generate Model.entry { … }` in the .sora file',
     });
   }
+  if (!Array.isArray(ids)) checkPrompt(ids as TokenIds, generation);
   const isBatch = (Array.isArray(ids) && Array.isArray(ids[0])) || (ids as readonly unknown[])[0] instanceof Int32Array;
   const prompts = (isBatch ? ids : [ids]) as readonly TokenIds[];
   for (const prompt of prompts) checkPrompt(prompt, generation);
@@ -151,11 +160,7 @@ async function* run(
   prompts: readonly TokenIds[],
 ): AsyncGenerator<GeneratedTokens, GenerationEnds, undefined> {
   const { session, spec, generation, settings } = running;
-  if (busy.has(session)) {
-    throw new SoraError('SORA6020', 'this session is generating already', {
-      help: 'use a session for each text: `fork`',
-    });
-  }
+  refuseBusy(session);
   busy.add(session);
   const lazies = makeLazies();
   let feeding: Promise<Results> | undefined;
@@ -177,10 +182,10 @@ async function* run(
 
       const tokens = rows.map((row) => (row.reason === undefined ? (row.next?.token ?? null) : null));
       const logprobs = rows.map((row) => (row.reason === undefined ? (row.next?.logprob ?? null) : null));
-      const isFull = Math.max(...session.lengths) >= spec.positions;
-      if (!isFull) {
+      const hasRoom = session.lengths.map((length) => length < spec.positions);
+      const lengths = tokens.map((token, at) => (token !== null && hasRoom[at] ? 1 : 0));
+      if (lengths.some((length) => length > 0)) {
         const data = Int32Array.from(tokens, (token) => token ?? 0);
-        const lengths = tokens.map((token) => (token === null ? 0 : 1));
         feeding = call(running, generation.step, data, [rows.length, 1], lengths, lazies);
         feeding.catch(() => undefined);
       }
@@ -192,7 +197,8 @@ async function* run(
       yield { tokens, logprobs, step };
       const results = await feeding;
       feeding = undefined;
-      for (const row of active) row.reason ??= endAfter(row, settings) ?? (isFull ? 'full' : undefined);
+      for (const row of active)
+        row.reason ??= endAfter(row, settings) ?? (hasRoom[rows.indexOf(row)] ? undefined : 'full');
       if (results && settings.signal?.aborted !== true) await chooseNext(running, rows, results, lazies, active);
     }
   } finally {

@@ -105,6 +105,8 @@ export interface TextSupport {
     ids: TokenIds | readonly TokenIds[],
     options?: GenerateOptions,
   ): AsyncGenerator<GeneratedToken | GeneratedTokens, GenerationEnd | GenerationEnds, undefined>;
+  /** Throws while the session generates. */
+  refuseBusy(session: object): void;
   /** Of session-tokens.ts. */
   remember(known: KnownTokens, call: RememberedCall): KnownTokens;
 }
@@ -184,7 +186,8 @@ export function makeModelSession(
     if (all.length !== rows) throw wrongBatch(all.length, rows);
     const held = all.map((length, row) => Math.max(0, length - (options.again?.[row] ?? 0)));
     const real = realLengths(lengths, rows, steps);
-    const past = Math.max(0, ...held);
+    // Rows that this call puts nothing into may be longer: nothing of them is read.
+    const past = Math.max(0, ...held.filter((_, row) => (real[row] ?? 0) > 0));
     if (past + steps > spec.positions) throw full(spec, past, steps);
     await makeRoom(rows, past + steps);
     throwIfEnded();
@@ -237,6 +240,7 @@ export function makeModelSession(
     },
     reset() {
       throwIfEnded();
+      context.text?.refuseBusy(session);
       const forget = (): void => {
         if (own.error) return;
         holding = { ...holding, lengths: [], tokens: [] };

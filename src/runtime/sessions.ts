@@ -3,7 +3,7 @@
  */
 import type { Artifact } from './artifact.ts';
 import { makeDeviceStates } from './device-states.ts';
-import { generate } from './generate.ts';
+import { generate, refuseBusy } from './generate.ts';
 import { makeHostStates } from './host-states.ts';
 import { createModelWith, type LoadOptions, type Model } from './model.ts';
 import { makeModelSession } from './model-session.ts';
@@ -11,7 +11,7 @@ import { remember } from './session-tokens.ts';
 import { createTrainableModel, type TrainableModel } from './training.ts';
 
 const sessions = { makeModelSession, makeDeviceStates, makeHostStates };
-const text = { generate, remember };
+const text = { generate, refuseBusy, remember };
 
 export function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<TrainableModel> {
   return createTrainableModel(artifact, options, { ...sessions, text });

@@ -3,6 +3,7 @@
  * element type and layout that its kernel reads. Peak host memory is about one tensor.
  */
 import type { WeightSpec } from './artifact.ts';
+import { nameFinder } from './checkpoint-names.ts';
 import { convertElements, newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
@@ -30,7 +31,7 @@ export interface Checkpoint {
   readonly names: readonly string[];
   /** Names, types and shapes of all tensors. */
   readonly tensors: readonly TensorInfo[];
-  /** The tensor of this name, or else the one that it is tied to. */
+  /** The tensor of this name (checkpoint-names.ts), or else the one that it is tied to. */
   find(path: string, tied?: string): FoundTensor | undefined;
   close(): Promise<void>;
 }
@@ -59,6 +60,9 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
         tensors.set(info.name, { file, info });
       }
     }
+    const nameOf = nameFinder(new Set(tensors.keys()));
+    const find = (path: string | undefined): FoundTensor | undefined =>
+      path === undefined ? undefined : tensors.get(nameOf(path) ?? '');
     const [first] = files;
     const name =
       files.length > 2 ? `${first?.name} and ${files.length - 1} more` : files.map((file) => file.name).join(', ');
@@ -66,7 +70,7 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
       name,
       names: [...tensors.keys()],
       tensors: [...tensors.values()].map(({ info }) => info),
-      find: (path, tied) => tensors.get(path) ?? (tied === undefined ? undefined : tensors.get(tied)),
+      find: (path, tied) => find(path) ?? find(tied),
       close,
     };
   } catch (error) {
@@ -100,7 +104,8 @@ export function checkCheckpoint(checkpoint: Checkpoint, specs: readonly WeightSp
   }
   const where = `\`${checkpoint.name}\``;
   if (missing.length > 0) {
-    const unused = checkpoint.names.filter((name) => !sources.has(name));
+    const used = new Set([...sources.values()].map(({ path, tied }) => checkpoint.find(path, tied)?.info.name));
+    const unused = checkpoint.names.filter((name) => !used.has(name));
     const near = missing.slice(0, LISTED).map((path) => nearest(path, unused));
     const lines = near.map((name, at) => {
       const guess = name === undefined ? '' : `: did you mean \`${name}\`?`;

@@ -317,6 +317,25 @@ describe.each(devices)('on %s', (kind) => {
     await session.close();
   });
 
+  test('a full row ends, the others of its batch go on as they would alone', async () => {
+    const loaded = await model;
+    const long = Array.from({ length: positions - 3 }, (_, i) => (i * 37) % 101);
+    const alone = loaded.session();
+    const { tokens: want } = await textOf(alone, prompt, { maxTokens: 9, stop: [] });
+    await alone.close();
+    const session = loaded.session();
+    const got: number[][] = [[], []];
+    for await (const { tokens } of session.generate([long, prompt], { maxTokens: 9, stop: [] }))
+      tokens.forEach((token, row) => {
+        if (token !== null) got[row]?.push(token);
+      });
+    // Three fit, and one was given that did not.
+    expect(got.map(({ length }) => length)).toEqual([4, 9]);
+    expect(got[1]).toEqual(want);
+    expect(session.lengths).toEqual([positions, prompt.length + 9]);
+    await session.close();
+  });
+
   test('wrong options and tokens are refused, and two texts at once', async () => {
     const session = (await model).session();
     const refused = (ids: readonly number[], options: GenerateOptions) =>
@@ -346,6 +365,8 @@ describe.each(devices)('on %s', (kind) => {
     ];
     for (const options of wrong) expect(await refused([1], options), JSON.stringify(options)).toBe('SORA6020');
     for (const ids of [[], [101], [-1], [0.5]]) expect(await refused(ids, {})).toBe('SORA6021');
+    for (const ids of [undefined, null, 'text', 5, [[1], undefined]])
+      expect(await refused(ids as unknown as number[], {})).toBe('SORA6021');
     const misspelled: readonly [object, string][] = [
       [{ maxToken: 3 }, 'did you mean `maxTokens`?'],
       [{ max_new_tokens: 3 }, 'did you mean `maxTokens`?'],
@@ -363,6 +384,7 @@ describe.each(devices)('on %s', (kind) => {
     const running = session.generate([1], {});
     await running.next();
     expect(await refused([1], {})).toBe('SORA6020');
+    expect(() => session.reset()).toThrow(expect.objectContaining({ code: 'SORA6020' }));
     await running.return({ reason: 'stop' });
     expect(await refused([1], { maxTokens: 1 })).toBe('accepted');
     await session.close();

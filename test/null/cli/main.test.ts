@@ -240,14 +240,19 @@ describe('check', () => {
     expect(wrong.exitCode).toBe(1);
     expect(wrong.stderr).toMatch(/error\[SORA7202\]: `factor` is \[5\] in the checkpoint, \[4\] in the model/);
 
-    const name = write('name.safetensors', encodeSafetensors([f32('model.factor', [4])]));
+    const name = write('name.safetensors', encodeSafetensors([f32('factors', [4])]));
     const missing = await sorac('check', path, '--weights', name, '--json');
     expect(missing.exitCode).toBe(1);
     expect(JSON.parse(missing.stdout)).toMatchObject({
       ok: false,
-      unexpected: ['model.factor'],
-      diagnostics: [{ code: 'SORA7201', help: expect.stringContaining('`model.factor`') }],
+      unexpected: ['factors'],
+      diagnostics: [{ code: 'SORA7201', help: expect.stringContaining('`factors`') }],
     });
+
+    const prefixed = write('prefixed.safetensors', encodeSafetensors([f32('model.factor', [4])]));
+    const found = await sorac('check', path, '--weights', prefixed, '--json', '--strict');
+    expect(found.exitCode).toBe(0);
+    expect(JSON.parse(found.stdout)).toMatchObject({ ok: true, unexpected: [] });
   });
 
   test.each([

@@ -122,11 +122,7 @@ describe('a checkpoint that does not fit', () => {
 
   test('names every missing tensor, and the nearest one that nothing uses', async () => {
     const checkpoint = await openCheckpoint(
-      encodeSafetensors([
-        tensor('bert.encoder.layer.0.weight', 1),
-        tensor('bert.encoder.layer.1.weight', 1),
-        tensor('x', 1),
-      ]),
+      encodeSafetensors([tensor('encoder.layers.0.weight', 1), tensor('encoder.layers.1.weight', 1), tensor('x', 1)]),
     );
     const specs = [
       wanted('encoder.layer.0.weight', 1),
@@ -139,11 +135,19 @@ describe('a checkpoint that does not fit', () => {
         code: 'SORA7201',
         message:
           '3 of 4 weights are not in `weights`\n' +
-          '  `encoder.layer.0.weight`: did you mean `bert.encoder.layer.0.weight`?\n' +
-          '  `encoder.layer.1.weight`: did you mean `bert.encoder.layer.1.weight`?\n' +
+          '  `encoder.layer.0.weight`: did you mean `encoder.layers.0.weight`?\n' +
+          '  `encoder.layer.1.weight`: did you mean `encoder.layers.1.weight`?\n' +
           '  `pooler`',
       }),
     );
+  });
+
+  test('reads the file of a base model under the names of one with a head', async () => {
+    const checkpoint = await openCheckpoint(encodeSafetensors([tensor('h.0.norm.gamma', 1), tensor('wte.weight', 1)]));
+    const specs = [wanted('transformer.h.0.norm.weight', 1), wanted('transformer.wte.weight', 1)];
+    checkCheckpoint(checkpoint, specs);
+    const missing = [...specs, wanted('transformer.wpe.weight', 1)];
+    expect(() => checkCheckpoint(checkpoint, missing)).toThrow(/^1 of 3 weights/);
   });
 
   test('asks for the config where no name is alike', async () => {
