@@ -200,6 +200,8 @@ export interface TrainBlock {
   /** Factors of the learning rate by weight; 1 where there is none. */
   readonly rates: ReadonlyMap<string, number>;
   readonly clipNorm: number | undefined;
+  /** Share of itself that the moving average of the weights keeps at each step; undefined: there is none. */
+  readonly ema: number | undefined;
   readonly microBatches: number;
   readonly seed: number;
   /** When there are any, nothing else trains. */
@@ -255,6 +257,8 @@ export interface ParameterGroup {
   readonly gradients: number;
   readonly sums: number;
   readonly slots: readonly number[];
+  /** The moving average of the weights, the last of the slots. */
+  readonly average: number | undefined;
   readonly parameters: readonly { readonly weight: Weight; readonly offset: number }[];
 }
 

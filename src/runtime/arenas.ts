@@ -16,8 +16,15 @@ export interface ArenaCall {
 
 /** The arenas of one trainer. */
 export interface Arenas {
-  /** Runs entries one after the other, all or none, in one submit; what each gives to be read. */
-  run(calls: readonly ArenaCall[]): Promise<readonly ReadonlyMap<string, HostTensor>[]>;
+  /**
+   * Runs entries one after the other, all or none, in one submit; what each gives to be read.
+   *
+   * @param instead arenas that stand in for others, for this call; the same map for the same arenas
+   */
+  run(
+    calls: readonly ArenaCall[],
+    instead?: ReadonlyMap<number, number>,
+  ): Promise<readonly ReadonlyMap<string, HostTensor>[]>;
   /** Makes arenas that are not there yet, full of zeros: all or none. */
   reserve(arenas: readonly number[]): Promise<void>;
   /** By index; each as long as its arena. */

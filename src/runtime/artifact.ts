@@ -224,6 +224,8 @@ export interface TrainingSpec {
     readonly gradients: number;
     readonly sums: number;
     readonly slots: readonly number[];
+    /** The moving average of the weights, the last of the slots. */
+    readonly average?: number;
     readonly parameters: readonly ParameterSpec[];
   }[];
   /** Low-rank adapters: the weight stands for W + factor up down, transposed where W is [inputs, outputs]. */
@@ -236,6 +238,8 @@ export interface TrainingSpec {
   }[];
   readonly optimizer: { readonly name: string; readonly beta1?: number; readonly beta2?: number };
   readonly schedule: ScheduleSpec;
+  /** What the moving average of the weights keeps of itself at each step. */
+  readonly ema?: number;
   /** Micro-batches that usually make a step. */
   readonly microBatches: number;
   readonly seed: number;

@@ -23,7 +23,10 @@ export interface DeviceArenaParts {
 export function makeDeviceArenas(parts: DeviceArenaParts): Arenas {
   const { device, pool, specs } = parts;
   const buffers: (GPUBuffer | undefined)[] = specs.map(() => undefined);
-  const brought: BroughtBuffers = { buffers, groups: new WeakMap<object, Map<Step, GPUBindGroup>>() };
+  type Groups = BroughtBuffers['groups'];
+  const plain: Groups = new WeakMap<object, Map<Step, GPUBindGroup>>();
+  /** Bind groups with other arenas in the place of some. */
+  const replaced = new WeakMap<ReadonlyMap<number, number>, Groups>();
   let isFree = false;
 
   const bufferOf = (arena: number): GPUBuffer => {
@@ -31,12 +34,20 @@ export function makeDeviceArenas(parts: DeviceArenaParts): Arenas {
     if (!buffer) throw new SoraError('SORA6006', `the arena \`${specs[arena]?.path}\` is not there`);
     return buffer;
   };
+  const broughtWith = (instead: ReadonlyMap<number, number> | undefined): BroughtBuffers => {
+    if (!instead) return { buffers, groups: plain };
+    const groups: Groups = replaced.get(instead) ?? new WeakMap();
+    replaced.set(instead, groups);
+    return { buffers: buffers.map((own, at) => buffers[instead.get(at) ?? at] ?? own), groups };
+  };
   return {
-    run: (calls) =>
-      runCalls(
+    run(calls, instead) {
+      const brought = broughtWith(instead);
+      return runCalls(
         device,
         calls.map((call) => ({ ...call, runner: parts.runner(call.entry), brought })),
-      ),
+      );
+    },
     async reserve(arenas) {
       const wanted = arenas.filter((arena) => buffers[arena] === undefined);
       const made = new Map<number, GPUBuffer>();

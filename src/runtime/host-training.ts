@@ -41,11 +41,11 @@ function makeHostArenas(parts: HostTrainingParts): Arenas {
     return content;
   };
   /** Arrays that are read are never changed: what is written takes their place. */
-  const states: HostStateMap = {
+  const statesWith = (instead: ReadonlyMap<number, number> | undefined): HostStateMap => ({
     get(path): HostTensor | undefined {
       const place = places.get(path);
       if (!place) return undefined;
-      const content = contentOf(place.arena);
+      const content = contentOf(instead?.get(place.arena) ?? place.arena);
       const elements = product(place.shape);
       return { dtype: 'f32', shape: place.shape, data: content.subarray(place.offset, place.offset + elements) };
     },
@@ -55,7 +55,7 @@ function makeHostArenas(parts: HostTrainingParts): Arenas {
         throw new SoraError('SORA6006', `the program writes \`${path}\`, which is no arena`);
       contents[place.arena] = Float32Array.from(data);
     },
-  };
+  });
   const keepPieces = (entry: EntrySpec, results: ReadonlyMap<string, HostTensor>): void => {
     const written = new Map<number, Floats>();
     for (const { name, arena, offset } of entry.pieces ?? []) {
@@ -68,7 +68,8 @@ function makeHostArenas(parts: HostTrainingParts): Arenas {
     for (const [arena, content] of written) contents[arena] = content;
   };
   return {
-    run(calls) {
+    run(calls, instead) {
+      const states = statesWith(instead);
       const work = async (): Promise<readonly ReadonlyMap<string, HostTensor>[]> => {
         const before = [...contents];
         const given: ReadonlyMap<string, HostTensor>[] = [];

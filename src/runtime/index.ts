@@ -42,6 +42,7 @@ export type {
   TrainBatch,
   Trainer,
   TrainingCallOptions,
+  WeightsOptions,
 } from './trainer-types.ts';
 export type { TrainableModel } from './training.ts';
 export type { WeightsInput } from './weights.ts';

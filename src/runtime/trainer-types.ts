@@ -33,7 +33,12 @@ export interface Gradients {
   readonly gradients: Results;
 }
 
-export interface EvaluateOptions extends TrainingCallOptions {
+export interface WeightsOptions extends TrainingCallOptions {
+  /** The moving average of the weights that train in their place; needs `ema` in the train block. Default: false. */
+  readonly ema?: boolean;
+}
+
+export interface EvaluateOptions extends WeightsOptions {
   /** Told the entry's results for each batch. */
   readonly onBatch?: (results: Results, batch: Inputs) => void;
 }
@@ -76,9 +81,9 @@ export interface Trainer {
   /** The loss without a step; nothing is dropped. Steps wait until it is done. */
   evaluate(batches: Iterable<TrainBatch> | AsyncIterable<TrainBatch>, options?: EvaluateOptions): Promise<Evaluation>;
   /** All weights of the model as a safetensors file, those that train as they are now; adapters are merged into theirs. */
-  weights(options?: TrainingCallOptions): Promise<Uint8Array>;
+  weights(options?: WeightsOptions): Promise<Uint8Array>;
   /** Only the weights that train, adapters as they are. */
-  trained(options?: TrainingCallOptions): Promise<Uint8Array>;
+  trained(options?: WeightsOptions): Promise<Uint8Array>;
   /** The run, to go on with bit for bit: a safetensors file. */
   checkpoint(options?: CheckpointOptions): Promise<Uint8Array>;
   /** Goes on with a run. All of it is checked before anything changes. */
@@ -88,7 +93,7 @@ export interface Trainer {
   /** `restore` from a path (Node) or an address, a Blob or bytes. */
   load(source: SourceInput, options?: TrainingCallOptions): Promise<Restored>;
   /** Puts the weights as they are now into the model, so that its entries use them. */
-  apply(options?: TrainingCallOptions): Promise<void>;
+  apply(options?: WeightsOptions): Promise<void>;
   /** Frees the arenas. Calls under way and later ones reject with SORA6002. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;

@@ -11,14 +11,14 @@ import { product } from './size.ts';
 import type { TrainerContext } from './trainer-types.ts';
 import { type Checkpoint, hostWeight } from './weights.ts';
 
-/** Arenas with the weights of the checkpoint, and zeros where the optimizer begins. */
+/** Arenas with the weights of the checkpoint, which an average begins with too, and zeros where the optimizer begins. */
 export async function openArenas(context: TrainerContext, seed: number, signal?: AbortSignal): Promise<Arenas> {
   const { artifact, spec, device } = context;
   const checkpoint = await context.openWeights(seed, signal);
   try {
     const arenas = await device.open(checkpoint);
     try {
-      for (const { weights, parameters } of spec.groups) {
+      for (const { weights, average, parameters } of spec.groups) {
         const content = new Float32Array(artifact.arenas?.[weights]?.elements ?? 0);
         for (const { path, tied, shape, offset } of parameters) {
           signal?.throwIfAborted();
@@ -27,7 +27,7 @@ export async function openArenas(context: TrainerContext, seed: number, signal?:
             throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no \`${path}\` [${shape.join(', ')}] any more`);
           content.set(await found.file.readTensor(found.info.name, 'f32'), offset);
         }
-        arenas.write(new Map([[weights, content]]));
+        arenas.write(new Map([weights, average ?? weights].map((arena) => [arena, content])));
       }
       return arenas;
     } catch (error) {
@@ -39,9 +39,20 @@ export async function openArenas(context: TrainerContext, seed: number, signal?:
   }
 }
 
-/** Weights that train by name, as they are in the arenas. */
-export function trainedTensors(arenas: Arenas, spec: TrainingSpec): Promise<ReadonlyMap<string, HostFloats>> {
-  return pieces(arenas, spec, ({ weights }) => weights);
+/** Averages that stand in for weights: `instead` of a call. Nothing where there are none. */
+export function averagesOf(spec: TrainingSpec): ReadonlyMap<number, number> {
+  return new Map(
+    spec.groups.flatMap(({ weights, average }) => (average === undefined ? [] : [[weights, average] as const])),
+  );
+}
+
+/** Weights that train by name, as they are in the arenas or in those `instead`. */
+export function trainedTensors(
+  arenas: Arenas,
+  spec: TrainingSpec,
+  instead?: ReadonlyMap<number, number>,
+): Promise<ReadonlyMap<string, HostFloats>> {
+  return pieces(arenas, spec, ({ weights }) => instead?.get(weights) ?? weights);
 }
 
 /** What the last call left of gradients, by the name of the weight. */
@@ -70,8 +81,9 @@ export async function mergedTensors(
   arenas: Arenas,
   spec: TrainingSpec,
   checkpoint: Checkpoint,
+  instead?: ReadonlyMap<number, number>,
 ): Promise<ReadonlyMap<string, HostFloats>> {
-  const tensors = new Map(await trainedTensors(arenas, spec));
+  const tensors = new Map(await trainedTensors(arenas, spec, instead));
   for (const { path, down, up, factor, transposed = false } of spec.adapters ?? []) {
     const [a, b, found] = [tensors.get(down), tensors.get(up), checkpoint.find(path)];
     if (!a || !b || !found) throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no \`${path}\` any more`);

@@ -27,8 +27,10 @@ import type {
   Trainer,
   TrainerContext,
   TrainingCallOptions,
+  WeightsOptions,
 } from './trainer-types.ts';
 import {
+  averagesOf,
   encodeWeights,
   forTransformers,
   gradientTensors,
@@ -44,6 +46,7 @@ type Floats = Float32Array<ArrayBuffer>;
 const STRIDE = 0x9e3779b9;
 
 const callOptions: Names<TrainingCallOptions> = { signal: 1 };
+const weightsOptions: Names<WeightsOptions> = { signal: 1, ema: 1 };
 const checkpointOptions: Names<CheckpointOptions> = { signal: 1, metadata: 1 };
 
 /** Micro-batches on the device at once: while one runs, the next is written. */
@@ -58,6 +61,7 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     (name) => entryNamed(artifact, name),
   ) as [EntrySpec, EntrySpec, EntrySpec, EntrySpec];
   const sums = spec.groups.map((group) => group.sums);
+  const averages = averagesOf(spec);
   const arenas = await openArenas(context, run.seed, options.signal);
   let steps = 0;
   let pending = 0;
@@ -100,6 +104,16 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
       });
     return firstOf(running, own, signal);
   };
+  /** The arenas that a call uses in the place of those of the weights. */
+  const insteadOf = (what: string, { ema }: WeightsOptions): ReadonlyMap<number, number> | undefined => {
+    if (ema !== undefined && typeof ema !== 'boolean')
+      throw new SoraError('SORA6032', `\`ema\` of \`${what}\` is true or false`);
+    if (ema === true && spec.ema === undefined)
+      throw new SoraError('SORA6032', `\`${artifact.name}\` keeps no average of its weights`, {
+        help: 'write `ema: 0.999` in the `train` block',
+      });
+    return ema === true ? averages : undefined;
+  };
   const checked = (entry: EntrySpec, batch: TrainBatch): BoundInputs => {
     const bound = bindInputs(artifact, entry, batch);
     // The caller may fill the same array anew while this call waits for another.
@@ -119,7 +133,9 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
   const updateCall = (lr: number, count: number): ArenaCall => {
     const { beta1, beta2 } = spec.optimizer;
     const correction = (beta: number | undefined): number => (beta === undefined ? 1 : 1 / (1 - beta ** (steps + 1)));
-    const data = Float32Array.of(lr, correction(beta1), correction(beta2), 1 / count);
+    // The first step is taken in whole, as torch's AveragedModel does.
+    const share = spec.ema === undefined ? [] : [steps === 0 ? 1 : 1 - spec.ema];
+    const data = Float32Array.of(lr, correction(beta1), correction(beta2), 1 / count, ...share);
     return { entry: update, inputs: bindInputs(artifact, update, { rates: { data, shape: [data.length] } }) };
   };
   /** Leaves the sum of the gradients of several batches where those of one would be; their losses. */
@@ -247,7 +263,8 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
       });
     },
     evaluate: (batches, given = {}) =>
-      inOrder('evaluate', given, { ...callOptions, onBatch: 1 }, async () => {
+      inOrder('evaluate', given, { ...weightsOptions, onBatch: 1 }, async () => {
+        const instead = insteadOf('evaluate', given);
         const { signal, onBatch } = given;
         const list = batches as Partial<Iterable<unknown> & AsyncIterable<unknown>> | undefined;
         if (!list?.[Symbol.iterator] && !list?.[Symbol.asyncIterator]) throw noBatch('evaluate');
@@ -257,7 +274,7 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
           signal?.throwIfAborted();
           const bound = bindInputs(artifact, evaluation, batch);
           context.begin();
-          const [results] = await arenas.run([{ entry: evaluation, inputs: bound }]);
+          const [results] = await arenas.run([{ entry: evaluation, inputs: bound }], instead);
           const size = rowsOf(bound);
           sum += scalar(evaluation, results) * size;
           rows += size;
@@ -268,14 +285,15 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
         return { loss: sum / rows, batches: count, rows };
       }),
     weights: (given = {}) =>
-      inOrder('weights', given, callOptions, () =>
-        withCheckpoint(given.signal, async (checkpoint) =>
-          encodeWeights(artifact, await mergedTensors(arenas, spec, checkpoint), checkpoint),
-        ),
-      ),
+      inOrder('weights', given, weightsOptions, async () => {
+        const instead = insteadOf('weights', given);
+        return withCheckpoint(given.signal, async (checkpoint) =>
+          encodeWeights(artifact, await mergedTensors(arenas, spec, checkpoint, instead), checkpoint),
+        );
+      }),
     trained: (given = {}) =>
-      inOrder('trained', given, callOptions, async () => {
-        const tensors = await trainedTensors(arenas, spec);
+      inOrder('trained', given, weightsOptions, async () => {
+        const tensors = await trainedTensors(arenas, spec, insteadOf('trained', given));
         return encodeSafetensors(
           [...tensors].map(([name, tensor]) => ({ name, ...tensor })),
           forTransformers,
@@ -291,12 +309,13 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
       }),
     load: (source, given = {}) => restore('load', source, given),
     apply: (given = {}) =>
-      inOrder('apply', given, callOptions, () =>
-        withCheckpoint(given.signal, async (checkpoint) => {
-          const tensors = await mergedTensors(arenas, spec, checkpoint);
+      inOrder('apply', given, weightsOptions, async () => {
+        const instead = insteadOf('apply', given);
+        await withCheckpoint(given.signal, async (checkpoint) => {
+          const tensors = await mergedTensors(arenas, spec, checkpoint, instead);
           await device.apply(withTensors(checkpoint, tensors), new Set(tensors.keys()));
-        }),
-      ),
+        });
+      }),
     close,
     [Symbol.asyncDispose]: close,
   };

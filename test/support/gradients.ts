@@ -69,6 +69,7 @@ function trainingOf(entry: Entry): Training {
     noDecay: new Set<string>(),
     frozen: new Set<string>(),
     clipNorm: undefined,
+    ema: undefined,
     microBatches: 1,
     seed: 0,
     adapters: [],

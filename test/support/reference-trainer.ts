@@ -13,6 +13,8 @@ export interface ReferenceTrainer {
   evaluate(inputs: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor>;
   weight(path: string): Float64Array;
   gradient(path: string): Float64Array;
+  /** The moving average of a weight. */
+  average(path: string): Float64Array;
   readonly parameters: readonly string[];
 }
 
@@ -57,12 +59,25 @@ export function referenceTrainer(program: Program, weight: (path: string) => Ten
       const { optimizer } = block;
       const corrections =
         optimizer.name === 'sgd' ? [1, 1] : [optimizer.beta1, optimizer.beta2].map((beta) => 1 / (1 - beta ** steps));
-      const rates = tensorOf('f32', [4], [lr, ...corrections, 1], 'f64');
+      const share = block.ema === undefined ? [] : [steps === 1 ? 1 : 1 - block.ema];
+      const numbers = [lr, ...corrections, 1, ...share];
+      const rates = tensorOf('f32', [numbers.length], numbers, 'f64');
       const update = run(training.update, new Map([['rates', rates]]));
       return { loss: results.get(':loss')?.data[0] ?? Number.NaN, norm: update.get('norm')?.data[0] ?? Number.NaN };
     },
     evaluate: (inputs) => run(training.evaluate, inputs),
     weight: (path) => view(`weight:${path}`).data,
     gradient: (path) => view(`gradient:${path}`).data,
+    average(path) {
+      for (const { average, parameters: members } of training.groups) {
+        const member = members.find(({ weight: own }) => own.path === path);
+        if (!member || average === undefined) continue;
+        return (arenas[average] as Float64Array).subarray(
+          member.offset,
+          member.offset + view(`weight:${path}`).data.length,
+        );
+      }
+      throw new Error(`no average of \`${path}\``);
+    },
   };
 }

@@ -4,6 +4,7 @@
  */
 import type { Scored } from '../../ir/graph.ts';
 import type { Inputs } from '../../runtime/inputs.ts';
+import type { Results } from '../../runtime/model-session.ts';
 import type { StepResult, Trainer } from '../../runtime/trainer-types.ts';
 import { SoraError } from '../../support/error.ts';
 import { writeFileAtomic } from '../../support/node-atomic-file.ts';
@@ -18,6 +19,8 @@ export interface RunJob {
   readonly validation: Batches | undefined;
   readonly test: Batches | undefined;
   readonly scored: readonly Scored[];
+  /** Whether a moving average of the weights is what the run is about: it is evaluated and written. */
+  readonly ema: boolean;
   readonly epochs: number;
   /** Batches of a step. */
   readonly accumulate: number;
@@ -63,7 +66,8 @@ async function evaluate(job: RunJob, batches: Batches): Promise<Evaluated> {
       yield batch.inputs;
     }
   }
-  const { loss } = await job.trainer.evaluate(inputs(), { onBatch: (results, batch) => judge.add(results, batch) });
+  const onBatch = (results: Results, batch: Inputs) => judge.add(results, batch);
+  const { loss } = await job.trainer.evaluate(inputs(), { ema: job.ema, onBatch });
   return { loss, measures: judge.result() };
 }
 
@@ -173,7 +177,7 @@ async function finishEpoch(job: RunJob, position: Position): Promise<void> {
   await saveCheckpoint(checkpoints, 'last', trainer, identity, position);
   if (isBest) {
     checkpoints.promote();
-    writeFileAtomic(pathsOf(job.out).best, [await trainer.weights()]);
+    writeFileAtomic(pathsOf(job.out).best, [await trainer.weights({ ema: job.ema })]);
   }
   job.onRecord();
 }
@@ -193,7 +197,7 @@ export async function runTraining(job: RunJob, position: Position): Promise<RunE
       await runEpoch(job, position);
       await finishEpoch(job, position);
     }
-    writeFileAtomic(paths.last, [await trainer.weights()]);
+    writeFileAtomic(paths.last, [await trainer.weights({ ema: job.ema })]);
     isTrained = true;
     const test = job.test && (await evaluateBest(job, position, job.test));
     job.onRecord(test);
@@ -203,7 +207,7 @@ export async function runTraining(job: RunJob, position: Position): Promise<RunE
     // While it is tested, the trainer may hold other weights than the last ones; those are saved.
     if (!isTrained) {
       await saveCheckpoint(checkpoints, 'last', trainer, identity, position);
-      writeFileAtomic(paths.last, [await trainer.weights()]);
+      writeFileAtomic(paths.last, [await trainer.weights({ ema: job.ema })]);
     }
     job.onRecord();
     return { isInterrupted: true, test: undefined };

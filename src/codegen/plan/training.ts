@@ -50,11 +50,12 @@ export function trainingSpec(training: Training): TrainingSpec {
     accumulate,
     update,
     targets: block.targets.map(({ name }) => name),
-    groups: groups.map(({ parameters, weights, gradients: piecesOfGradients, sums, slots }) => ({
+    groups: groups.map(({ parameters, weights, gradients: piecesOfGradients, sums, slots, average }) => ({
       weights,
       gradients: piecesOfGradients,
       sums,
       slots,
+      ...(average === undefined ? {} : { average }),
       parameters: parameters.map(({ weight, offset }) => ({
         path: weight.path,
         shape: shapeOf(weight.type),
@@ -76,6 +77,7 @@ export function trainingSpec(training: Training): TrainingSpec {
         }),
     optimizer: optimizerSpec(block.optimizer),
     schedule: block.optimizer.schedule,
+    ...(block.ema === undefined ? {} : { ema: block.ema }),
     microBatches: block.microBatches,
     seed: block.seed,
   };

@@ -176,6 +176,7 @@ export function readTraining(
     frozen: selected(settings.get('freeze'), weights),
     rates,
     clipNorm: numberSetting('clip_norm'),
+    ema: numberSetting('ema'),
     microBatches: numberSetting('accumulate') ?? 1,
     seed: numberSetting('seed') ?? 0,
     adapters: [],

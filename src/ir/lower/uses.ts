@@ -83,6 +83,7 @@ const blocks: Readonly<Record<UseWord, BlockKind>> = {
       no_decay: optional({ kind: 'globs' }),
       freeze: optional({ kind: 'globs' }),
       clip_norm: optional({ kind: 'number', above: 0 }),
+      ema: optional({ kind: 'number', above: 0, below: 1 }),
       accumulate: optional({ kind: 'int', minimum: 1 }),
       seed: optional({ kind: 'int', minimum: 0 }),
     },

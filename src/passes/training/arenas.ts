@@ -62,13 +62,15 @@ export function layoutOf(parameters: readonly Weight[], block: TrainBlock, bindi
     const add = (kind: string): number =>
       arenas.push({ path: `${kind}:${at}`, elements: roundUp(elements, rowLength) }) - 1;
     const [weights, gradients, sums] = [add('weights'), add('gradients'), add('sums')];
-    const slots = slotsOf(block.optimizer).map(add);
+    const kept = slotsOf(block.optimizer).map(add);
+    const average = block.ema === undefined ? undefined : add('average');
+    const slots = average === undefined ? kept : [...kept, average];
     for (const { weight, offset } of members) {
       const { type, path } = weight;
       pieces.push({ path: weightPiece(path), arena: weights, offset, type });
       pieces.push({ path: gradientPiece(path), arena: gradients, offset, type });
     }
-    return { decays, rate, weights, gradients, sums, slots, parameters: members };
+    return { decays, rate, weights, gradients, sums, slots, average, parameters: members };
   });
   return { arenas, pieces, groups };
 }

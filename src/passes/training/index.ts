@@ -5,7 +5,7 @@
  *                  of arenas
  *   E:evaluate     parameters and targets -> loss, and the results of the entry; nothing is dropped
  *   E:accumulate   keep f32[] -> sums = keep sums + gradients, and gradients = sums
- *   E:update       rates f32[4] -> norm, weights and the optimizer's vectors written
+ *   E:update       rates f32[4], f32[5] with an average -> norm, weights and the optimizer's vectors written
  *
  * Not here: what the host does between steps (src/runtime/trainer.ts).
  */
@@ -37,7 +37,7 @@ import { NoAdapter } from './adapters.ts';
 import { type Layout, layoutOf, rowLength } from './arenas.ts';
 import { realizeDropout, seedInput } from './dropout.ts';
 import { type Forward, forwardOf, gradientPiece, lossResult, weightPiece } from './forward.ts';
-import { updateOf } from './optimizers.ts';
+import { averageOf, updateOf } from './optimizers.ts';
 
 /** As in torch's `clip_grad_norm_`. */
 const clipSlack = 1e-6;
@@ -103,9 +103,14 @@ function accumulateGraph(layout: Layout, context: InferContext): Graph {
   return emitter.builder.finish('accumulate', []);
 }
 
+/** How many numbers change by step: what the optimizer takes, the factor of the gradients, and the share that an average takes in. */
+function rateCount({ ema }: TrainBlock): number {
+  return ema === undefined ? 4 : 5;
+}
+
 function updateGraph(block: TrainBlock, layout: Layout, context: InferContext): Graph {
   const emitter = createEmitter(new GraphBuilder(), context);
-  const rates = emitter.input('rates', tensorType('f32', [4]));
+  const rates = emitter.input('rates', tensorType('f32', [rateCount(block)]));
   const rate = (at: number): Value => {
     const one = emitter.emit('slice', [rates], { axis: 0, start: constantDim(at), size: constantDim(1) });
     return reshapeTo(emitter, one, []);
@@ -149,7 +154,10 @@ function updateGraph(block: TrainBlock, layout: Layout, context: InferContext): 
       group.rate,
       keep,
     );
-    write(weights, next);
+    const written = write(weights, next);
+    if (group.average === undefined) continue;
+    const average = slots.at(-1) ?? unreachable('a group without its average');
+    write(average, averageOf(emitter, average, written, rate(4)));
   }
   return emitter.builder.finish('update', [{ name: 'norm', value: norm }]);
 }
@@ -224,7 +232,12 @@ export function addTraining(program: Program, bindingBytes = maxBindingBytes): S
     ),
     hidden(training.evaluate, inputs, [loss, ...entry.results], live(forward.graph, context)),
     hidden(training.accumulate, [given('keep')], [], accumulateGraph(layout, context)),
-    hidden(training.update, [given('rates', 4)], [{ name: 'norm', type: scalar }], updateGraph(block, layout, context)),
+    hidden(
+      training.update,
+      [given('rates', rateCount(block))],
+      [{ name: 'norm', type: scalar }],
+      updateGraph(block, layout, context),
+    ),
   ];
   return { value: { ...program, entries: [...program.entries, ...entries], training }, diagnostics: [] };
 }

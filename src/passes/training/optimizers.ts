@@ -83,3 +83,17 @@ export function updateOf(
   const direction = c.div(c.mul(m, spread(rates.first)), c.add(spreadSecond, c.fill(eps, v)));
   return c.sub(decayed, c.mul(lr, direction));
 }
+
+/**
+ * The moving average of weights when it takes in a share of the new ones, as `torch.lerp` computes it: a share of 1 gives these
+ * exactly. Source: Polyak and Juditsky 1992; torch.optim.swa_utils.AveragedModel with `get_ema_multi_avg_fn`, whose first step takes
+ * the weights as they are.
+ */
+export function averageOf(emitter: Emitter, average: Value, weights: Value, share: Value): Value {
+  const c = calculus(emitter);
+  const part = broadcastTo(emitter, share, average.type.shape);
+  const way = c.sub(weights, average);
+  const near = c.add(average, c.mul(part, way));
+  const far = c.sub(weights, c.mul(way, c.sub(c.fill(1, part), part)));
+  return c.where('less', part, c.fill(0.5, part), near, far);
+}

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { takeInterrupt } from '../../../src/cli/interrupt.ts';
+import { tensorsOf } from '../../support/training.ts';
 import { command, type Files, pointFiles, pointRows, points, sorac } from './train-kit.ts';
 
 interface Record_ {
@@ -70,6 +71,22 @@ test('the best weights are those of the epoch with the least validation loss', a
   const { epochs, best } = recordOf(files, 'out');
   const losses = epochs.map(({ validation }) => validation.loss);
   expect(best.epoch).toBe(losses.indexOf(Math.min(...losses)) + 1);
+});
+
+test('a moving average is what is evaluated and written, and goes on', async () => {
+  const files = pointFiles(points.replace('optimizer:', 'ema: 0.9\n  optimizer:'));
+  const tensors = async (out: string, name: string) => tensorsOf(bytesOf(files, out, name));
+  await sorac(command(files, 'whole', '--epochs', '3'));
+  const kept = await tensors('whole', 'checkpoints/last.safetensors');
+  const last = await tensors('whole', 'last.safetensors');
+  for (const [path, data] of last) {
+    expect(data).toEqual(kept.get(`average:${path}`));
+    expect(data).not.toEqual(kept.get(path));
+  }
+  expect(last.size).toBe(4);
+  const other = pointFiles();
+  const without = await sorac(['train', other.model, ...command(files, 'whole', '--epochs', '3', '--resume').slice(2)]);
+  expect(without.stderr).toContain('moving average was 0.9 and is null');
 });
 
 describe('a run that was stopped', () => {

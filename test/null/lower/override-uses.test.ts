@@ -50,11 +50,17 @@ test('a call keeps the schedule too, unless it has its own', () => {
 });
 
 test('several settings at once; one that the block lacks is added', () => {
-  expect(trained('accumulate: 4, clip_norm: 1').train).toMatchObject({ microBatches: 4, clipNorm: 1 });
+  expect(trained('accumulate: 4, clip_norm: 1, ema: 0.99').train).toMatchObject({
+    microBatches: 4,
+    clipNorm: 1,
+    ema: 0.99,
+  });
 });
 
 test('mistakes are told as those of a block', () => {
   expect(trained('optimizer: adan').diagnostics).toEqual([expect.stringContaining('SORA2303')]);
+  for (const ema of ['1', '0', 'true'])
+    expect(trained(`ema: ${ema}`).diagnostics).toEqual([expect.stringContaining('SORA2304')]);
   expect(trained('accumulat: 4').diagnostics).toEqual([expect.stringContaining('SORA2301')]);
   expect(trained('optimizer: adam(').diagnostics.length).toBeGreaterThan(0);
 });
