@@ -77,6 +77,15 @@ export interface WeightFormat {
   readonly transposed?: boolean;
 }
 
+/**
+ * How `sorac compress` rounds a weight: src/compression/calibrate.ts. Nothing else reads it: a module that is given plain numbers
+ * takes the greatest of each group (`minmax`). The text form of programs has none.
+ */
+export type Calibration =
+  | { readonly kind: 'minmax' | 'mse' | 'gptq' }
+  /** Share of the weights of a group that is not cut off. */
+  | { readonly kind: 'percentile'; readonly share: number };
+
 /** A tensor of the checkpoint, under its name in the file. */
 export interface Weight {
   readonly path: string;
@@ -88,6 +97,7 @@ export interface Weight {
   readonly initial?: Initializer;
   /** Undefined: as its type says. */
   readonly format?: WeightFormat;
+  readonly calibration?: Calibration;
 }
 
 /** A buffer that a session keeps between calls: [batch, room, width]. */

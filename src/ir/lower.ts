@@ -192,8 +192,8 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
     dims,
     weights: weights.map((weight) => {
       // What trains is f32, and so is what lies beside it.
-      const format = training ? undefined : formats?.get(weight.path);
-      return format === undefined ? weight : { ...weight, format };
+      const chosen = training ? undefined : formats?.get(weight.path);
+      return chosen === undefined ? weight : { ...weight, ...chosen };
     }),
     states,
     ...(session ? { session } : {}),

@@ -19,6 +19,7 @@ const fences: Readonly<Record<string, { readonly values: readonly string[]; read
   runtime: { values: ['runtime'], types: [] },
   text: { values: ['text', 'runtime'], types: [] },
   training: { values: ['training', 'runtime', 'support'], types: ['text'] },
+  compression: { values: ['compression', 'runtime'], types: [] },
 };
 
 /** Packages that a folder may import; `node:` has its own rule. */
@@ -30,6 +31,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   codegen: ['ts-morph'],
   runtime: ['webgpu', 'koffi', 'sorac/cpu'],
   text: ['@huggingface/tokenizers', '@huggingface/jinja'],
+  compression: [],
   training: ['csv-parse', 'hyparquet', 'hyparquet-compressors', 'pngjs', 'jpeg-js'],
 };
 

@@ -46,7 +46,7 @@ export interface TrainData extends Parts<Batches> {
 
 export interface DataContext {
   readonly settings: TrainSettings;
-  readonly block: TrainBlock;
+  readonly block: Pick<TrainBlock, 'reads'>;
   readonly ranges: ReadonlyMap<string, DimRange>;
   readonly seed: number;
 }

@@ -29,7 +29,7 @@ export interface InputContext {
 
 /** What a step needs and nothing says how to read. */
 export function unread(
-  block: TrainBlock,
+  block: Pick<TrainBlock, 'reads' | 'targets'>,
   parameters: readonly { readonly name: string; readonly initial: number | undefined; readonly role?: unknown }[],
 ): readonly string[] {
   const known = new Set(block.reads.map(({ name }) => name));

@@ -3,14 +3,13 @@
  */
 import type { Scored } from '../../ir/graph.ts';
 import type { Inputs, InputTensor } from '../../runtime/inputs.ts';
-import type { Results } from '../../runtime/model-session.ts';
 import { ignoredLabel, type Metrics, type MetricsCounter, metricsCounter } from '../../training/index.ts';
 
 /** By name: `accuracy`, `f1`, `perplexity`; with several losses behind the name of the result. */
 export type Measures = Readonly<Record<string, number>>;
 
 export interface Judge {
-  add(results: Results, batch: Inputs): void;
+  add(results: Inputs, batch: Inputs): void;
   result(): Measures;
 }
 

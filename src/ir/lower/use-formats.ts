@@ -5,11 +5,11 @@
  * that readers sum over.
  */
 import type { UseRule } from '../../parser/ast.ts';
-import type { Weight, WeightFormat } from '../graph.ts';
+import type { Calibration, Weight, WeightFormat } from '../graph.ts';
 import { constantDim, constantValue, multiplyDims } from '../symbolic.ts';
 import { type Binding, numberOf, poison } from './binding.ts';
 import { report } from './context.ts';
-import { checkMethod, type UseSite, weightFormats, wrongValue } from './use-methods.ts';
+import { calibrations, checkMethod, type UseSite, weightFormats, wrongValue } from './use-methods.ts';
 
 /** Groups of `int4` where a rule says nothing. */
 const usualGroup = 32;
@@ -23,6 +23,25 @@ function formatOf(name: string, values: ReadonlyMap<string, Binding>, isTranspos
   const symmetric = values.get('symmetric');
   const asymmetric = symmetric?.kind === 'bool' && !symmetric.value;
   return { kind: 'int4', group: group ?? usualGroup, ...(asymmetric ? { asymmetric } : {}), ...transposed };
+}
+
+/** Share of the weights of a group that `percentile` does not cut off, where a rule says nothing. */
+const usualShare = 0.999;
+
+function calibrationOf(site: UseSite, rule: UseRule, values: ReadonlyMap<string, Binding>): Calibration | undefined {
+  const word = values.get('calibrate');
+  const kind = calibrations.find((name) => word?.kind === 'string' && word.value === name);
+  const share = numberOf(values.get('share') ?? poison);
+  if (share !== undefined && kind !== 'percentile')
+    wrongValue(site, '`share` belongs to `calibrate: percentile`', rule.value.span);
+  if (kind === 'percentile') return { kind, share: share ?? usualShare };
+  return kind && { kind };
+}
+
+/** What a rule chooses for a weight. */
+export interface ChosenFormat {
+  readonly format: WeightFormat;
+  readonly calibration?: Calibration;
 }
 
 /** A written group against what it divides: the last one of a row would be shorter than was asked for. */
@@ -48,7 +67,7 @@ export function readFormats(
   rule: UseRule,
   selected: readonly Weight[],
   isTransposed: (path: string) => boolean,
-  chosen: Map<string, WeightFormat | undefined>,
+  chosen: Map<string, ChosenFormat | undefined>,
 ): void {
   const found = checkMethod(site, weightFormats, rule.value.value, 'number format');
   if (found === undefined) return;
@@ -59,9 +78,11 @@ export function readFormats(
     return;
   }
   const group = numberOf(found.values.get('group') ?? poison);
+  const calibration = calibrationOf(site, rule, found.values);
   for (const weight of matrices) {
     const transposed = isTransposed(weight.path);
     if (group !== undefined && !checkGroup(site, rule, group, weight, transposed)) return;
-    chosen.set(weight.path, formatOf(found.name, found.values, transposed));
+    const format = formatOf(found.name, found.values, transposed);
+    chosen.set(weight.path, format && { format, ...(calibration ? { calibration } : {}) });
   }
 }

@@ -17,6 +17,8 @@ export type ValueKind =
   | { readonly kind: 'number'; readonly minimum?: number; readonly above?: number; readonly below?: number }
   | { readonly kind: 'int'; readonly minimum: number }
   | { readonly kind: 'bool' }
+  /** One of these names, as it is written. */
+  | { readonly kind: 'word'; readonly words: readonly string[] }
   /** A number, or a method of `methods` that gives one. */
   | { readonly kind: 'schedule' };
 
@@ -76,9 +78,18 @@ export const optimizers: Methods = {
 /** What a rule of a `train` block says of weights: a factor of the learning rate. */
 export const trainingRules: Methods = { lr: { parameters: [needs('factor', notNegative)] } };
 
+/** How `sorac compress` chooses scales and integers: src/compression/calibrate.ts. */
+export const calibrations = ['minmax', 'mse', 'percentile', 'gptq'] as const;
+
+const calibrated = [
+  takes('group', count),
+  takes('calibrate', { kind: 'word', words: calibrations }),
+  takes('share', { kind: 'number', above: 0.5, below: 1 }),
+];
+
 export const weightFormats: Methods = {
-  int8: { parameters: [takes('group', count)] },
-  int4: { parameters: [takes('group', count), takes('symmetric', { kind: 'bool' })] },
+  int8: { parameters: calibrated },
+  int4: { parameters: [...calibrated, takes('symmetric', { kind: 'bool' })] },
   f16: { parameters: [] },
   f32: { parameters: [] },
 };
@@ -103,6 +114,7 @@ export function wrongValue(site: UseSite, message: string, span: Span, help?: st
 
 function wanted(kind: ValueKind): string {
   if (kind.kind === 'bool') return 'true or false';
+  if (kind.kind === 'word') return `one of ${kind.words.map((word) => `\`${word}\``).join(', ')}`;
   if (kind.kind === 'int') return `an integer of at least ${kind.minimum}`;
   if (kind.kind === 'schedule') return 'a number above 0 or a schedule';
   const { minimum, above, below } = kind;
@@ -113,6 +125,7 @@ function wanted(kind: ValueKind): string {
 
 function fits(kind: ValueKind, binding: Binding): boolean {
   if (kind.kind === 'bool') return binding.kind === 'bool';
+  if (kind.kind === 'word') return false;
   if (kind.kind === 'int') {
     const value = binding.kind === 'int' ? constantValue(binding.dim) : undefined;
     return value !== undefined && value >= kind.minimum;
@@ -134,10 +147,25 @@ export function checkValue(site: UseSite, kind: ValueKind, expression: Expressio
     checkMethod(site, schedules, expression, 'schedule');
     return undefined;
   }
+  if (kind.kind === 'word') return checkWord(site, kind.words, expression, what);
   const binding = evaluate(site.context, expression, site.scope);
   if (binding.kind === 'poison') return undefined;
   if (fits(kind, binding)) return binding;
   wrongValue(site, `${what} is ${wanted(kind)}, found ${describe(binding)}`, expression.span);
+  return undefined;
+}
+
+function checkWord(site: UseSite, words: readonly string[], expression: Expression, what: string): Binding | undefined {
+  if (expression.kind === 'missing') return undefined;
+  if (expression.kind === 'name' && words.includes(expression.name)) return { kind: 'string', value: expression.name };
+  const guess = expression.kind === 'name' ? closest(expression.name, words) : undefined;
+  const list = wanted({ kind: 'word', words });
+  wrongValue(
+    site,
+    `${what} is ${list}`,
+    expression.span,
+    guess === undefined ? undefined : `did you mean \`${guess}\`?`,
+  );
   return undefined;
 }
 

@@ -225,7 +225,10 @@ function only(inputs: readonly EntryParameter[], method: ReadMethod, said: Reado
 }
 
 /** Reads that go without saying: one text, its mask and segments, one label, one image. */
-function implied({ parameters, targets }: ReadableInputs, said: readonly TrainRead[]): readonly TrainRead[] {
+export function impliedReads(
+  { parameters, targets }: ReadableInputs,
+  said: readonly TrainRead[],
+): readonly TrainRead[] {
   const names = new Set(said.map(({ name }) => name));
   const isConventional = ({ name }: EntryParameter) => Object.hasOwn(conventions, name);
   const needed = parameters.filter(({ initial }) => initial === undefined);
@@ -280,7 +283,7 @@ export function readReads(site: UseSite, block: UseBlock, inputs: ReadableInputs
   }
   if (!areRight) return undefined;
   const reads = said.map(({ read }) => read);
-  const all = [...reads, ...implied(inputs, reads)];
+  const all = [...reads, ...impliedReads(inputs, reads)];
   for (const { item, read } of said) {
     const { follows = [] } = methods[read.method];
     if (read.of === undefined || item.value.kind !== 'call') continue;

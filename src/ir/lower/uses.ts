@@ -7,7 +7,7 @@
 import type { ModuleDeclaration, SourceTree, UseBlock, UseRule, UseSetting, UseWord } from '../../parser/ast.ts';
 import { joinSpans, type Span } from '../../support/source.ts';
 import { closest } from '../../support/suggest.ts';
-import type { Adapter, Entry, TrainBlock, Weight, WeightFormat } from '../graph.ts';
+import type { Adapter, Entry, TrainBlock, Weight } from '../graph.ts';
 import { transposedMatrices } from '../summed-axis.ts';
 import { type Binding, describe, type Instance, numberOf, poison } from './binding.ts';
 import { type Context, report } from './context.ts';
@@ -17,7 +17,7 @@ import { makeInstance } from './modules.ts';
 import { nearMember, resolveModule } from './names.ts';
 import { childScope, lookup, type Scope } from './scope.ts';
 import { configArguments } from './uncalled.ts';
-import { readFormats } from './use-formats.ts';
+import { type ChosenFormat, readFormats } from './use-formats.ts';
 import { type Generating, readGeneration } from './use-generate.ts';
 import { select } from './use-globs.ts';
 import {
@@ -292,7 +292,7 @@ interface Chosen {
   /** Factors of the learning rate; a later rule overrides an earlier one. */
   readonly rates: Map<string, number>;
   /** Undefined stands for plain numbers. */
-  readonly formats: Map<string, WeightFormat | undefined>;
+  readonly formats: Map<string, ChosenFormat | undefined>;
 }
 
 function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subject, chosen: Chosen): void {
@@ -360,7 +360,7 @@ export interface Used {
   /** By weight; a later rule overrides an earlier one. */
   readonly adapters?: readonly Adapter[];
   /** Number formats by weight. */
-  readonly formats?: ReadonlyMap<string, WeightFormat | undefined>;
+  readonly formats?: ReadonlyMap<string, ChosenFormat | undefined>;
 }
 
 function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {

@@ -283,7 +283,7 @@ describe('metrics', () => {
   test('of classes, of texts, and of the token that follows', () => {
     const classes = makeJudge([{ scores: 's', target: 'y', kind: 'classes', ignore: undefined }]);
     classes.add(
-      { s: { dtype: 'f32', shape: [4, 2], data: Float32Array.of(1, 0, 0, 1, 1, 0, 0, 1) } },
+      { s: { shape: [4, 2], data: Float32Array.of(1, 0, 0, 1, 1, 0, 0, 1) } },
       { y: { data: Int32Array.of(0, 1, 1, 1), shape: [4] } },
     );
     expect(classes.result()).toEqual({ accuracy: 0.75, f1: 0.8 });
@@ -301,7 +301,7 @@ describe('metrics', () => {
       { scores: 'nothing', target: 'y', kind: 'classes', ignore: undefined },
     ]);
     judge.add(
-      { s: { dtype: 'f32', shape: [4], data: Float32Array.of(2, -1, 3, -2) } },
+      { s: { shape: [4], data: Float32Array.of(2, -1, 3, -2) } },
       { y: { data: Float32Array.of(1, 0, 0, 0), shape: [4] } },
     );
     expect(judge.result()).toEqual({ 's.accuracy': 0.75, 's.f1': expect.closeTo(2 / 3) });

@@ -51,6 +51,7 @@ const right: readonly string[] = [
     optimizer: lion(0.001, weight_decay: 0.1)
   }`,
   'quantize Tagger {\n  "model.layers.**_proj.weight", "tags.weight": int4(group: 32)\n  "word.weight": int8\n  state "**.kv": f16\n}',
+  'quantize Tagger {\n  "tags.weight": int4(group: 16, calibrate: gptq)\n  "word.weight": int8(calibrate: percentile, share: 0.99)\n}',
   'prune Tagger {\n  heads "model.layers.*.attn": keep 0.75 by l2\n  neurons "**.mlp": keep 0.5\n  "**.fc1.weight": nm(2, 4) by magnitude\n  "tags.weight": keep 0.5\n}',
   'prune Block {\n  heads "attn": keep 0.75 by l2\n  "mlp.fc*.weight": nm(2, 4) by magnitude\n}',
   'adapter Tagger {\n  "**.q_proj.weight": lora(rank: 8, alpha: 16, dropout: 0.05)\n}',
@@ -112,6 +113,15 @@ describe('mistakes', () => {
     [training('accumulate: c.widht'), 'SORA2004', 'widht', 'no member', 'width'],
     [training('optimizer: adam(0.1) by l2'), 'SORA2304', 'l2', '`by` has no meaning'],
     ['quantize Tagger { "word.weight": keep 0.5 }', 'SORA2304', 'keep 0.5', '`keep` has no meaning'],
+    ['quantize Tagger { "word.weight": int4(calibrate: gtpq) }', 'SORA2304', 'gtpq', 'one of `minmax`', 'gptq'],
+    ['quantize Tagger { "word.weight": int8(calibrate: 3) }', 'SORA2304', '3', 'one of `minmax`'],
+    [
+      'quantize Tagger { "word.weight": int8(calibrate: mse, share: 0.9) }',
+      'SORA2304',
+      'int8(calibrate: mse, share: 0.9)',
+      '`share` belongs to',
+    ],
+    ['quantize Tagger { "word.weight": int8(calibrate: percentile, share: 0.1) }', 'SORA2304', '0.1', 'above 0.5'],
     ['quantize Tagger { "word.weight": int3 }', 'SORA2303', 'int3', 'number format', 'int'],
     ['quantize Tagger { state "**": int4 }', 'SORA2303', 'int4', 'number format', 'f16'],
     ['quantize Tagger { "tags.weight": int4(group: 24) }', 'SORA2304', 'int4(group: 24)', '`tags.weight`, 32 long'],
