@@ -216,6 +216,8 @@ export interface TrainBlock {
   readonly seed: number;
   /** When there are any, nothing else trains. */
   readonly adapters: readonly Adapter[];
+  /** Number formats by weight that the step computes with, while the weights themselves stay f32. */
+  readonly formats: ReadonlyMap<string, WeightFormat>;
   readonly span: Span;
 }
 

@@ -63,6 +63,7 @@ function trainingOf(entry: Entry): Training {
     targets: [],
     reads: [],
     scored: [],
+    formats: new Map(),
     rates: new Map<string, number>(),
     loss: entry.graph,
     optimizer: { name: 'sgd', momentum: 0, nesterov: false, weightDecay: 0, schedule } as const,

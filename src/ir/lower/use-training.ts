@@ -180,6 +180,7 @@ export function readTraining(
     microBatches: numberSetting('accumulate') ?? 1,
     seed: numberSetting('seed') ?? 0,
     adapters: [],
+    formats: new Map(),
     span: block.useSpan,
   };
 }

@@ -7,7 +7,7 @@
 import type { ModuleDeclaration, SourceTree, UseBlock, UseRule, UseSetting, UseWord } from '../../parser/ast.ts';
 import { joinSpans, type Span } from '../../support/source.ts';
 import { closest } from '../../support/suggest.ts';
-import type { Adapter, Entry, TrainBlock, Weight } from '../graph.ts';
+import type { Adapter, Entry, TrainBlock, Weight, WeightFormat } from '../graph.ts';
 import { transposedMatrices } from '../summed-axis.ts';
 import { type Binding, describe, type Instance, numberOf, poison } from './binding.ts';
 import { type Context, report } from './context.ts';
@@ -86,6 +86,7 @@ const blocks: Readonly<Record<UseWord, BlockKind>> = {
       ema: optional({ kind: 'number', above: 0, below: 1 }),
       accumulate: optional({ kind: 'int', minimum: 1 }),
       seed: optional({ kind: 'int', minimum: 0 }),
+      quantization_aware: optional({ kind: 'bool' }),
     },
     about: [],
   },
@@ -403,6 +404,35 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
   };
 }
 
+/** The formats that a step computes with: those of the model where the `train` block says `quantization_aware: true`. */
+function quantizationOf(
+  context: Context,
+  block: UseBlock | undefined,
+  scope: Scope,
+  formats: Used['formats'],
+): ReadonlyMap<string, WeightFormat> {
+  const setting = block?.items.find((item) => item.kind === 'setting' && item.name.text === 'quantization_aware');
+  const value = setting?.kind === 'setting' ? setting.values[0]?.value : undefined;
+  if (value === undefined || block === undefined) return new Map();
+  const binding = evaluate(context, value, scope);
+  if (binding.kind !== 'bool' || !binding.value) return new Map();
+  const chosen = [...(formats ?? [])].flatMap(([path, each]): (readonly [string, WeightFormat])[] =>
+    each === undefined ? [] : [[path, each.format]],
+  );
+  if (chosen.length === 0) {
+    report(
+      context,
+      'SORA2305',
+      '`quantization_aware` without a format: no `quantize` block gives a weight one',
+      value.span,
+      {
+        help: `write \`quantize ${block.model.text} { "weights": int8 }\``,
+      },
+    );
+  }
+  return new Map(chosen);
+}
+
 /** Blocks of which a model has one. */
 const single: Readonly<Partial<Record<UseWord, string>>> = { generate: 'generates by', train: 'is trained on' };
 
@@ -441,5 +471,7 @@ export function checkUses(
   }
   const { training, adapters: all = [] } = used;
   if (training === undefined) return used;
-  return { ...used, training: { ...training, adapters: [...new Map(all.map((each) => [each.path, each])).values()] } };
+  const formats = quantizationOf(context, first.get('train'), model?.instance.scope ?? fileScope, used.formats);
+  const adapters = [...new Map(all.map((each) => [each.path, each])).values()];
+  return { ...used, training: { ...training, adapters, formats } };
 }

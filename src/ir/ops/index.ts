@@ -18,6 +18,7 @@ import { ctc, ctcPaths } from './ctc.ts';
 import { dotGeneral } from './dot-general.ts';
 import { dropout } from './dropout.ts';
 import { entmax, entmaxThreshold } from './entmax.ts';
+import { fakeQuantize } from './fake-quantize.ts';
 import { fused } from './fused.ts';
 import { gather } from './gather.ts';
 import { isFiniteOp } from './is-finite.ts';
@@ -80,6 +81,7 @@ const definitions: readonly OpDefinition[] = [
   entmax,
   entmaxThreshold,
   mean,
+  fakeQuantize,
   argmax,
   ctc,
   ctcPaths,

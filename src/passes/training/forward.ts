@@ -25,6 +25,7 @@ import { sliceOrderedLookups } from '../canonicalize.ts';
 import { copyNode, definitionOf } from '../pass.ts';
 import { AdapterWriter } from './adapters.ts';
 import { freshStreams } from './dropout.ts';
+import { FakeQuantizer } from './quantization.ts';
 
 /** Path of the piece of an arena that holds a parameter, or its gradient. */
 export function weightPiece(path: string): string {
@@ -127,6 +128,12 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
     leaves.set(weight, leaf);
     return leaf;
   };
+  const quantizer = new FakeQuantizer(builder, context);
+  const formatAt = (node: Node) => {
+    const [path, another] = node.op === 'weight' ? stringsOf(node.attributes, 'paths') : [];
+    if (path === undefined || another !== undefined) return undefined;
+    return block.formats.get(path) ?? block.formats.get(ownWeight(weights, path).path);
+  };
   const ownPath = (path: string): string => ownWeight(weights, path).path;
   const adapters = new AdapterWriter(block.adapters, {
     builder,
@@ -151,12 +158,13 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
       else if (weight) {
         outputs = leafOf(weight, node.span, node.label).outputs;
       } else {
-        const operands = node.inputs.map(mapped);
+        const operands = quantizer.operands(node, node.inputs.map(mapped));
         const copied = copyNode(builder, node, operands).outputs;
         const [only, another] = copied;
-        outputs = only && !another ? [adapters.beside(node, operands, only)] : copied;
+        outputs = only && !another ? [adapters.beside(node, operands, quantizer.rows(node, operands, only))] : copied;
       }
       const [output] = outputs;
+      if (output) quantizer.mark(output, formatAt(node));
       if (node.op === 'input' && output) inputs.set(String(node.attributes.name), output);
       node.outputs.forEach((before, at) => {
         values.set(before, outputs[at] ?? unreachable(`\`${node.op}\` lost output ${at}`));

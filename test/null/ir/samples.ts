@@ -211,6 +211,11 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[f32(2, 3, 5)], { axes: [2] }],
     [[f32(4), f32(1)], { axes: [0] }],
   ],
+  fake_quantize: [
+    [[f32(5, 6)], { bits: 8, group: 6, asymmetric: false }],
+    [[f32(2, 3, 9)], { bits: 4, group: 4, asymmetric: true }],
+    [[f32(0, 4)], { bits: 4, group: 2, asymmetric: false }],
+  ],
   mean: [
     [[f32(2, 3, 5)], { axes: [1, -1], keep: false }],
     [[f32(2, 3)], { axes: [0], keep: true }],
