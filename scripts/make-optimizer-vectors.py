@@ -96,6 +96,44 @@ cases = [
     run("lion", f"optimizer: lion({LR}, weight_decay: 0.1)", every(lambda p: Lion(p, LR, weight_decay=0.1))),
     run("sgd, averaged", f"optimizer: sgd({LR}, momentum: 0.5)\n  ema: 0.9", every(lambda p: optim.SGD(p, lr=LR, momentum=0.5)), ema=0.9),
     run("adamw, averaged with a small decay", f"optimizer: adamw({LR})\n  ema: 0.25", every(lambda p: optim.AdamW(p, lr=LR)), ema=0.25),
+    run(
+        "adamw, decay by groups",
+        f'optimizer: adamw({LR}, weight_decay: 0.2)\n  "head.*": decay(0.5)\n  "head.weight": decay(0.05)',
+        lambda p: optim.AdamW(
+            [
+                {"params": [p["head.weight"]], "weight_decay": 0.05},
+                {"params": [p["head.bias"]], "weight_decay": 0.5},
+            ],
+            lr=LR,
+        ),
+    ),
+    run(
+        "lion, one weight without decay",
+        f'optimizer: lion({LR}, beta1: 0.8, beta2: 0.9)\n  "**": decay(0.3)\n  no_decay: "**.bias"',
+        lambda p: Lion(
+            [
+                {"params": [p["head.weight"]], "weight_decay": 0.3},
+                {"params": [p["head.bias"]], "weight_decay": 0.0},
+            ],
+            LR,
+            betas=(0.8, 0.9),
+        ),
+    ),
+    run(
+        "sgd by steps",
+        f"optimizer: sgd(step(peak: {LR}, every: 2, factor: 0.3), momentum: 0.9)",
+        every(lambda p: optim.SGD(p, lr=LR, momentum=0.9)),
+        schedule=lambda chosen: optim.lr_scheduler.StepLR(chosen, step_size=2, gamma=0.3),
+    ),
+    run(
+        "cross entropy with class weights",
+        f"optimizer: sgd({LR})",
+        every(lambda p: optim.SGD(p, lr=LR)),
+        loss="cross_entropy(score, label, weights: tensor([0.5, 1.0, 2.5, 0.25]), ignore: -100, smoothing: 0.1)",
+        of=lambda model, x, y, label: torch.nn.functional.cross_entropy(
+            model(x), label, weight=torch.tensor([0.5, 1.0, 2.5, 0.25]), label_smoothing=0.1
+        ),
+    ),
 ]
 
 out = os.path.join(os.path.dirname(__file__), "..", "test", "golden", "training", "optimizers.json")

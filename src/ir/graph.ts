@@ -147,11 +147,14 @@ export interface Piece {
 }
 
 export interface Schedule {
-  readonly kind: 'constant' | 'linear' | 'cosine';
+  readonly kind: 'constant' | 'linear' | 'cosine' | 'step';
   readonly peak: number;
   /** Share of all steps. */
   readonly warmup: number;
   readonly final: number;
+  /** Of `step`: the rate is multiplied by the factor every so many steps. */
+  readonly every?: number;
+  readonly factor?: number;
 }
 
 export type Optimizer =
@@ -209,6 +212,8 @@ export interface TrainBlock {
   readonly frozen: ReadonlySet<string>;
   /** Factors of the learning rate by weight; 1 where there is none. */
   readonly rates: ReadonlyMap<string, number>;
+  /** Weight decay by weight; that of the optimizer where there is none. */
+  readonly decays: ReadonlyMap<string, number>;
   readonly clipNorm: number | undefined;
   /** Share of itself that the moving average of the weights keeps at each step; undefined: there is none. */
   readonly ema: number | undefined;

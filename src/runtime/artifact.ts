@@ -200,12 +200,15 @@ export interface ParameterSpec {
 
 /** Learning rates over the steps: a line up over the first `warmup` share of all steps, then what the kind says. */
 export interface ScheduleSpec {
-  readonly kind: 'constant' | 'linear' | 'cosine';
+  readonly kind: 'constant' | 'linear' | 'cosine' | 'step';
   readonly peak: number;
   /** Share of all steps, 0 to 1. */
   readonly warmup: number;
   /** Learning rate of the last step; 0 when left out. */
   readonly final?: number;
+  /** Of `step`: after every so many steps the rate is multiplied by the factor. */
+  readonly every?: number;
+  readonly factor?: number;
 }
 
 /** A train block: which hidden entries make a step, and what the host must keep. See decision 0007. */

@@ -14,7 +14,7 @@ export interface TrainerOptions {
   /** The greatest learning rate. Default: that of the train block. */
   readonly lr?: number;
   /** What is to be different from the schedule of the train block. */
-  readonly schedule?: Partial<Pick<ScheduleSpec, 'kind' | 'warmup' | 'final'>>;
+  readonly schedule?: Partial<Pick<ScheduleSpec, 'kind' | 'warmup' | 'final' | 'every' | 'factor'>>;
   /** Told what is odd and goes on. Default: `warn` of `load`. */
   readonly onWarning?: (line: string) => void;
   /** Stops making the trainer. */
@@ -30,7 +30,13 @@ const trainerOptions: Names<TrainerOptions> = {
   signal: 1,
 };
 
-const scheduleOptions: Names<NonNullable<TrainerOptions['schedule']>> = { kind: 1, warmup: 1, final: 1 };
+const scheduleOptions: Names<NonNullable<TrainerOptions['schedule']>> = {
+  kind: 1,
+  warmup: 1,
+  final: 1,
+  every: 1,
+  factor: 1,
+};
 
 /** @errors SORA6032 for options of other names */
 export function checkTrainerOptions(options: TrainerOptions): void {
@@ -66,9 +72,12 @@ export function checkRun({ seed, totalSteps, schedule }: Run): CheckedRun {
   if (!isSeed(seed)) refuse(`\`seed\` is a whole number from 0 to ${2 ** 32 - 1}, got ${seed}`);
   if (totalSteps !== undefined && !(Number.isSafeInteger(totalSteps) && totalSteps >= 1))
     refuse(`\`totalSteps\` is a whole number of at least 1, got ${totalSteps}`);
-  const { kind, peak, warmup, final = 0 } = schedule;
-  if (!['constant', 'linear', 'cosine'].includes(kind))
-    refuse(`there is no schedule \`${kind}\``, 'use `constant`, `linear` or `cosine`');
+  const { kind, peak, warmup, final = 0, every = 1, factor = 1 } = schedule;
+  if (!['constant', 'linear', 'cosine', 'step'].includes(kind))
+    refuse(`there is no schedule \`${kind}\``, 'use `constant`, `linear`, `cosine` or `step`');
+  if (kind === 'step' && schedule.every === undefined) refuse('the schedule `step` needs `every`, a number of steps');
+  if (!(Number.isSafeInteger(every) && every >= 1)) refuse(`\`every\` is a whole number of steps, got ${every}`);
+  if (!(isRate(factor) && factor <= 1)) refuse(`\`factor\` is a number from 0 to 1, got ${factor}`);
   if (!isRate(peak)) refuse(`\`lr\` is a number of at least 0, got ${peak}`);
   if (!isRate(final)) refuse(`\`final\` is a learning rate of at least 0, got ${final}`);
   if (!(isRate(warmup) && warmup <= 1)) refuse(`\`warmup\` is a share of all steps from 0 to 1, got ${warmup}`);

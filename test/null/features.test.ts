@@ -27,7 +27,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`attend\`: \`cache\` with positions counted per row of a batch (\`positions\`, \`last\`) | works |
 | \`state\`: caches per session that grow, fork, reset; stored as f32 or f16 | works |
 | \`generate Model.entry\`: greedy and sampled text, batches, stop tokens, abort, going on | works |
-| \`train\`: losses (cross entropy with smoothing, class weights and an ignored class, next token, binary, squared, absolute, CTC, contrastive), sums of them; SGD, Adam, AdamW, Lion; schedules; freezing, no decay, clipping, micro-batches | works: \`trainer()\` of the module, \`sorac train\` |
+| \`train\`: losses (cross entropy with smoothing, class weights and an ignored class, next token, binary, squared, absolute, CTC, contrastive), sums of them; SGD, Adam, AdamW, Lion; schedules; freezing, learning rates and weight decay by weight, clipping, micro-batches | works: \`trainer()\` of the module, \`sorac train\` |
 | \`trainer()\`: steps, micro-batches, evaluation, runs that go on bit for bit, weights drawn, saved and applied; on devices and the interpreter | works |
 | \`train\`: \`ema\`, a moving average of the weights, evaluated, applied and written on demand | works |
 | \`adapter\`: LoRA beside matrices, alone trained, merged on export | works |

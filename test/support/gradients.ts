@@ -65,6 +65,7 @@ function trainingOf(entry: Entry): Training {
     scored: [],
     formats: new Map(),
     rates: new Map<string, number>(),
+    decays: new Map<string, number>(),
     loss: entry.graph,
     optimizer: { name: 'sgd', momentum: 0, nesterov: false, weightDecay: 0, schedule } as const,
     noDecay: new Set<string>(),

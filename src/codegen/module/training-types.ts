@@ -19,11 +19,14 @@ export function trainingTypes(outputs: string): string {
   readonly lr?: number;
   /** What is to be different from the schedule of the train block. */
   readonly schedule?: {
-    readonly kind?: 'constant' | 'linear' | 'cosine';
+    readonly kind?: 'constant' | 'linear' | 'cosine' | 'step';
     /** Share of all steps in which the rate rises from 0. */
     readonly warmup?: number;
     /** Learning rate at the end. */
     readonly final?: number;
+    /** Of \`step\`: after every so many steps the rate is multiplied by the factor. */
+    readonly every?: number;
+    readonly factor?: number;
   };
   /** Told what is odd and goes on. Default: \`warn\` of \`load\`. */
   readonly onWarning?: (line: string) => void;

@@ -48,6 +48,14 @@ export const schedules: Methods = {
   constant: { parameters: [needs('peak', positive), takes('warmup', share)] },
   linear: { parameters: [needs('peak', positive), takes('warmup', share), takes('final', notNegative)] },
   cosine: { parameters: [needs('peak', positive), takes('warmup', share), takes('final', notNegative)] },
+  step: {
+    parameters: [
+      needs('peak', positive),
+      needs('every', count),
+      takes('factor', { kind: 'number', above: 0, below: 1 }),
+      takes('warmup', share),
+    ],
+  },
 };
 
 const rate: ValueKind = { kind: 'schedule' };
@@ -75,8 +83,11 @@ export const optimizers: Methods = {
   },
 };
 
-/** What a rule of a `train` block says of weights: a factor of the learning rate. */
-export const trainingRules: Methods = { lr: { parameters: [needs('factor', notNegative)] } };
+/** What a rule of a `train` block says of weights: a factor of the learning rate, or a weight decay of their own. */
+export const trainingRules: Methods = {
+  lr: { parameters: [needs('factor', notNegative)] },
+  decay: { parameters: [needs('weight_decay', notNegative)] },
+};
 
 /** How `sorac compress` chooses scales and integers: src/compression/calibrate.ts. */
 export const calibrations = ['minmax', 'mse', 'percentile', 'gptq'] as const;

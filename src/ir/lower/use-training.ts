@@ -21,7 +21,7 @@ import { childScope } from './scope.ts';
 import { resolveType } from './typing.ts';
 import { matchesGlob } from './use-globs.ts';
 import { lowerLoss } from './use-losses.ts';
-import { checkMethod, optimizers, schedules, type UseSite } from './use-methods.ts';
+import { checkMethod, optimizers, schedules, type UseSite, wrongValue } from './use-methods.ts';
 import { readReads } from './use-reads.ts';
 
 type Values = ReadonlyMap<string, Binding>;
@@ -36,7 +36,12 @@ function scheduleOf(site: UseSite, written: Expression | undefined, plain: numbe
   const peak = found && numberOf(found.values.get('peak') ?? poison);
   if (found === undefined || peak === undefined) return undefined;
   const kind = found.name as Schedule['kind'];
-  return { kind, peak, warmup: numberAt(found.values, 'warmup', 0), final: numberAt(found.values, 'final', 0) };
+  const number = (name: string, otherwise: number) => numberAt(found.values, name, otherwise);
+  const common = { kind, peak, warmup: number('warmup', 0), final: number('final', 0) };
+  const every = numberOf(found.values.get('every') ?? poison);
+  if (kind !== 'step') return common;
+  // torch's StepLR has this factor when nothing is said.
+  return every === undefined ? undefined : { ...common, every, factor: number('factor', 0.1) };
 }
 
 /** The first argument of the method, by place or by name. */
@@ -55,11 +60,16 @@ function readOptimizer(site: UseSite, expression: Expression): Optimizer | undef
   if (schedule === undefined) return undefined;
   if (name === 'sgd') {
     const nesterov = values.get('nesterov');
+    const momentum = numberAt(values, 'momentum', 0);
+    if (nesterov?.kind === 'bool' && nesterov.value && momentum === 0) {
+      wrongValue(site, '`nesterov` needs a momentum', expression.span, 'write `momentum: 0.9` beside it');
+      return undefined;
+    }
     return {
       name,
       schedule,
       weightDecay: numberAt(values, 'weight_decay', 0),
-      momentum: numberAt(values, 'momentum', 0),
+      momentum,
       nesterov: nesterov?.kind === 'bool' && nesterov.value,
     };
   }
@@ -127,13 +137,13 @@ function selected(setting: UseSetting | undefined, paths: readonly string[]): Re
   return new Set(paths.filter((path) => globs.some((glob) => matchesGlob(glob, path))));
 }
 
-/** Checks a block; undefined when something is wrong (reported). `weights` are the paths of the model, `rates` what rules say. */
+/** Checks a block; undefined when something is wrong (reported). `weights` are the paths of the model, `rules` what rules say of them. */
 export function readTraining(
   site: UseSite,
   block: UseBlock,
   entry: Entry | undefined,
   weights: readonly string[],
-  rates: ReadonlyMap<string, number>,
+  rules: Pick<TrainBlock, 'rates' | 'decays'>,
 ): TrainBlock | undefined {
   const { context } = site;
   const builder = new GraphBuilder();
@@ -174,7 +184,8 @@ export function readTraining(
     optimizer,
     noDecay: selected(settings.get('no_decay'), weights),
     frozen: selected(settings.get('freeze'), weights),
-    rates,
+    rates: rules.rates,
+    decays: rules.decays,
     clipNorm: numberSetting('clip_norm'),
     ema: numberSetting('ema'),
     microBatches: numberSetting('accumulate') ?? 1,

@@ -292,6 +292,8 @@ interface Chosen {
   readonly adapters: Adapter[];
   /** Factors of the learning rate; a later rule overrides an earlier one. */
   readonly rates: Map<string, number>;
+  /** Weight decay; the same. */
+  readonly decays: Map<string, number>;
   /** Undefined stands for plain numbers. */
   readonly formats: Map<string, ChosenFormat | undefined>;
 }
@@ -335,8 +337,9 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
   if (!checkPlain(site, rule.value, block.use)) return;
   if (block.use === 'train') {
     const found = checkMethod(site, trainingRules, rule.value.value, 'rule of training');
-    const factor = found && numberOf(found.values.get('factor') ?? poison);
-    if (factor !== undefined) for (const { path } of selected) chosen.rates.set(path, factor);
+    const [given] = [...(found?.values.values() ?? [])].map(numberOf);
+    const numbers = found?.name === 'decay' ? chosen.decays : chosen.rates;
+    if (given !== undefined) for (const { path } of selected) numbers.set(path, given);
     return;
   }
   if (block.use === 'adapter') {
@@ -368,7 +371,7 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
   const site: UseSite = { context, scope: subject.scope };
   const entry = checkEntry(context, block, subject);
   const seen = new Map<string, UseSetting>();
-  const chosen: Chosen = { adapters: [], rates: new Map(), formats: new Map() };
+  const chosen: Chosen = { adapters: [], rates: new Map(), decays: new Map(), formats: new Map() };
   for (const item of block.items) {
     if (item.kind === 'rule') checkRule(site, block, item, subject, chosen);
     else if (item.kind === 'setting') {
@@ -385,9 +388,7 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
     }
   }
   const training =
-    block.use === 'train'
-      ? readTraining(site, block, entry, [...(subject.weights?.keys() ?? [])], chosen.rates)
-      : undefined;
+    block.use === 'train' ? readTraining(site, block, entry, [...(subject.weights?.keys() ?? [])], chosen) : undefined;
   const { settings } = blocks[block.use];
   const absent = Object.keys(settings).filter((name) => settings[name]?.required === true && !seen.has(name));
   // A mistyped word is told once, as that.

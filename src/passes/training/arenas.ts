@@ -15,7 +15,8 @@ export const rowLength = 1024;
 
 /** What the parameters of a group have in common. */
 interface Manner {
-  readonly decays: boolean;
+  /** Weight decay. */
+  readonly decay: number;
   /** Factor of the learning rate. */
   readonly rate: number;
 }
@@ -44,13 +45,14 @@ export function layoutOf(parameters: readonly Weight[], block: TrainBlock, bindi
   const most = Math.floor(bindingBytes / 4 / rowLength) * rowLength;
   const drafts: Draft[] = [];
   for (const weight of parameters) {
-    const decays = block.optimizer.weightDecay > 0 && !block.noDecay.has(weight.path);
+    const { path } = weight;
+    const decay = block.noDecay.has(path) ? 0 : (block.decays.get(path) ?? block.optimizer.weightDecay);
     const size = roundUp(elementsOf(weight), alignment);
-    const rate = block.rates.get(weight.path) ?? 1;
-    const isAlike = (other: Manner) => other.decays === decays && other.rate === rate;
+    const rate = block.rates.get(path) ?? 1;
+    const isAlike = (other: Manner) => other.decay === decay && other.rate === rate;
     let draft = drafts.find((other) => isAlike(other) && other.elements + size <= most);
     if (!draft) {
-      draft = { decays, rate, parameters: [], elements: 0 };
+      draft = { decay, rate, parameters: [], elements: 0 };
       drafts.push(draft);
     }
     draft.parameters.push({ weight, offset: draft.elements });
@@ -58,7 +60,7 @@ export function layoutOf(parameters: readonly Weight[], block: TrainBlock, bindi
   }
   const arenas: Arena[] = [];
   const pieces: Piece[] = [];
-  const groups = drafts.map(({ decays, rate, parameters: members, elements }, at) => {
+  const groups = drafts.map(({ decay, rate, parameters: members, elements }, at) => {
     const add = (kind: string): number =>
       arenas.push({ path: `${kind}:${at}`, elements: roundUp(elements, rowLength) }) - 1;
     const [weights, gradients, sums] = [add('weights'), add('gradients'), add('sums')];
@@ -70,7 +72,7 @@ export function layoutOf(parameters: readonly Weight[], block: TrainBlock, bindi
       pieces.push({ path: weightPiece(path), arena: weights, offset, type });
       pieces.push({ path: gradientPiece(path), arena: gradients, offset, type });
     }
-    return { decays, rate, weights, gradients, sums, slots, average, parameters: members };
+    return { decay, rate, weights, gradients, sums, slots, average, parameters: members };
   });
   return { arenas, pieces, groups };
 }

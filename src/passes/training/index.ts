@@ -142,7 +142,6 @@ function updateGraph(block: TrainBlock, layout: Layout, context: InferContext): 
     const weights = arenaLeaf(emitter, layout, group.weights);
     const slots = group.slots.map((slot) => arenaLeaf(emitter, layout, slot));
     const scaled = c.mul(vector, broadcastTo(emitter, clipped, shape));
-    const decay = group.decays ? block.optimizer.weightDecay : 0;
     const rateSet = { lr: rate(0), first: rate(1), second: rate(2) };
     const keep = (slot: number, value: Value) => write(slots[slot] ?? unreachable(`no slot ${slot}`), value);
     const next = updateOf(
@@ -150,7 +149,7 @@ function updateGraph(block: TrainBlock, layout: Layout, context: InferContext): 
       block.optimizer,
       { weights, gradients: scaled, slots },
       rateSet,
-      decay,
+      group.decay,
       group.rate,
       keep,
     );

@@ -147,7 +147,7 @@ export async function mistakes(model: Classifier, trainer: Trainer): Promise<voi
   // @ts-expect-error a target of another rank
   await trainer.step({ ids, label: ids });
   // @ts-expect-error an unknown schedule
-  await model.trainer({ schedule: { kind: 'step' } });
+  await model.trainer({ schedule: { kind: 'steps' } });
   // @ts-expect-error a result that is none
   await trainer.evaluate([], { onBatch: ({ scores }) => scores });
   // @ts-expect-error the hidden entries are no methods

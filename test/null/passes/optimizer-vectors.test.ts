@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { lowerSource } from '../../../src/compile.ts';
 import { tensorOf } from '../../../src/ir/tensor.ts';
+import { learningRates } from '../../../src/runtime/learning-rate.ts';
 import { referenceTrainer } from '../../support/reference-trainer.ts';
 
 type Tensors = Readonly<Record<string, readonly number[]>>;
@@ -55,7 +56,10 @@ test.each(recorded.cases)('$name', ({ loss, block, steps }) => {
   const trainer = referenceTrainer(stage.value, (path) =>
     tensorOf('f32', shapes[path] ?? [], recorded.start[path] ?? [], 'f64'),
   );
+  const { schedule } = stage.value.train?.optimizer ?? {};
+  const rate = schedule && learningRates(schedule, steps.length);
   steps.forEach((step, at) => {
+    expect(rate?.(at)).toBeCloseTo(step.lr, 12);
     const { x = [], y = [], label = [] } = recorded.batches[at] ?? {};
     const batch = new Map([
       ['x', tensorOf('f32', [5, 3], x, 'f64')],

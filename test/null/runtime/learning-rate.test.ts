@@ -44,6 +44,25 @@ describe('learning rates', () => {
     ]);
   });
 
+  test('by steps the rate falls behind the warm-up, and needs no end', () => {
+    const spec = { kind: 'step', peak: 1, warmup: 0, every: 3, factor: 0.5 } as const;
+    expect(rates(spec, undefined, [0, 2, 3, 5, 6, 30])).toEqual([1, 1, 0.5, 0.5, 0.25, Number((2 ** -10).toFixed(12))]);
+    expect(rates({ ...spec, warmup: 0.2 }, 10, [0, 1, 2, 4, 5, 8, 41])).toEqual([
+      0,
+      0.5,
+      1,
+      1,
+      0.5,
+      0.25,
+      Number((2 ** -13).toFixed(12)),
+    ]);
+    // torch's factor when nothing is said.
+    expect(rates({ kind: 'step', peak: 1, warmup: 0, every: 1 }, undefined, [2])).toEqual([0.01]);
+    expect(() => learningRates({ ...spec, warmup: 0.5 }, undefined)).toThrow(
+      expect.objectContaining({ code: 'SORA6032', message: expect.stringContaining('a warm-up') }),
+    );
+  });
+
   test('a run that is all warm-up never divides by 0', () => {
     expect(rates({ kind: 'linear', peak: 1, warmup: 1 }, 4, [0, 1, 3, 4])).toEqual([0, 0.25, 0.75, 1]);
     expect(rates({ kind: 'cosine', peak: 1, warmup: 0 }, 1, [0, 1])).toEqual([1, 0]);

@@ -271,7 +271,10 @@ describe('options of a trainer', () => {
     [{ lr: -1 }, /`lr`/],
     [{ schedule: { warmup: 2 } }, /^`warmup` is a share of all steps from 0 to 1, got 2$/],
     [{ schedule: { final: -1 } }, /`final`/],
-    [{ schedule: { kind: 'step' as never } }, /^there is no schedule `step`$/],
+    [{ schedule: { kind: 'steps' as never } }, /^there is no schedule `steps`$/],
+    [{ schedule: { kind: 'step' } }, /^the schedule `step` needs `every`/],
+    [{ schedule: { kind: 'step', every: 1.5 } }, /`every`/],
+    [{ schedule: { kind: 'step', every: 2, factor: 2 } }, /`factor`/],
   ])('%j is refused', async (options, message) => {
     const model = await open();
     await expect(model.trainer(options)).rejects.toEqual(coded('SORA6032', message));
