@@ -1,7 +1,7 @@
 /**
  * The pipeline on one screen: source text in, artifact out.
  *
- *   parse -> resolve imports -> lower -> train -> optimize -> toKernels (per profile) -> generate
+ *   parse -> resolve imports -> lower -> prune -> train -> optimize -> toKernels (per profile) -> generate
  *
  * Each stage is one function of an immutable value that returns `{ value, diagnostics }`; a stage runs only when the ones
  * before it made no error. Printing the module is `emitModule` (src/codegen/module); files are the command line's business.
@@ -13,7 +13,7 @@ import type { ProfileName } from './ir/target.ts';
 import type { SourceTree, UseBlock } from './parser/ast.ts';
 import { overrideUses, parse, resolveImports } from './parser/index.ts';
 import { library } from './parser/library.generated.ts';
-import { addTraining, optimize, toKernels } from './passes/index.ts';
+import { addTraining, optimize, prune, toKernels } from './passes/index.ts';
 import type { Artifact } from './runtime/artifact.ts';
 import { type Diagnostic, hasErrors, type Stage } from './support/diagnostic.ts';
 import type { SourceFile } from './support/source.ts';
@@ -38,6 +38,10 @@ export interface CompileInput {
   readonly settings?: SourceFile;
   /** What a storage binding of the device holds; 128 MiB, which every device has, when left out. */
   readonly bindingBytes?: number;
+  /** The program before its rules about heads and neurons take effect: what a checkpoint that is not sliced fits. */
+  readonly isDense?: boolean;
+  /** How many units stay, by id of the set (src/ir/pruning.ts), where a compressed file says so. */
+  readonly kept?: ReadonlyMap<string, number>;
 }
 
 /** Every value of the pipeline, for `--emit` and for tests. */
@@ -94,8 +98,15 @@ export function lowerSource(input: CompileInput, allowLibrary = false): Stage<Pr
   const lowered = lowerAll(parsed.value, input, allowLibrary);
   const before = [...parsed.diagnostics, ...lowered.diagnostics];
   if (lowered.value === undefined) return { value: undefined, diagnostics: before };
-  const trained = addTraining(lowered.value, input.bindingBytes);
-  return { value: trained.value, diagnostics: [...before, ...trained.diagnostics] };
+  const pruned = pruneProgram(lowered.value, input);
+  if (hasErrors(pruned.diagnostics)) return { value: undefined, diagnostics: [...before, ...pruned.diagnostics] };
+  const trained = addTraining(pruned.value, input.bindingBytes);
+  return { value: trained.value, diagnostics: [...before, ...pruned.diagnostics, ...trained.diagnostics] };
+}
+
+function pruneProgram(program: Program, { isDense, kept }: CompileInput): Stage<Program> {
+  if (isDense === true) return { value: program, diagnostics: [] };
+  return prune(program, kept === undefined ? {} : { kept });
 }
 
 /** Collects what stages say and gives what they make. */
@@ -115,7 +126,9 @@ export function compile(input: CompileInput): Stage<Compilation | undefined> {
   if (hasErrors(diagnostics)) return failed;
   const lowered = keep(lowerAll(trees, input));
   if (lowered === undefined || hasErrors(diagnostics)) return failed;
-  const program = keep(addTraining(lowered, input.bindingBytes));
+  const pruned = keep(pruneProgram(lowered, input));
+  if (hasErrors(diagnostics)) return failed;
+  const program = keep(addTraining(pruned, input.bindingBytes));
   if (hasErrors(diagnostics)) return failed;
   const given = [input.uses, input.settings].flatMap((file) => (file === undefined ? [] : [file.text]));
   const texts = [...trees.map((tree) => tree.file.text), ...given];

@@ -8,6 +8,7 @@
  * Not here: the legality rules (verify.ts), the text form (print.ts, read.ts).
  */
 import type { Span } from '../support/source.ts';
+import type { PruneBlock, PrunePlan } from './pruning.ts';
 import type { Dim, DimRange } from './symbolic.ts';
 import type { DType, TensorType } from './types.ts';
 
@@ -372,6 +373,10 @@ export interface Program {
   readonly train?: TrainBlock;
   /** Made of `train` (src/passes/training). */
   readonly training?: Training;
+  /** Undefined when nothing is pruned. */
+  readonly prune?: PruneBlock;
+  /** What the rules about units came to: the program has the sizes that remain (src/passes/prune). */
+  readonly pruned?: PrunePlan;
 }
 
 export interface NodeOptions {

@@ -170,7 +170,7 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
   const { states, session } = programStates(context);
   const { config, configSources } = boundConfig(context);
   const reached = new Set(context.used);
-  const { generating, training, formats } = checkUses(
+  const { generating, training, formats, pruning } = checkUses(
     context,
     root,
     declaration && model && { declaration, instance: model, entries },
@@ -200,6 +200,7 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
     entries: [...entries, ...(generating?.entries ?? [])],
     ...(generating ? { generation: generating.generation } : {}),
     ...(training ? { train: training } : {}),
+    ...(pruning ? { prune: pruning } : {}),
   };
   return { value: program, diagnostics };
 }

@@ -153,6 +153,32 @@ export interface IteratedReduction {
   step(sums: readonly string[]): string;
 }
 
+/**
+ * A run of indices along one axis of an operand, a result, an input (`inner`) or a result (`mapped`) of the node's region. Index i has the key
+ * floor((i - from) / each) % keys.
+ */
+export interface AxisRun {
+  readonly of: 'operand' | 'result' | 'inner' | 'mapped';
+  readonly at: number;
+  readonly axis: number;
+  /** 0 when left out. */
+  readonly from?: number;
+  /** The whole axis when left out. */
+  readonly length?: number;
+  /** 1 when left out. */
+  readonly each?: number;
+  /** As many as there are when left out. */
+  readonly keys?: number;
+}
+
+/** Sizes before and after features were taken out, for the attributes that repeat them. */
+export interface Resizing {
+  readonly before: { readonly inputs: readonly TensorType[]; readonly outputs: readonly TensorType[] };
+  readonly after: { readonly inputs: readonly TensorType[]; readonly outputs: readonly TensorType[] };
+  /** How many of the first `count` indices of an axis of an operand remain. */
+  remaining(operand: number, axis: number, count: number): number;
+}
+
 export interface OpDefinition {
   readonly name: string;
   /** `model`: an op with a name that people use, has `decompose`. `tensor`: a primitive. */
@@ -202,6 +228,18 @@ export interface OpDefinition {
     attributes: Attributes,
     at: number,
   ): { readonly x: Value; readonly isTransposed: boolean } | undefined;
+  /**
+   * Sets of runs of indices that are the same features: where one feature goes, those with its key in every other run of the
+   * set go too. A set of one run says that any features of the axis may go. An axis without a run cannot lose any. Elementwise
+   * ops may leave it out: all their axes run along.
+   */
+  axes?(
+    inputs: readonly TensorType[],
+    outputs: readonly TensorType[],
+    attributes: Attributes,
+  ): readonly (readonly AxisRun[])[];
+  /** The attributes when axes have lost features; left out where no attribute repeats a size. */
+  resized?(attributes: Attributes, sizes: Resizing): Attributes;
   /**
    * Reverse-mode derivative. A model-level op may leave it out: then its decomposition is differentiated. A tensor-level op
    * without it cannot be trained through, unless it is `constant` to the gradient (trait `flat`).

@@ -1,6 +1,7 @@
 /**
  * Graph passes: what runs between lowering and code generation.
  *
+ *   prune      smaller matrices for rules about heads and neurons   (prune/)
  *   addTraining  hidden entries of a `train` block: gradients, evaluation, update   (training/)
  *   optimize   canonicalize, constant-fold, common-subexpression, dead-code, pack   (optimize.ts has the order)
  *   toKernels  decompose, split-weights, narrow-concat, cleanup, align-reductions, fuse   (kernels.ts, per profile)
@@ -13,5 +14,6 @@ export { type KernelOptions, type KernelStage, toKernels } from './kernels.ts';
 export { type Observation, observable, observedForm, observeEntry } from './observe.ts';
 export { type OnPass, type OptimizeOptions, type OptimizeStage, optimizations, optimize } from './optimize.ts';
 export type { Pass, PassResult } from './pass.ts';
+export { type PruneOptions, planOf, prune } from './prune/index.ts';
 export { bytesOfType, maxBindingBytes } from './split-weights.ts';
 export { addTraining } from './training/index.ts';

@@ -83,6 +83,9 @@ export const codes = {
   SORA2308: error('tokens that do not come one by one'),
   SORA2309: error('generation without a state'),
   SORA2310: error('what cannot be trained'),
+  SORA2311: error('units that cannot be taken out'),
+  SORA2312: error('no units in this part'),
+  SORA2313: error('share that leaves none or all'),
 
   // 3xxx: lints
   SORA3001: warning('unused declaration'),

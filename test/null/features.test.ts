@@ -31,7 +31,8 @@ What works, what works in part, what does not. The op table is generated from th
 | \`trainer()\`: steps, micro-batches, evaluation, runs that go on bit for bit, weights drawn, saved and applied; on devices and the interpreter | works |
 | \`train\`: \`ema\`, a moving average of the weights, evaluated, applied and written on demand | works |
 | \`adapter\`: LoRA beside matrices, alone trained, merged on export | works |
-| \`quantize\`, \`prune\`, \`golden\` | checked against the model (names, weights, values); \`quantize\` takes effect on states, the rest not yet |
+| \`prune\`: heads and neurons by part and share or budget, followed through fused projections, gates, rotary positions, caches | works: smaller matrices; what cannot be followed is an error |
+| \`quantize\`, \`golden\` | checked against the model (names, weights, values); \`quantize\` takes effect on states, the rest not yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
 | \`dropout\`, also of attention weights | in training steps, the same bits on every device; nothing in entries |
 

@@ -19,7 +19,7 @@ const fences: Readonly<Record<string, { readonly values: readonly string[]; read
   runtime: { values: ['runtime'], types: [] },
   text: { values: ['text', 'runtime'], types: [] },
   training: { values: ['training', 'runtime', 'support'], types: ['text'] },
-  compression: { values: ['compression', 'runtime'], types: [] },
+  compression: { values: ['compression', 'runtime'], types: ['ir'] },
 };
 
 /** Packages that a folder may import; `node:` has its own rule. */

@@ -107,8 +107,6 @@ export const weightFormats: Methods = {
 
 export const stateFormats: Methods = { f16: { parameters: [] }, f32: { parameters: [] } };
 
-export const sparsities: Methods = { nm: { parameters: [needs('keep', count), needs('of', count)] } };
-
 export const adapters: Methods = {
   lora: { parameters: [needs('rank', count), takes('alpha', number), takes('dropout', share)] },
 };
@@ -219,43 +217,6 @@ export function checkMethod(
     if (binding) values.set(parameter.name, binding);
   }
   return { name: callee.name, values };
-}
-
-const criteria: readonly string[] = ['magnitude', 'l1', 'l2'];
-
-/** `keep 0.75 by l2`, `nm(2, 4) by magnitude`; `units` are whole heads or neurons, where only a share makes sense. */
-export function checkPruning(site: UseSite, value: UseValue, units: string | undefined): void {
-  const { by } = value;
-  if (by && !criteria.includes(by.text)) {
-    const guess = closest(by.text, criteria);
-    const list = criteria.map((name) => `\`${name}\``).join(', ');
-    report(site.context, 'SORA2303', `unknown criterion \`${by.text}\``, by.span, {
-      help: guess === undefined ? `there is ${list}` : `did you mean \`${guess}\`?`,
-    });
-  }
-  if (value.isKept) {
-    checkValue(site, { kind: 'number', above: 0, below: 1 }, value.value, '`keep`');
-    return;
-  }
-  if (units !== undefined) {
-    wrongValue(
-      site,
-      `\`${units}\` are kept or dropped whole`,
-      value.value.span,
-      'write the share that stays: `keep 0.75`',
-    );
-    return;
-  }
-  const found = checkMethod(site, sparsities, value.value, 'sparsity');
-  const [keep, of] = ['keep', 'of'].map((name) => found && numberOf(found.values.get(name) ?? poison));
-  if (keep !== undefined && of !== undefined && keep >= of) {
-    wrongValue(
-      site,
-      `\`nm(${keep}, ${of})\` keeps everything`,
-      value.value.span,
-      'the first number is the smaller one',
-    );
-  }
 }
 
 /** `keep` and `by` belong to `prune` only; false where one stands (reported). */

@@ -1,13 +1,14 @@
 /**
  * Checks the use blocks of the root file: `train`, `quantize`, `prune`, `adapter`, `generate`, `golden`.
  *
- * Names, globs and values are checked against the model; only what `generate` asks for reaches the program yet. Blocks of imported
+ * Names, globs and values are checked against the model, and what they ask for is handed on. Blocks of imported
  * files are theirs: how a part is used elsewhere says nothing about this model.
  */
 import type { ModuleDeclaration, SourceTree, UseBlock, UseRule, UseSetting, UseWord } from '../../parser/ast.ts';
 import { joinSpans, type Span } from '../../support/source.ts';
 import { closest } from '../../support/suggest.ts';
 import type { Adapter, Entry, TrainBlock, Weight, WeightFormat } from '../graph.ts';
+import type { PruneBlock } from '../pruning.ts';
 import { transposedMatrices } from '../summed-axis.ts';
 import { type Binding, describe, type Instance, numberOf, poison } from './binding.ts';
 import { type Context, report } from './context.ts';
@@ -24,7 +25,6 @@ import {
   adapters,
   checkMethod,
   checkPlain,
-  checkPruning,
   checkValue,
   stateFormats,
   trainingRules,
@@ -32,6 +32,7 @@ import {
   type ValueKind,
   wrongValue,
 } from './use-methods.ts';
+import { type PruneRules, readPruneRule } from './use-pruning.ts';
 import { readTraining } from './use-training.ts';
 
 /** The model that the compilation is about. */
@@ -296,6 +297,7 @@ interface Chosen {
   readonly decays: Map<string, number>;
   /** Undefined stands for plain numbers. */
   readonly formats: Map<string, ChosenFormat | undefined>;
+  readonly pruning: PruneRules;
 }
 
 function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subject, chosen: Chosen): void {
@@ -331,7 +333,7 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
   });
   const selected = named.flatMap((path) => weights?.get(path) ?? []);
   if (block.use === 'prune') {
-    checkPruning(site, rule.value, about?.text);
+    readPruneRule(site, rule, named, selected, chosen.pruning);
     return;
   }
   if (!checkPlain(site, rule.value, block.use)) return;
@@ -365,13 +367,20 @@ export interface Used {
   readonly adapters?: readonly Adapter[];
   /** Number formats by weight. */
   readonly formats?: ReadonlyMap<string, ChosenFormat | undefined>;
+  readonly pruning?: PruneBlock;
 }
 
 function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
   const site: UseSite = { context, scope: subject.scope };
   const entry = checkEntry(context, block, subject);
   const seen = new Map<string, UseSetting>();
-  const chosen: Chosen = { adapters: [], rates: new Map(), decays: new Map(), formats: new Map() };
+  const chosen: Chosen = {
+    adapters: [],
+    rates: new Map(),
+    decays: new Map(),
+    formats: new Map(),
+    pruning: { units: [], weights: [] },
+  };
   for (const item of block.items) {
     if (item.kind === 'rule') checkRule(site, block, item, subject, chosen);
     else if (item.kind === 'setting') {
@@ -401,6 +410,7 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
     training,
     adapters: chosen.adapters,
     formats: chosen.formats,
+    pruning: chosen.pruning,
     generating: block.use === 'generate' && entry ? readGeneration(site, block, entry) : undefined,
   };
 }
@@ -458,6 +468,12 @@ export function checkUses(
       adapters: [...(used.adapters ?? []), ...(found?.adapters ?? [])],
       formats: new Map([...(used.formats ?? []), ...(found?.formats ?? [])]),
     };
+    const own = found?.pruning ?? { units: [], weights: [] };
+    const pruning = {
+      units: [...(used.pruning?.units ?? []), ...own.units],
+      weights: [...(used.pruning?.weights ?? []), ...own.weights],
+    };
+    if (pruning.units.length + pruning.weights.length > 0) used = { ...used, pruning };
     if (verb === undefined) continue;
     const earlier = first.get(block.use);
     if (earlier) {

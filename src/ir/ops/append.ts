@@ -9,6 +9,7 @@
 import type { OpDefinition } from '../op.ts';
 import { sameDim } from '../symbolic.ts';
 import { sameShape } from '../types.ts';
+import { operand, result } from './axes.ts';
 import { fail, quoteType } from './shared.ts';
 
 /** Greatest finite f16. */
@@ -41,6 +42,10 @@ export const append: OpDefinition = {
       return fail(`\`offsets\` is ${quoteType(offsets)}, expected ${quoteType({ dtype: 'i32', shape: batch })}`, 2);
     }
     return [state];
+  },
+  axes([state]) {
+    const last = (state?.shape.length ?? 1) - 1;
+    return [[operand(0, last), operand(1, last), result(last)]];
   },
   interpret([state, rows, offsets], _attributes, context) {
     if (!state || !rows || !offsets) return [];

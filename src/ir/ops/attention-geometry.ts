@@ -3,9 +3,10 @@
  * do not.
  */
 import type { Attributes } from '../graph.ts';
-import type { InferFailure } from '../op.ts';
+import type { AxisRun, InferFailure } from '../op.ts';
 import { constantDim, constantValue, type Dim, divideDim, sameDim } from '../symbolic.ts';
 import { isFloat, type Shape, sameShape, type TensorType } from '../types.ts';
+import { operand, result } from './axes.ts';
 import { dropoutProblem } from './dropout.ts';
 import { fail, numberOf, quoteType, stringOf, stringsOf } from './shared.ts';
 
@@ -212,4 +213,41 @@ export function checkExtras(
   return Number.isSafeInteger(window) && window >= 0 && window < 2 ** 31
     ? undefined
     : fail(`a window is a number of keys, not ${window}`);
+}
+
+/** Key and value groups run through everything that has heads: rows of operands, extras per head, the map of the scores. */
+export function headAxes(
+  inputs: readonly TensorType[],
+  attributes: Attributes,
+  geometry: AttentionGeometry,
+): readonly (readonly AxisRun[])[] {
+  const { batch, groups, headsPerGroup } = geometry;
+  const [keyWidth, valueWidth] = [geometry.keyWidth, geometry.valueWidth].map(constantValue);
+  if (keyWidth === undefined || valueWidth === undefined) return [];
+  const rank = batch.length + 3;
+  const headAxis = batch.length;
+  const last = batch.length + 1;
+  const perHead = { each: headsPerGroup, keys: groups };
+  const heads: AxisRun[] = [
+    operand(0, last, { each: headsPerGroup * keyWidth, keys: groups }),
+    operand(1, last, { each: keyWidth, keys: groups }),
+    operand(2, last, { each: valueWidth, keys: groups }),
+    result(last, { each: headsPerGroup * valueWidth, keys: groups }),
+    { of: 'inner', at: 0, axis: headAxis, ...perHead },
+    { of: 'mapped', at: 0, axis: headAxis, ...perHead },
+  ];
+  const others: AxisRun[][] = [];
+  let captured = 0;
+  for (const [at, role] of rolesOf(attributes).entries()) {
+    const shape = inputs[plainOperands + at]?.shape ?? [];
+    const hasHeads = shape.length === rank && constantValue(shape[headAxis] ?? constantDim(1)) === geometry.heads;
+    if (role === 'offsets') continue;
+    if (role === 'sinks' || role === 'reach' || role === 'alpha') heads.push(operand(plainOperands + at, 0, perHead));
+    else if (hasHeads && geometry.heads > 1) heads.push(operand(plainOperands + at, headAxis, perHead));
+    if (role !== 'captured') continue;
+    captured++;
+    const inner: AxisRun = { of: 'inner', at: captured, axis: headAxis };
+    if (hasHeads) others.push([operand(plainOperands + at, headAxis), inner]);
+  }
+  return [heads, ...others];
 }

@@ -22,12 +22,14 @@ import {
   capturedOf,
   checkDropout,
   checkExtras,
+  headAxes,
   normalizerOf,
   plainOperands,
   rolesOf,
   scoreShape,
   windowOf,
 } from './attention-geometry.ts';
+import { lastDim, numberOf } from './shared.ts';
 
 /** Width of the widest head whose queries and keys fit into the workgroup memory of every device. */
 const widest = 480;
@@ -93,6 +95,16 @@ export const attention: OpDefinition = {
     if (wrong) return wrong;
     const width = multiplyDims(constantDim(geometry.heads), geometry.valueWidth);
     return [{ dtype: inputs[0]?.dtype ?? 'f32', shape: [...geometry.batch, geometry.queries, width] }];
+  },
+  axes(inputs, _outputs, attributes) {
+    const geometry = attentionGeometry(inputs, attributes);
+    return 'failure' in geometry ? [] : headAxes(inputs, attributes, geometry);
+  },
+  resized(attributes, { before, after }) {
+    const width = (types: readonly TensorType[]) =>
+      constantValue(lastDim(types[0]?.shape ?? []) ?? constantDim(0)) ?? 0;
+    const share = (name: string) => (numberOf(attributes, name) * width(after.inputs)) / width(before.inputs);
+    return { ...attributes, heads: share('heads'), kv_heads: share('kv_heads') };
   },
   decompose: decomposeAttention,
 };

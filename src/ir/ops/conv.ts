@@ -13,6 +13,7 @@ import type { Emitter, InferContext, InferFailure, InferResult, OpDefinition } f
 import { addDims, constantDim, constantValue, type Dim, dimBounds, multiplyDims, sameDim } from '../symbolic.ts';
 import { elementCount } from '../tensor.ts';
 import { isFloat, type Shape, type TensorType } from '../types.ts';
+import { operand, result } from './axes.ts';
 import { broadcastTo, reshapeTo } from './build.ts';
 import { fail, numberOf, numbersOf, quoteType } from './shared.ts';
 import { tiles, windowCount } from './window.ts';
@@ -210,6 +211,13 @@ export const conv: OpDefinition = {
     const spatial = geometry.spatial.map((dim, at) => addDims(dim, constantDim((low[at] ?? 0) + (high[at] ?? 0))));
     const counts = countWindows(spatial, geometry, geometry.strides, context);
     return 'failure' in counts ? counts : resultType(geometry, x, counts);
+  },
+  axes([, weight, bias], _outputs, attributes) {
+    if (!weight || numberOf(attributes, 'groups') !== 1) return [];
+    return [
+      [operand(0, 1), operand(1, 1)],
+      [operand(1, 0), result(1), ...(bias ? [operand(2, 0)] : [])],
+    ];
   },
   decompose(emitter, inputs, attributes) {
     const [x, weight, bias] = inputs;

@@ -11,6 +11,7 @@ import type { Emitter, InferFailure, OpDefinition, Tensor } from '../op.ts';
 import { constantDim, sameDim } from '../symbolic.ts';
 import { copyStrided, elementCount, newTensor, stridesOf, type TensorData } from '../tensor.ts';
 import { isFloat, type TensorType } from '../types.ts';
+import { operand, result } from './axes.ts';
 import { firstRows, sumOf } from './build.ts';
 import { fail, normalAxis, numbersOf, quoteType } from './shared.ts';
 
@@ -254,6 +255,17 @@ export const dotGeneral: OpDefinition = {
     }
     const pick = (type: TensorType, axes: readonly number[]) => axes.flatMap((axis) => type.shape[axis] ?? []);
     return [{ dtype: lhs.dtype, shape: [...pick(lhs, left.batch), ...pick(lhs, left.free), ...pick(rhs, right.free)] }];
+  },
+  axes([lhs, rhs], _outputs, attributes) {
+    if (!lhs || !rhs) return [];
+    const left = sideOf(attributes, 'lhs', lhs.shape.length);
+    const right = sideOf(attributes, 'rhs', rhs.shape.length);
+    const batch = left.batch.map((axis, at) => [operand(0, axis), operand(1, right.batch[at] ?? 0), result(at)]);
+    const contracted = left.contract.map((axis, at) => [operand(0, axis), operand(1, right.contract[at] ?? 0)]);
+    const first = left.batch.length;
+    const ofLeft = left.free.map((axis, at) => [operand(0, axis), result(first + at)]);
+    const ofRight = right.free.map((axis, at) => [operand(1, axis), result(first + left.free.length + at)]);
+    return [...batch, ...contracted, ...ofLeft, ...ofRight];
   },
   gradient(emitter, { inputs: [lhs, rhs], attributes, cotangent }) {
     if (!lhs || !rhs) return [];

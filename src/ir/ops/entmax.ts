@@ -15,6 +15,7 @@ import type { Emitter, InferResult, OpDefinition, Tensor } from '../op.ts';
 import { constantDim } from '../symbolic.ts';
 import { newTensor } from '../tensor.ts';
 import { isFloat, sameShape, type TensorType } from '../types.ts';
+import { alongside } from './axes.ts';
 import { broadcastTo, castTo, combine, fillLike, reduceKeeping, widened } from './build.ts';
 import { calculus } from './calculus.ts';
 import { checkReduction, reducedShape } from './reduce.ts';
@@ -89,6 +90,7 @@ export const entmax: OpDefinition = {
     }
     return checkAlpha('entmax', x, alpha) ?? [x];
   },
+  axes: (inputs, outputs) => alongside(inputs, outputs, [(outputs[0]?.shape.length ?? 1) - 1]),
   interpret([x, alpha], _attributes, context) {
     if (!x) return [];
     const length = Math.max(1, x.shape.at(-1) ?? 1);

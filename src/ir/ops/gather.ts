@@ -4,6 +4,7 @@
 import type { OpDefinition } from '../op.ts';
 import { constantDim, constantValue } from '../symbolic.ts';
 import { elementCount, newTensor } from '../tensor.ts';
+import { operand, result } from './axes.ts';
 import { combine, fillLike, firstRows, sumOf } from './build.ts';
 import { fail, quoteType } from './shared.ts';
 
@@ -25,6 +26,12 @@ export const gather: OpDefinition = {
       return fail(`indices must be \`i32\` or \`u32\`, not ${quoteType(indices)}`, 1);
     }
     return [{ dtype: table.dtype, shape: [...indices.shape, ...table.shape.slice(1)] }];
+  },
+  axes([table, indices]) {
+    const rank = indices?.shape.length ?? 0;
+    const places = Array.from({ length: rank }, (_, axis) => [operand(1, axis), result(axis)]);
+    const features = (table?.shape.slice(1) ?? []).map((_, at) => [operand(0, at + 1), result(rank + at)]);
+    return [...places, ...features];
   },
   gradient(emitter, { inputs: [table, indices], cotangent }) {
     const [rows] = table?.type.shape ?? [];

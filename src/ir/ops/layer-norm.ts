@@ -10,6 +10,7 @@ import type { Attributes, Value } from '../graph.ts';
 import type { Emitter, InferFailure, OpDefinition } from '../op.ts';
 import { type Dim, sameDim } from '../symbolic.ts';
 import { isFloat, type TensorType } from '../types.ts';
+import { alongside } from './axes.ts';
 import { castTo, combine, fillLike, meanOf, widened } from './build.ts';
 import { calculus, unbroadcast } from './calculus.ts';
 import { fail, lastDim, numberOf, quoteType } from './shared.ts';
@@ -61,6 +62,7 @@ export const layerNorm: OpDefinition = {
   infer([x, gain, bias]) {
     return checkNorm(x, { gain, bias }) ?? (x ? [x] : []);
   },
+  axes: (inputs, outputs) => alongside(inputs, outputs, [(outputs[0]?.shape.length ?? 1) - 1]),
   gradient(emitter, { inputs: [x, gain, bias], attributes, cotangent }) {
     if (!x) return [];
     const c = calculus(emitter);

@@ -8,6 +8,7 @@
 import type { OpDefinition } from '../op.ts';
 import { constantDim, sameDim } from '../symbolic.ts';
 import { isFloat } from '../types.ts';
+import { operand, result } from './axes.ts';
 import { combine } from './build.ts';
 import { fail, lastDim, quoteType } from './shared.ts';
 
@@ -39,6 +40,13 @@ export const linear: OpDefinition = {
       return fail(`\`bias\` must be \`${x.dtype}[${outputs.key}]\`, not ${quoteType(bias)}`, 2);
     }
     return [{ dtype: x.dtype, shape: [...x.shape.slice(0, -1), outputs] }];
+  },
+  axes([x, weight, bias]) {
+    if (!x || !weight) return [];
+    const last = x.shape.length - 1;
+    const others = x.shape.slice(0, last).map((_, axis) => [operand(0, axis), result(axis)]);
+    const outputs = [operand(1, 0), result(last), ...(bias ? [operand(2, 0)] : [])];
+    return [...others, [operand(0, last), operand(1, 1)], outputs];
   },
   mapsLastAxis: ([x], _attributes, at) => (x && at === 1 ? { x, isTransposed: false } : undefined),
   decompose(emitter, inputs) {

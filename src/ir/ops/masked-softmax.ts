@@ -10,6 +10,7 @@ import type { Value } from '../graph.ts';
 import type { Emitter, OpDefinition } from '../op.ts';
 import { constantDim, constantValue, sameDim } from '../symbolic.ts';
 import { isFloat, type Shape, sameShape } from '../types.ts';
+import { alongside } from './axes.ts';
 import { broadcastTo, combine, fillLike, reduceKeeping } from './build.ts';
 import { calculus, unbroadcast } from './calculus.ts';
 import { boolOf, fail, quoteType } from './shared.ts';
@@ -63,6 +64,7 @@ export const maskedSoftmax: OpDefinition = {
       return fail(`sinks ${quoteType(sinks)} do not belong to rows of ${quoteType(scores)}`, isMasked ? 2 : 1);
     return [scores];
   },
+  axes: (inputs, outputs) => alongside(inputs, outputs, [(outputs[0]?.shape.length ?? 1) - 1]),
   gradient(emitter, { inputs, output: y, attributes, cotangent: g }) {
     const isMasked = boolOf(attributes, 'masked');
     const operands = operandsOf(inputs, isMasked);

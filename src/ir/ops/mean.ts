@@ -3,6 +3,7 @@
  */
 import type { InferFailure, OpDefinition } from '../op.ts';
 import { isFloat } from '../types.ts';
+import { besideReduced } from './axes.ts';
 import { castTo, meanOf, widened } from './build.ts';
 import { checkReduction, reducedShape } from './reduce.ts';
 import { boolOf, fail, normalAxes, numbersOf, quoteType } from './shared.ts';
@@ -23,6 +24,10 @@ export const mean: OpDefinition = {
     if ('failure' in axes || !x) return axes as InferFailure;
     if (!isFloat(x.dtype)) return fail(`\`mean\` takes floats, not ${quoteType(x)}`, 0, 'write `cast` to convert it');
     return [{ dtype: x.dtype, shape: reducedShape(x.shape, axes, boolOf(attributes, 'keep')) }];
+  },
+  axes([x], _outputs, attributes) {
+    const axes = x && normalAxes(numbersOf(attributes, 'axes'), x.shape.length);
+    return !x || !axes || 'failure' in axes ? [] : besideReduced(x.shape.length, axes, boolOf(attributes, 'keep'));
   },
   decompose(emitter, [x], attributes) {
     if (!x) throw new RangeError('`mean` without operands');

@@ -2,7 +2,7 @@
  * Ops that move elements and compute nothing. Codegen turns all of them into index arithmetic.
  */
 import { InternalError } from '../../support/error.ts';
-import type { OpDefinition, Tensor } from '../op.ts';
+import type { AxisRun, OpDefinition, Tensor } from '../op.ts';
 import {
   addDims,
   constantDim,
@@ -16,6 +16,7 @@ import {
 } from '../symbolic.ts';
 import { copyStrided, elementCount, newTensor, stridesOf } from '../tensor.ts';
 import { printShape } from '../types.ts';
+import { alongside, operand, regrouped, result, spread } from './axes.ts';
 import { broadcastTo, reshapeTo, scalarConstant } from './build.ts';
 import { unbroadcast } from './calculus.ts';
 import { dimOf, dimsOf, fail, normalAxis, numberOf, numbersOf, quoteType } from './shared.ts';
@@ -50,6 +51,8 @@ export const reshape: OpDefinition = {
   interpret(inputs, _attributes, context) {
     return [{ ...only(inputs), shape: context.outputShapes[0] ?? [] }];
   },
+  axes: ([x], [out]) => (x && out ? regrouped(x.shape, out.shape) : []),
+  resized: (_attributes, { after }) => ({ shape: after.outputs[0]?.shape ?? [] }),
   gradient: (emitter, { inputs: [x], cotangent }) => (x ? [reshapeTo(emitter, cotangent, x.type.shape)] : []),
 };
 
@@ -71,6 +74,8 @@ export const transpose: OpDefinition = {
     }
     return [{ dtype: x.dtype, shape: dims }];
   },
+  axes: (_inputs, _outputs, attributes) =>
+    numbersOf(attributes, 'permutation').map((from, axis) => [operand(0, from), result(axis)]),
   gradient(emitter, { attributes, cotangent }) {
     const permutation = numbersOf(attributes, 'permutation');
     const inverse = permutation.map((_, axis) => permutation.indexOf(axis));
@@ -111,6 +116,8 @@ export const broadcast: OpDefinition = {
     if (!fits) return fail(`cannot broadcast ${quoteType(x)} to \`${printShape(shape)}\``, 0);
     return [{ dtype: x.dtype, shape }];
   },
+  axes: ([x], [out]) => (x && out ? spread(x.shape, out.shape) : []),
+  resized: (_attributes, { after }) => ({ shape: after.outputs[0]?.shape ?? [] }),
   gradient: (emitter, { inputs: [x], cotangent }) => (x ? [unbroadcast(emitter, cotangent, x)] : []),
   interpret(inputs, _attributes, context) {
     const x = only(inputs);
@@ -151,6 +158,22 @@ export const slice: OpDefinition = {
       return fail(`the slice ends at \`${end.key}\`, which may lie past the end of axis ${axis} of ${quoteType(x)}`, 0);
     }
     return [{ dtype: x.dtype, shape: x.shape.map((other, at) => (at === axis ? size : other)) }];
+  },
+  axes(inputs, outputs, attributes) {
+    const axis = numberOf(attributes, 'axis');
+    const others = alongside(inputs, outputs, [axis]);
+    const [from, length] = [dimOf(attributes, 'start'), dimOf(attributes, 'size')].map(constantValue);
+    if (from === undefined || length === undefined) return others;
+    const before = from === 0 ? [] : [[operand(0, axis, { from: 0, length: from })]];
+    return [...others, [operand(0, axis, { from, length }), result(axis)], ...before];
+  },
+  resized(attributes, { after, remaining }) {
+    const axis = numberOf(attributes, 'axis');
+    const start = constantValue(dimOf(attributes, 'start'));
+    const size = after.outputs[0]?.shape[axis];
+    return start === undefined || size === undefined
+      ? attributes
+      : { ...attributes, start: constantDim(remaining(0, axis, start)), size };
   },
   gradient(emitter, { inputs: [x], attributes, cotangent }) {
     if (!x) return [];
@@ -206,6 +229,19 @@ export const concat: OpDefinition = {
       total = addDims(total, added);
     }
     return [{ dtype: first.dtype, shape: first.shape.map((dim, index) => (index === axis ? (total ?? dim) : dim)) }];
+  },
+  axes(inputs, outputs, attributes) {
+    const axis = numberOf(attributes, 'axis');
+    const others = alongside(inputs, outputs, [axis]);
+    let from = 0;
+    const parts: AxisRun[][] = [];
+    for (const [at, { shape }] of inputs.entries()) {
+      const length = shape[axis] && constantValue(shape[axis]);
+      if (length === undefined) return others;
+      parts.push([operand(at, axis), result(axis, { from, length })]);
+      from += length;
+    }
+    return [...others, ...parts];
   },
   gradient(emitter, { inputs, attributes, cotangent }) {
     const axis = numberOf(attributes, 'axis');

@@ -10,6 +10,7 @@ import type { Attributes } from '../graph.ts';
 import type { OpDefinition } from '../op.ts';
 import { addDims, constantDim, type Dim, dimBounds, multiplyDims, sameDim } from '../symbolic.ts';
 import { elementCount, newTensor, offsetsOf, stridesOf } from '../tensor.ts';
+import { alongside } from './axes.ts';
 import { fail, numberOf, numbersOf, quoteType } from './shared.ts';
 
 /** Elements before the first one, after the last one and between two neighbours, per axis. */
@@ -58,6 +59,11 @@ export const pad: OpDefinition = {
     if (empty) return fail(`cannot pad between the elements of an axis of \`${empty.key}\`, which may be empty`, 0);
     const shape = x.shape.map((dim, axis) => paddedDim(dim, low[axis] ?? 0, high[axis] ?? 0, interior[axis] ?? 0));
     return [{ dtype: x.dtype, shape }];
+  },
+  axes(inputs, outputs, attributes) {
+    const amounts = ['low', 'high', 'interior'].map((name) => numbersOf(attributes, name));
+    const padded = amounts.flatMap((counts) => counts.flatMap((count, axis) => (count === 0 ? [] : [axis])));
+    return alongside(inputs, outputs, padded);
   },
   gradient(emitter, { inputs: [x], attributes, cotangent }) {
     if (!x) return [];

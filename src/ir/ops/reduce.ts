@@ -9,6 +9,7 @@ import type { GradientRule, InferFailure, OpDefinition } from '../op.ts';
 import { constantDim } from '../symbolic.ts';
 import { newTensor, offsetsOf, stridesOf, type TensorData } from '../tensor.ts';
 import { type DType, isFloat, type Shape, type TensorType } from '../types.ts';
+import { besideReduced } from './axes.ts';
 import { calculus, respread } from './calculus.ts';
 import { boolOf, fail, normalAxes, numbersOf, quoteType, stringOf } from './shared.ts';
 
@@ -98,6 +99,10 @@ export const reduce: OpDefinition = {
     if (x.dtype === 'bool' && kind !== 'max' && kind !== 'min')
       return fail(`cannot take the ${kind} of ${quoteType(x)}`, 0);
     return [{ dtype: x.dtype, shape: reducedShape(x.shape, axes, boolOf(attributes, 'keep')) }];
+  },
+  axes([x], _outputs, attributes) {
+    const axes = x && normalAxes(numbersOf(attributes, 'axes'), x.shape.length);
+    return !x || !axes || 'failure' in axes ? [] : besideReduced(x.shape.length, axes, boolOf(attributes, 'keep'));
   },
   gradient: gradientOfReduce,
   interpret([x], attributes, context) {

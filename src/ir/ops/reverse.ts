@@ -3,6 +3,7 @@
  */
 import type { OpDefinition } from '../op.ts';
 import { copyStrided, stridesOf } from '../tensor.ts';
+import { alongside } from './axes.ts';
 import { fail, normalAxes, numbersOf } from './shared.ts';
 
 export const reverse: OpDefinition = {
@@ -20,6 +21,7 @@ export const reverse: OpDefinition = {
     if (numbersOf(attributes, 'axes').some((axis) => axis < 0)) return fail('axes count from the front', 0);
     return [x];
   },
+  axes: (inputs, outputs, attributes) => alongside(inputs, outputs, numbersOf(attributes, 'axes')),
   gradient: (emitter, { attributes, cotangent }) => [
     emitter.emit('reverse', [cotangent], { axes: numbersOf(attributes, 'axes') }),
   ],

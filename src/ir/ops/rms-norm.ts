@@ -8,6 +8,7 @@
  */
 import type { Attributes, Value } from '../graph.ts';
 import type { Emitter, OpDefinition } from '../op.ts';
+import { alongside } from './axes.ts';
 import { castTo, combine, fillLike, meanOf, widened } from './build.ts';
 import { calculus, unbroadcast } from './calculus.ts';
 import { checkNorm } from './layer-norm.ts';
@@ -36,6 +37,7 @@ export const rmsNorm: OpDefinition = {
   infer([x, gain]) {
     return checkNorm(x, { gain }) ?? (x ? [x] : []);
   },
+  axes: (inputs, outputs) => alongside(inputs, outputs, [(outputs[0]?.shape.length ?? 1) - 1]),
   gradient(emitter, { inputs: [x, gain], attributes, cotangent }) {
     if (!x) return [];
     const c = calculus(emitter);

@@ -8,6 +8,7 @@
  */
 import type { OpDefinition } from '../op.ts';
 import { isFloat } from '../types.ts';
+import { alongside } from './axes.ts';
 import { castTo, combine, reduceKeeping, widened } from './build.ts';
 import { calculus } from './calculus.ts';
 import { fail, normalAxis, numberOf, quoteType } from './shared.ts';
@@ -26,6 +27,8 @@ export const softmax: OpDefinition = {
     if (normalAxis(axis, x.shape.length) === undefined) return fail(`${quoteType(x)} has no axis ${axis}`, 0);
     return [x];
   },
+  axes: (inputs, outputs, attributes) =>
+    alongside(inputs, outputs, [normalAxis(numberOf(attributes, 'axis'), outputs[0]?.shape.length ?? 1) ?? 0]),
   gradient(emitter, { inputs: [x], output, attributes, cotangent }) {
     if (!x) return [];
     const c = calculus(emitter);

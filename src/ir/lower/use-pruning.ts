@@ -1,0 +1,148 @@
+/**
+ * Rules of a `prune` block: what they may say, and what they come to.
+ *
+ *   "**.dense.weight": nm(2, 4) by magnitude          of each 4 inputs 2 stay
+ *   "**.dense.weight": keep 0.5 by magnitude          half of each matrix stays
+ *   "**.dense.weight": gradual(keep: 0.1, to: 0.8)    a tenth, reached step by step while training
+ *   heads "layer.*": keep 0.75 by l2                  whole heads, as many in every layer
+ *   neurons "layer.*": budget(0.75) by l2             whole neurons, more where they matter more
+ */
+import type { UseRule } from '../../parser/ast.ts';
+import { closest } from '../../support/suggest.ts';
+import type { Weight } from '../graph.ts';
+import { type Criterion, criteria, type Sparsity, type UnitRule, type WeightRule } from '../pruning.ts';
+import { type Binding, numberOf, poison } from './binding.ts';
+import { report } from './context.ts';
+import { checkMethod, checkValue, type Methods, type UseSite, type ValueKind, wrongValue } from './use-methods.ts';
+
+const count: ValueKind = { kind: 'int', minimum: 1 };
+const kept: ValueKind = { kind: 'number', above: 0, below: 1 };
+const place: ValueKind = { kind: 'number', minimum: 0 };
+
+const sparsities: Methods = {
+  nm: {
+    parameters: [
+      { name: 'keep', required: true, value: count },
+      { name: 'of', required: true, value: count },
+    ],
+  },
+  gradual: {
+    parameters: [
+      { name: 'keep', required: true, value: kept },
+      { name: 'from', required: false, value: place },
+      { name: 'to', required: false, value: place },
+    ],
+  },
+};
+
+const budgets: Methods = { budget: { parameters: [{ name: 'keep', required: true, value: kept }] } };
+
+/** Single weights have no columns, so there is one way to compare them. */
+const forWeights: readonly Criterion[] = ['magnitude', 'l1', 'l2'];
+
+function isCriterion(text: string): text is Criterion {
+  return criteria.some((name) => name === text);
+}
+
+function readCriterion(site: UseSite, rule: UseRule, isAboutUnits: boolean): Criterion | undefined {
+  const { by } = rule.value;
+  if (by === undefined) return isAboutUnits ? 'l2' : 'magnitude';
+  const known = isAboutUnits ? criteria : forWeights;
+  if (isCriterion(by.text) && known.includes(by.text)) return by.text;
+  const guess = closest(by.text, known);
+  const list = known.map((name) => `\`${name}\``).join(', ');
+  report(site.context, 'SORA2303', `unknown criterion \`${by.text}\``, by.span, {
+    help: guess === undefined ? `there is ${list}` : `did you mean \`${guess}\`?`,
+  });
+  return undefined;
+}
+
+function plainShare(site: UseSite, rule: UseRule): number | undefined {
+  const share = checkValue(site, kept, rule.value.value, '`keep`');
+  return share && numberOf(share);
+}
+
+/** A rule about heads or neurons of parts of the model; undefined when it is wrong (reported). */
+function readUnitRule(
+  site: UseSite,
+  rule: UseRule,
+  kind: UnitRule['kind'],
+  parts: readonly string[],
+): UnitRule | undefined {
+  const by = readCriterion(site, rule, true);
+  const { value } = rule.value;
+  const isBudget = value.kind === 'call' && value.callee.kind === 'name' && value.callee.name === 'budget';
+  if (!rule.value.isKept && !isBudget) {
+    wrongValue(site, `\`${kind}\` are kept or dropped whole`, value.span, 'write the share that stays: `keep 0.75`');
+    return undefined;
+  }
+  const share = isBudget
+    ? numberOf(checkMethod(site, budgets, value, 'share')?.values.get('keep') ?? poison)
+    : plainShare(site, rule);
+  if (by === undefined || share === undefined || parts.length === 0) return undefined;
+  return { kind, parts, keep: share, isBudget, by, span: rule.span };
+}
+
+function readSparsity(site: UseSite, rule: UseRule): Sparsity | undefined {
+  if (rule.value.isKept) {
+    const share = plainShare(site, rule);
+    return share === undefined ? undefined : { kind: 'share', keep: share };
+  }
+  const { span } = rule.value.value;
+  const found = checkMethod(site, sparsities, rule.value.value, 'sparsity');
+  if (found === undefined) return undefined;
+  const value = (name: string): number | undefined => {
+    const binding: Binding | undefined = found.values.get(name);
+    return binding && numberOf(binding);
+  };
+  const keep = value('keep');
+  if (found.name === 'nm') {
+    const of = value('of');
+    if (keep === undefined || of === undefined) return undefined;
+    if (keep < of) return { kind: 'nm', keep, of };
+    wrongValue(site, `\`nm(${keep}, ${of})\` keeps everything`, span, 'the first number is the smaller one');
+    return undefined;
+  }
+  const [from, to] = [value('from') ?? 0, value('to') ?? 1];
+  if (keep === undefined) return undefined;
+  if (from < to && to <= 1) return { kind: 'gradual', keep, from, to };
+  const help = 'both are shares of all steps: `gradual(keep: 0.1, from: 0.1, to: 0.8)`';
+  wrongValue(site, `\`gradual\` goes from ${from} to ${to}`, span, help);
+  return undefined;
+}
+
+/** A rule about single weights; undefined when it is wrong (reported). */
+function readWeightRule(site: UseSite, rule: UseRule, paths: readonly string[]): WeightRule | undefined {
+  const by = readCriterion(site, rule, false);
+  const sparsity = readSparsity(site, rule);
+  return by === undefined || sparsity === undefined || paths.length === 0
+    ? undefined
+    : { paths, sparsity, span: rule.span };
+}
+
+/** Rules of a block so far. */
+export interface PruneRules {
+  readonly units: UnitRule[];
+  readonly weights: WeightRule[];
+}
+
+/** @param named what the globs of the rule select, parts for units and weights otherwise; `selected`: those weights */
+export function readPruneRule(
+  site: UseSite,
+  rule: UseRule,
+  named: readonly string[],
+  selected: readonly Weight[],
+  rules: PruneRules,
+): void {
+  const kind = rule.about?.text;
+  if (kind === 'heads' || kind === 'neurons') {
+    const found = readUnitRule(site, rule, kind, named);
+    if (found) rules.units.push(found);
+    return;
+  }
+  const matrices = selected.filter(({ type }) => type.shape.length >= 2).map(({ path }) => path);
+  if (selected.length > 0 && matrices.length === 0)
+    wrongValue(site, '`prune` thins out matrices, and none is selected', rule.globs[0]?.span ?? rule.span);
+  const found = readWeightRule(site, rule, matrices);
+  if (found) rules.weights.push(found);
+}

@@ -1,0 +1,88 @@
+/**
+ * What `prune` blocks ask for, and what a structured rule comes to: sets of units that are kept or dropped whole, with the
+ * places of the checkpoint that belong to each. Plain data: scoring and slicing work on it without a graph.
+ */
+import type { Span } from '../support/source.ts';
+
+/** How units or weights are compared. `magnitude` of a unit is its `l2`. */
+export const criteria = ['magnitude', 'l1', 'l2', 'activation', 'taylor'] as const;
+export type Criterion = (typeof criteria)[number];
+
+/** Units that are kept or dropped whole. */
+export type UnitKind = 'heads' | 'neurons';
+
+/** `heads "encoder.layer.*": keep 0.75 by l2` */
+export interface UnitRule {
+  readonly kind: UnitKind;
+  /** Prefixes of names of weights. */
+  readonly parts: readonly string[];
+  /** Share of the units that stay. */
+  readonly keep: number;
+  /** Whether the share is that of all sets of the rule together: each keeps what scores best among all. */
+  readonly isBudget: boolean;
+  readonly by: Criterion;
+  readonly span: Span;
+}
+
+/** What stays of single weights. */
+export type Sparsity =
+  /** Of each `of` consecutive inputs the `keep` largest. */
+  | { readonly kind: 'nm'; readonly keep: number; readonly of: number }
+  /** The share `keep` of every matrix. */
+  | { readonly kind: 'share'; readonly keep: number }
+  /** The same, reached between two shares of all steps of a training run. */
+  | { readonly kind: 'gradual'; readonly keep: number; readonly from: number; readonly to: number };
+
+/** `"**.dense.weight": nm(2, 4) by magnitude` */
+export interface WeightRule {
+  readonly paths: readonly string[];
+  readonly sparsity: Sparsity;
+  readonly span: Span;
+}
+
+export interface PruneBlock {
+  readonly units: readonly UnitRule[];
+  /** A weight belongs to the last rule that names it. */
+  readonly weights: readonly WeightRule[];
+}
+
+/** A place where units of a set lie: an axis of a tensor of the checkpoint. */
+export interface UnitMember {
+  readonly path: string;
+  readonly axis: number;
+  /** The unit of each index along the axis; -1 where indices belong to none and stay. */
+  readonly units: readonly number[];
+}
+
+/** Numbers that the model computes per head or neuron without any weight: they go to the compressed file, sliced like weights. */
+export interface UnitConstant {
+  readonly path: string;
+  readonly shape: readonly number[];
+  readonly values: readonly number[];
+  readonly axis: number;
+  readonly units: readonly number[];
+}
+
+/** Units that hang together: the attention heads of a layer, the hidden neurons of a feed-forward. */
+export interface UnitSet {
+  /** `heads encoder.layer.0.attention.output.dense.weight`: kind and first scored weight. */
+  readonly id: string;
+  readonly kind: UnitKind;
+  readonly part: string;
+  /** The place of its rule in the block. */
+  readonly rule: number;
+  /** How many units there are, and how many stay. */
+  readonly count: number;
+  readonly keep: number;
+  readonly by: Criterion;
+  readonly members: readonly UnitMember[];
+  /** Members whose columns say how much a unit matters: the inputs of the matrices that read the units. */
+  readonly scored: readonly UnitMember[];
+  readonly constants: readonly UnitConstant[];
+  /** States (key and value caches) that shrink with it. */
+  readonly states: readonly string[];
+}
+
+export interface PrunePlan {
+  readonly sets: readonly UnitSet[];
+}
