@@ -1,5 +1,5 @@
 /**
- * The character model, compiled in memory: it trains as in f64, and what it says of a text does not depend on how the text
+ * The character models, compiled in memory: it trains as in f64, and what it says of a text does not depend on how the text
  * came in.
  */
 import { readFileSync } from 'node:fs';
@@ -9,9 +9,15 @@ import { compileModule } from '../../src/index.ts';
 import { gpuDevices } from '../support/devices.ts';
 import { expectNear, referenceRun, tensorsOf } from '../support/training.ts';
 
-const url = new URL('../../models/characters/characters.sora', import.meta.url);
+const modelAt = (name: string) => new URL(`../../models/characters/${name}.sora`, import.meta.url);
 const block = 9;
-const config = { vocab_size: 13, hidden_size: 24, num_hidden_layers: 1, sliding_window: block };
+const sizes = { vocab_size: 13, hidden_size: 24, num_hidden_layers: 1, sliding_window: block };
+/** Spans that end inside of the block, and fade out over a part of it; no distance lies where the fading begins or ends. */
+const models = [
+  { name: 'characters', config: sizes },
+  { name: 'spans', config: { ...sizes, span_start: 3.3, span_ramp: 4 } },
+];
+const places = [...gpuDevices, 'cpu' as const].flatMap((adapter) => models.map((model) => ({ adapter, ...model })));
 
 const idsOf = (rows: number, length: number, seed: number) => ({
   shape: [rows, length],
@@ -19,10 +25,11 @@ const idsOf = (rows: number, length: number, seed: number) => ({
 });
 
 // The first step of an adapter compiles its kernels.
-describe.each([...gpuDevices, 'cpu'] as const)('on %s', { timeout: 300_000 }, (adapter) => {
+describe.each(places)('$name on $adapter', { timeout: 300_000 }, ({ adapter, name, config }) => {
+  const url = modelAt(name);
   test('steps are those of f64', async () => {
     const { load, artifact } = await compileModule(url, { config });
-    const { value } = compile({ file: { path: 'characters.sora', text: readFileSync(url, 'utf8') }, config });
+    const { value } = compile({ file: { path: `${name}.sora`, text: readFileSync(url, 'utf8') }, config });
     if (!value) throw new Error('it does not compile');
     await using model = await load({ adapter });
     const steps = 6;
