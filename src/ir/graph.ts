@@ -8,7 +8,7 @@
  * Not here: the legality rules (verify.ts), the text form (print.ts, read.ts).
  */
 import type { Span } from '../support/source.ts';
-import type { PruneBlock, PrunePlan } from './pruning.ts';
+import type { PruneBlock, PrunePlan, Sparsity } from './pruning.ts';
 import type { Dim, DimRange } from './symbolic.ts';
 import type { DType, TensorType } from './types.ts';
 
@@ -268,6 +268,13 @@ export interface Scored {
   readonly ignore: number | undefined;
 }
 
+/** Which elements of a parameter are 0, or become so. */
+export interface WeightPruning {
+  readonly sparsity: Sparsity;
+  /** Readers sum over axis 0: the weight lies [inputs, outputs]. */
+  readonly transposed: boolean;
+}
+
 /** Parameters that are updated alike; its arenas are of one size. */
 export interface ParameterGroup {
   /** Indices of arenas; `slots` are what the optimizer keeps. */
@@ -277,7 +284,13 @@ export interface ParameterGroup {
   readonly slots: readonly number[];
   /** The moving average of the weights, the last of the slots. */
   readonly average: number | undefined;
-  readonly parameters: readonly { readonly weight: Weight; readonly offset: number }[];
+  /** Elements that are 0 stay so. */
+  readonly isPruned: boolean;
+  readonly parameters: readonly {
+    readonly weight: Weight;
+    readonly offset: number;
+    readonly pruning: WeightPruning | undefined;
+  }[];
 }
 
 /** The matrices of an adapter by their paths: [rank, inputs] and [outputs, rank]. */

@@ -4,10 +4,16 @@
 import type { Graph, Value } from './graph.ts';
 import { numbersOf, stringsOf } from './ops/shared.ts';
 
-/** Axes of a weight by the axes of a view of it, as far as views only permute. */
+/** Axes of a weight by the axes of a view of it, as far as views permute and repeat. */
 type Axes = readonly number[];
 
-function permuted(value: Value, axes: Axes): Axes | undefined {
+const none = -1;
+
+function viewed(value: Value, axes: Axes): Axes | undefined {
+  const [source] = value.node.inputs;
+  // What is repeated along new axes (`matmul` over a batch) has none of the weight's there.
+  if (value.node.op === 'broadcast' && source)
+    return [...Array.from({ length: value.type.shape.length - source.type.shape.length }, () => none), ...axes];
   if (value.node.op !== 'transpose') return undefined;
   return numbersOf(value.node.attributes, 'permutation').map((axis) => axes[axis] ?? axis);
 }
@@ -26,7 +32,7 @@ export function transposedMatrices(graphs: readonly Graph[]): ReadonlySet<string
       for (const [at, input] of node.inputs.entries()) {
         const source = seen.get(input);
         if (source === undefined) continue;
-        const view = output && permuted(output, source.axes);
+        const view = output && viewed(output, source.axes);
         if (view && output) seen.set(output, { ...source, axes: view });
         const summed =
           node.op === 'linear' && at === 1
@@ -37,6 +43,7 @@ export function transposedMatrices(graphs: readonly Graph[]): ReadonlySet<string
                 ? [1]
                 : [];
         for (const axis of summed) {
+          if (source.axes[axis] === none) continue;
           const set = source.axes[axis] === 0 ? first : others;
           for (const path of source.paths) set.add(path);
         }

@@ -196,6 +196,21 @@ export interface ParameterSpec {
   readonly initial?: InitializerSpec;
   /** The name that is read when the checkpoint has none of the name `path`. */
   readonly tied?: string;
+  readonly pruning?: PruningSpec;
+}
+
+/**
+ * Which elements of a parameter become 0, to stay so: all but the `keep` largest of `of` inputs in a row (`nm`), all but a share of the
+ * matrix at once (`share`), or step by step between two shares of the run (`gradual`).
+ */
+export interface PruningSpec {
+  readonly kind: 'nm' | 'share' | 'gradual';
+  readonly keep: number;
+  readonly of?: number;
+  readonly from?: number;
+  readonly to?: number;
+  /** The matrix lies [inputs, outputs]. */
+  readonly transposed?: boolean;
 }
 
 /** Learning rates over the steps: a line up over the first `warmup` share of all steps, then what the kind says. */

@@ -19,6 +19,7 @@ import type { SourceInput } from './source.ts';
 import { encodeCheckpoint, keptArenas, readCheckpoint } from './trainer-checkpoint.ts';
 import { firstBadValue } from './trainer-diagnosis.ts';
 import { checkTrainerOptions, runOf, type TrainerOptions } from './trainer-options.ts';
+import { pruneBefore } from './trainer-pruning.ts';
 import type {
   CheckpointOptions,
   Restored,
@@ -167,6 +168,7 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     const lr = run.rate(steps);
     const [only] = batches;
     context.begin();
+    await pruneBefore(arenas, spec, steps, run.totalSteps);
     let loss: number;
     let gradNorm: number;
     if (only && batches.length === 1) {

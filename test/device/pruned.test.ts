@@ -128,7 +128,7 @@ describe.skipIf(cases.length === 0).each(cases)('$name', ({ name, path, uses }) 
     }
   });
 
-  test.each(devices)('logits on %s', async (device) => {
+  test.each(devices)('logits on %s', { timeout: 120_000 }, async (device) => {
     const { input, both, weights, kept } = await prepared;
     const inputs = await readTensorFile(`${folder}/inputs.safetensors`);
     const outputs = await readTensorFile(`${folder}/outputs.safetensors`);
@@ -165,7 +165,7 @@ describe('a small model of our own, grouped heads and a cache', () => {
     neurons "model.layers.*": budget(0.5) by l1
   }`;
 
-  test.each(devices)('%s', async (device) => {
+  test.each(devices)('%s', { timeout: 120_000 }, async (device) => {
     const first = inputOf({ path: 'llama/qwen3.sora' }, uses, config);
     const dense = pruned(first);
     const weights = randomWeights(dense.dense, 3);

@@ -32,6 +32,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`train\`: \`ema\`, a moving average of the weights, evaluated, applied and written on demand | works |
 | \`adapter\`: LoRA beside matrices, alone trained, merged on export | works |
 | \`prune\`: heads and neurons by part and share or budget, followed through fused projections, gates, rotary positions, caches | works: smaller matrices; what cannot be followed is an error |
+| \`prune\`: n:m, a share of each matrix, at once or along a cubic schedule | works in training: zeros stay zeros under every optimizer |
 | \`quantize\`, \`golden\` | checked against the model (names, weights, values); \`quantize\` takes effect on states, the rest not yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
 | \`dropout\`, also of attention weights | in training steps, the same bits on every device; nothing in entries |

@@ -56,12 +56,13 @@ export function trainingSpec(training: Training): TrainingSpec {
       sums,
       slots,
       ...(average === undefined ? {} : { average }),
-      parameters: parameters.map(({ weight, offset }) => ({
+      parameters: parameters.map(({ weight, offset, pruning }) => ({
         path: weight.path,
         shape: shapeOf(weight.type),
         offset,
         ...(weight.initial ? { initial: weight.initial } : {}),
         ...(weight.tied === undefined ? {} : { tied: weight.tied }),
+        ...(pruning ? { pruning: { ...pruning.sparsity, ...(pruning.transposed ? { transposed: true } : {}) } } : {}),
       })),
     })),
     ...(adapters.length === 0

@@ -2,7 +2,7 @@
  * Where parameters lie: groups of parameters that are updated alike, flat arenas for each, and the pieces of arenas that
  * stand for single parameters and gradients (decision 0007).
  */
-import type { Arena, ParameterGroup, Piece, TrainBlock, Weight } from '../../ir/graph.ts';
+import type { Arena, ParameterGroup, Piece, TrainBlock, Weight, WeightPruning } from '../../ir/graph.ts';
 import { constantValue, productOfDims } from '../../ir/symbolic.ts';
 import { unreachable } from '../../support/error.ts';
 import { gradientPiece, weightPiece } from './forward.ts';
@@ -19,6 +19,7 @@ interface Manner {
   readonly decay: number;
   /** Factor of the learning rate. */
   readonly rate: number;
+  readonly isPruned: boolean;
 }
 
 export interface Layout {
@@ -36,12 +37,17 @@ function roundUp(value: number, multiple: number): number {
 }
 
 interface Draft extends Manner {
-  readonly parameters: { weight: Weight; offset: number }[];
+  readonly parameters: { weight: Weight; offset: number; pruning: WeightPruning | undefined }[];
   elements: number;
 }
 
 /** Groups in the order of the weights; `bindingBytes` is what a binding holds. */
-export function layoutOf(parameters: readonly Weight[], block: TrainBlock, bindingBytes: number): Layout {
+export function layoutOf(
+  parameters: readonly Weight[],
+  block: TrainBlock,
+  prunings: ReadonlyMap<string, WeightPruning>,
+  bindingBytes: number,
+): Layout {
   const most = Math.floor(bindingBytes / 4 / rowLength) * rowLength;
   const drafts: Draft[] = [];
   for (const weight of parameters) {
@@ -49,18 +55,20 @@ export function layoutOf(parameters: readonly Weight[], block: TrainBlock, bindi
     const decay = block.noDecay.has(path) ? 0 : (block.decays.get(path) ?? block.optimizer.weightDecay);
     const size = roundUp(elementsOf(weight), alignment);
     const rate = block.rates.get(path) ?? 1;
-    const isAlike = (other: Manner) => other.decay === decay && other.rate === rate;
+    const pruning = prunings.get(path);
+    const isPruned = pruning !== undefined;
+    const isAlike = (other: Manner) => other.decay === decay && other.rate === rate && other.isPruned === isPruned;
     let draft = drafts.find((other) => isAlike(other) && other.elements + size <= most);
     if (!draft) {
-      draft = { decay, rate, parameters: [], elements: 0 };
+      draft = { decay, rate, isPruned, parameters: [], elements: 0 };
       drafts.push(draft);
     }
-    draft.parameters.push({ weight, offset: draft.elements });
+    draft.parameters.push({ weight, offset: draft.elements, pruning });
     draft.elements += size;
   }
   const arenas: Arena[] = [];
   const pieces: Piece[] = [];
-  const groups = drafts.map(({ decay, rate, parameters: members, elements }, at) => {
+  const groups = drafts.map(({ decay, rate, isPruned, parameters: members, elements }, at) => {
     const add = (kind: string): number =>
       arenas.push({ path: `${kind}:${at}`, elements: roundUp(elements, rowLength) }) - 1;
     const [weights, gradients, sums] = [add('weights'), add('gradients'), add('sums')];
@@ -72,7 +80,7 @@ export function layoutOf(parameters: readonly Weight[], block: TrainBlock, bindi
       pieces.push({ path: weightPiece(path), arena: weights, offset, type });
       pieces.push({ path: gradientPiece(path), arena: gradients, offset, type });
     }
-    return { decay, rate, weights, gradients, sums, slots, average, parameters: members };
+    return { decay, rate, isPruned, weights, gradients, sums, slots, average, parameters: members };
   });
   return { arenas, pieces, groups };
 }

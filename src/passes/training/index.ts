@@ -38,6 +38,7 @@ import { type Layout, layoutOf, rowLength } from './arenas.ts';
 import { realizeDropout, seedInput } from './dropout.ts';
 import { type Forward, forwardOf, gradientPiece, lossResult, weightPiece } from './forward.ts';
 import { averageOf, updateOf } from './optimizers.ts';
+import { keepingZeros, pruningsOf } from './pruning.ts';
 
 /** As in torch's `clip_grad_norm_`. */
 const clipSlack = 1e-6;
@@ -153,10 +154,11 @@ function updateGraph(block: TrainBlock, layout: Layout, context: InferContext): 
       group.rate,
       keep,
     );
-    const written = write(weights, next);
+    const written = write(weights, group.isPruned ? keepingZeros(emitter, weights, next) : next);
     if (group.average === undefined) continue;
     const average = slots.at(-1) ?? unreachable('a group without its average');
-    write(average, averageOf(emitter, average, written, rate(4)));
+    const mixed = averageOf(emitter, average, written, rate(4));
+    write(average, group.isPruned ? keepingZeros(emitter, written, mixed) : mixed);
   }
   return emitter.builder.finish('update', [{ name: 'norm', value: norm }]);
 }
@@ -185,7 +187,7 @@ export function addTraining(program: Program, bindingBytes = maxBindingBytes): S
     const note = `a weight that trains has to fit a binding, ${Math.floor(bindingBytes / 2 ** 20)} MiB`;
     return refuse(`\`${large.path}\` is too large to be trained`, [note]);
   }
-  const layout = layoutOf(parameters, block, bindingBytes);
+  const layout = layoutOf(parameters, block, pruningsOf(program), bindingBytes);
   const step = realizeDropout(forward.graph, context);
   const leaves = new Map(
     step.graph.nodes.flatMap((node) =>

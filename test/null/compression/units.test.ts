@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { type FileTensor, readTensorFile } from '../../../src/cli/tensor-file.ts';
 import { keptCounts, printKept, readKept } from '../../../src/compression/kept.ts';
-import { magnitudeMask, masked, nmMask } from '../../../src/compression/masks.ts';
 import { chooseUnits, columnScores, sampleScores, sliceTensor, takeAlong } from '../../../src/compression/units.ts';
 import type { UnitSet } from '../../../src/ir/pruning.ts';
+import { magnitudeMask, masked, nmMask } from '../../../src/runtime/masks.ts';
 
 const floats = (...values: number[]) => Float32Array.from(values);
 

@@ -1,0 +1,79 @@
+/**
+ * Training with `prune` rules: what goes at the start and step by step stays 0, and a run that was stopped ends in the same bits.
+ */
+import { describe, expect, test } from 'vitest';
+import { createModel, type Trainer } from '../../../src/runtime/index.ts';
+import { magnitudeMask, nmMask } from '../../../src/runtime/masks.ts';
+import { gpuDevices } from '../../support/devices.ts';
+import { randomWeights } from '../../support/generator.ts';
+import { classifierBatch, classifierSource, tensorsOf, trainable } from '../../support/training.ts';
+
+const source = classifierSource({
+  block: 'optimizer: adamw(lr: linear(peak: 0.02), weight_decay: 0.1)\nfreeze: "word.**"',
+});
+const rules = `prune Classifier {
+  "up.weight": gradual(keep: 0.25, from: 0.25, to: 0.75)
+  "gate.weight": nm(2, 4)
+  "head.weight": keep 0.5
+}`;
+const sparse = trainable(`${source}\n${rules}`);
+const weights = randomWeights(sparse.artifact);
+const [steps, limit] = [12, 300_000];
+
+const zeros = (data: ArrayLike<number> = []) => Array.from(data).filter((value) => value === 0).length;
+
+async function trainedBy(trainer: Trainer) {
+  return tensorsOf(await trainer.trained());
+}
+
+const opened = (adapter: (typeof gpuDevices)[number] | 'cpu') =>
+  createModel(sparse.artifact, { weights, adapter, cpu: () => import('../../../src/cpu.ts'), warn: () => {} });
+
+describe.each([...gpuDevices, 'cpu'] as const)('on %s', (adapter) => {
+  test(
+    'weights go when they should, stay away, and a resumed run is the same',
+    async () => {
+      const start = await tensorsOf(weights);
+      const model = await opened(adapter);
+      const trainer = await model.trainer({ totalSteps: steps });
+      const counts: number[] = [];
+      let kept: Uint8Array | undefined;
+      for (let at = 0; at < steps; at++) {
+        await trainer.step(classifierBatch(at));
+        counts.push(zeros((await trainedBy(trainer)).get('up.weight')));
+        if (at === 5) kept = await trainer.checkpoint();
+      }
+      const size = 24 * 40;
+      expect(counts.slice(0, 3)).toEqual([0, 0, 0]);
+      expect(counts).toEqual([...counts].sort((a, b) => a - b));
+      expect(new Set(counts).size).toBeGreaterThan(4);
+      expect(counts.slice(9)).toEqual([720, 720, 720]);
+      expect(size * 0.75).toBe(720);
+      const end = await trainedBy(trainer);
+      // What went at the start is decided by the weights of the start.
+      const gate = nmMask(start.get('gate.weight') ?? new Float32Array(), [40, 24], 1, { keep: 2, of: 4 });
+      const head = magnitudeMask(start.get('head.weight') ?? new Float32Array(), 0.5);
+      for (const [path, mask] of [
+        ['gate.weight', gate],
+        ['head.weight', head],
+      ] as const)
+        expect(
+          [...(end.get(path) ?? [])].map((value) => (value === 0 ? 0 : 1)),
+          path,
+        ).toEqual([...mask]);
+      const resumed = await model.trainer({ totalSteps: steps });
+      await resumed.restore(kept ?? new Uint8Array());
+      for (let at = 6; at < steps; at++) await resumed.step(classifierBatch(at));
+      expect(await resumed.checkpoint()).toEqual(await trainer.checkpoint());
+      await model.close();
+    },
+    limit,
+  );
+});
+
+test('a gradual rule needs to know how long the run is', async () => {
+  const model = await opened('cpu');
+  const trainer = await model.trainer({ schedule: { kind: 'constant' } });
+  await expect(trainer.step(classifierBatch(0))).rejects.toMatchObject({ code: 'SORA6032' });
+  await model.close();
+});
