@@ -38,7 +38,7 @@ export interface Node {
   readonly region: Graph | undefined;
   /** The place in the model that asked for it. */
   readonly span: Span | undefined;
-  /** A name from the model for people: `encoder.layer.0.attention`. Never identity. */
+  /** The part of the model: `encoder.layer.0.attention`. For people, and for what is computed again; never identity. */
   readonly label: string | undefined;
 }
 
@@ -218,6 +218,8 @@ export interface TrainBlock {
   readonly clipNorm: number | undefined;
   /** Share of itself that the moving average of the weights keeps at each step; undefined: there is none. */
   readonly ema: number | undefined;
+  /** Parts whose activations are computed again in the backward part instead of kept: `encoder.layer.0`. */
+  readonly recomputed: readonly string[];
   readonly microBatches: number;
   readonly seed: number;
   /** When there are any, nothing else trains. */

@@ -5,8 +5,8 @@
  * backward part is written behind the forward part, node by node in reverse order; a value that is read several times gets
  * the sum of what its readers give, added in the order of the graph, so results do not depend on anything else.
  *
- * Source: Speelpenning 1980; Baydin et al. 2018, section 3.2. Not here: which loss (lowering), what is kept and what is
- * computed again (fusion and rematerialization decide), the update of weights (optimizers).
+ * Source: Speelpenning 1980; Baydin et al. 2018, section 3.2. Not here: which loss (lowering), what is computed again instead of
+ * kept (recompute.ts), the update of weights (optimizers).
  */
 import { createEmitter } from '../ir/emit.ts';
 import { type Graph, GraphBuilder, type Node, type Result, type Value } from '../ir/graph.ts';
@@ -15,6 +15,7 @@ import { opNamed } from '../ir/ops/index.ts';
 import { isFloat } from '../ir/types.ts';
 import { unreachable } from '../support/error.ts';
 import { copyNode, definitionOf, hasTrait } from './pass.ts';
+import { recomputedChains, recomputedSegments, type SegmentOf } from './recompute.ts';
 
 /** An op in the way of a gradient that has no rule. */
 export class NotDifferentiable extends Error {
@@ -39,6 +40,8 @@ export interface DifferentiateOptions {
   readonly loss: string;
   /** Nodes of the graph whose output's gradient is wanted, and how its result is named. */
   readonly wrt: ReadonlyMap<Node, string>;
+  /** Parts of which the backward part computes values again, from what flows into them. */
+  readonly segmentOf?: SegmentOf;
 }
 
 function isFlat(node: Node): boolean {
@@ -123,44 +126,6 @@ function lowering(
   return self;
 }
 
-/**
- * Values of the forward part for the backward part: a chain of elementwise ops and views over one value is computed again
- * from that value, which is kept, and not kept itself. A barrier stands between, or the two would be found equal.
- */
-function recomputation(builder: GraphBuilder, emitter: (node: Node | undefined) => Emitter): (value: Value) => Value {
-  const isChained = (node: Node) => hasTrait(node, 'elementwise') || hasTrait(node, 'view');
-  const sources = new Map<Value, ReadonlySet<Value>>();
-  /** What is kept so that the value can be computed from it; weights, inputs and numbers are there anyway. */
-  const sourcesOf = (value: Value): ReadonlySet<Value> => {
-    const known = sources.get(value);
-    if (known) return known;
-    const { node } = value;
-    const own = new Set<Value>();
-    if (!hasTrait(node, 'leaf')) {
-      if (isChained(node)) for (const input of node.inputs) for (const source of sourcesOf(input)) own.add(source);
-      else own.add(value);
-    }
-    const found = own.size > 1 ? new Set([value]) : own;
-    sources.set(value, found);
-    return found;
-  };
-  const rebuilt = new Map<Value, Value>();
-  const rebuild = (value: Value): Value => {
-    const known = rebuilt.get(value);
-    if (known) return known;
-    const { node } = value;
-    const isSource = sourcesOf(value).has(value);
-    const made = isSource
-      ? emitter(node).emit('barrier', [value])
-      : hasTrait(node, 'leaf')
-        ? value
-        : (copyNode(builder, node, node.inputs.map(rebuild)).outputs[value.output] ?? value);
-    rebuilt.set(value, made);
-    return made;
-  };
-  return (value) => (sourcesOf(value).size === 1 && !sourcesOf(value).has(value) ? rebuild(value) : value);
-}
-
 export function differentiate(graph: Graph, context: InferContext, options: DifferentiateOptions): Differentiated {
   const builder = new GraphBuilder();
   const dependence = new Dependence();
@@ -177,7 +142,8 @@ export function differentiate(graph: Graph, context: InferContext, options: Diff
   };
   const start = mapped(loss);
   cotangents.set(start, emitter(undefined).constant(1, start.type.dtype));
-  const again = recomputation(builder, emitter);
+  const again = recomputedChains(builder, emitter);
+  const segments = recomputedSegments(builder, emitter, options.segmentOf ?? (() => undefined));
   for (const node of [...nodes].reverse()) {
     const [output] = node.outputs;
     const cotangent = output && cotangents.get(output);
@@ -186,7 +152,8 @@ export function differentiate(graph: Graph, context: InferContext, options: Diff
     if (!rule) throw new NotDifferentiable(node);
     const { inputs, attributes } = node;
     // Products read their operands as they lie in memory; what is computed element by element may be computed again.
-    const read = hasTrait(node, 'elementwise') ? again : (value: Value) => value;
+    const own = segments(node);
+    const read = hasTrait(node, 'elementwise') ? (value: Value) => again(own(value)) : own;
     const gradients = rule(emitter(node), { inputs: inputs.map(read), output: read(output), attributes, cotangent });
     gradients.forEach((gradient, at) => {
       const input = inputs[at];

@@ -30,6 +30,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`train\`: losses (cross entropy with smoothing, class weights and an ignored class, next token, binary, squared, absolute, CTC, contrastive), sums of them; SGD, Adam, AdamW, Lion; schedules; freezing, learning rates and weight decay by weight, clipping, micro-batches | works: \`trainer()\` of the module, \`sorac train\` |
 | \`trainer()\`: steps, micro-batches, evaluation, runs that go on bit for bit, weights drawn, saved and applied; on devices and the interpreter | works |
 | \`train\`: \`ema\`, a moving average of the weights, evaluated, applied and written on demand | works |
+| \`train\`: \`recompute\`, activations of layers computed again in the backward part instead of kept | works, where a person asks for it; nothing is chosen by memory yet |
 | \`adapter\`: LoRA beside matrices, alone trained, merged on export | works |
 | \`prune\`: heads and neurons by part and share or budget, followed through fused projections, gates, rotary positions, caches | works: smaller matrices; what cannot be followed is an error |
 | \`prune\`: n:m, a share of each matrix, at once or along a cubic schedule | works in training: zeros stay zeros under every optimizer |

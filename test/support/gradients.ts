@@ -72,6 +72,7 @@ function trainingOf(entry: Entry): Training {
     frozen: new Set<string>(),
     clipNorm: undefined,
     ema: undefined,
+    recomputed: [],
     microBatches: 1,
     seed: 0,
     adapters: [],

@@ -142,6 +142,9 @@ function layoutOf(value: Value, weights: WeightTable): InputLayout {
   return { panels: layout?.kind === 'panels' ? layout.width : undefined };
 }
 
+/** Launches that a value of a step's forward part is read in, at most; a layer of BERT takes nine. */
+const longLife = 16;
+
 export function planEntry(entry: Entry, context: PlanContext): Planned {
   const pieces = new Map(entry.results.flatMap(({ name, piece }) => (piece === undefined ? [] : [[name, piece]])));
   const { nodes, results } = kernelNodes(entry.graph, (name) => pieces.has(name));
@@ -169,6 +172,10 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
   launches.forEach((launch, at) => {
     for (const node of launch.nodes) for (const value of node.inputs) lastUse.set(value, at);
   });
+
+  /** Of a step: what the backward part reads of the forward part. */
+  const livesLong = (value: Value, from: number): boolean =>
+    context.joins === true && (lastUse.get(value) ?? from) > from + longLife;
 
   /** Slot of each scratch value; slots become buffers when all sizes are known. */
   const slotOf = new Map<Value, number>();
@@ -205,7 +212,8 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
   const drafts: DraftStep[] = [];
   launches.forEach((launch, at) => {
     for (const output of launch.nodes.flatMap((node) => node.outputs)) {
-      if (!resultBuffers.has(output) && !updated(output)) slotOf.set(output, slots.take(bytesOf(output.type)));
+      if (!resultBuffers.has(output) && !updated(output))
+        slotOf.set(output, slots.take(bytesOf(output.type), livesLong(output, at)));
     }
     // Memory between the kernels of this node, free again behind them.
     const bytes = launch.kernels.find((kernel) => kernel.scratch !== undefined)?.scratch;

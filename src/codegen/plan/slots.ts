@@ -1,6 +1,7 @@
 /**
  * Scratch memory: which values share a buffer. A slot is free again after the last step that reads its value; a new value
- * takes a free slot of its own size, else one that is surely big enough, else one that grows, else a new one.
+ * takes a free slot of its own size, else one that is surely big enough, else one that grows, else a new one. A value that lives
+ * long takes one of its own size or a new one: in a larger one it would keep the rest from others all the while.
  *
  * Greedy colouring in the order of steps, as in Poletto & Sarkar 1999 (linear scan): lifetimes are intervals.
  */
@@ -21,13 +22,14 @@ export class SlotAllocator {
     this.#ranges = ranges;
   }
 
-  /** A slot for so many bytes, taken until it is released. */
-  take(bytes: Dim): number {
+  /** A slot for so many bytes, taken until it is released; `livesLong`: not soon. */
+  take(bytes: Dim, livesLong = false): number {
     const free = this.#slots.filter((slot) => slot.free);
     const covers = (slot: Slot) =>
       slot.sizes.some((size) => dimBounds(subtractDims(size, bytes), this.#ranges).minimum >= 0);
     const same = free.find((slot) => slot.sizes.some((size) => size.key === bytes.key));
-    const chosen = same ?? this.#smallest(free.filter(covers)) ?? this.#largest(free);
+    const other = () => this.#smallest(free.filter(covers)) ?? this.#largest(free);
+    const chosen = same ?? (livesLong ? undefined : other());
     if (!chosen) {
       this.#slots.push({ sizes: [bytes], free: false });
       return this.#slots.length - 1;

@@ -22,6 +22,7 @@ import { resolveType } from './typing.ts';
 import { matchesGlob } from './use-globs.ts';
 import { lowerLoss } from './use-losses.ts';
 import { checkMethod, optimizers, schedules, type UseSite, wrongValue } from './use-methods.ts';
+import { readRecompute } from './use-parts.ts';
 import { readReads } from './use-reads.ts';
 
 type Values = ReadonlyMap<string, Binding>;
@@ -174,7 +175,15 @@ export function readTraining(
     return expression && numberOf(evaluate(context, expression, site.scope));
   };
   const results = new Set(entry.results.map(({ name }) => name));
-  if (loss === undefined || optimizer === undefined || reads === undefined || !operands.areRight) return undefined;
+  const recomputed = readRecompute(site, settings.get('recompute'), weights, block.model.text);
+  if (
+    loss === undefined ||
+    optimizer === undefined ||
+    recomputed === undefined ||
+    reads === undefined ||
+    !operands.areRight
+  )
+    return undefined;
   return {
     entry: entry.name,
     targets: operands.targets,
@@ -188,6 +197,7 @@ export function readTraining(
     decays: rules.decays,
     clipNorm: numberSetting('clip_norm'),
     ema: numberSetting('ema'),
+    recomputed,
     microBatches: numberSetting('accumulate') ?? 1,
     seed: numberSetting('seed') ?? 0,
     adapters: [],

@@ -32,6 +32,7 @@ import {
   type ValueKind,
   wrongValue,
 } from './use-methods.ts';
+import { partsOf } from './use-parts.ts';
 import { type PruneRules, readPruneRule } from './use-pruning.ts';
 import { readTraining } from './use-training.ts';
 
@@ -60,6 +61,8 @@ type SettingKind =
   /** Read by use-training.ts. */
   | { readonly kind: 'loss' }
   | { readonly kind: 'optimizer' }
+  /** Read by use-parts.ts. */
+  | { readonly kind: 'recompute' }
   | { readonly kind: 'globs' }
   | { readonly kind: 'path' }
   /** Read by use-generate.ts. */
@@ -85,6 +88,7 @@ const blocks: Readonly<Record<UseWord, BlockKind>> = {
       freeze: optional({ kind: 'globs' }),
       clip_norm: optional({ kind: 'number', above: 0 }),
       ema: optional({ kind: 'number', above: 0, below: 1 }),
+      recompute: optional({ kind: 'recompute' }),
       accumulate: optional({ kind: 'int', minimum: 1 }),
       seed: optional({ kind: 'int', minimum: 0 }),
       quantization_aware: optional({ kind: 'bool' }),
@@ -260,7 +264,7 @@ function checkSetting(site: UseSite, block: UseBlock, setting: UseSetting, subje
   }
   if (!setting.values.every((value) => checkPlain(site, value, block.use))) return;
   const { kind } = known;
-  if (kind.kind === 'generation') return;
+  if (kind.kind === 'generation' || kind.kind === 'recompute') return;
   if (kind.kind === 'globs') {
     checkGlobs(site, setting, subject);
     return;
@@ -270,15 +274,6 @@ function checkSetting(site: UseSite, block: UseBlock, setting: UseSetting, subje
   else if (kind.kind === 'path') checkPath(site, setting);
   else if (kind.kind !== 'loss' && kind.kind !== 'optimizer' && first)
     checkValue(site, kind, first.value, `\`${text}\``);
-}
-
-/** The names above weights: heads and neurons belong to a part of the model. */
-function partsOf(paths: readonly string[]): readonly string[] {
-  const parts = new Set<string>();
-  for (const path of paths) {
-    for (let end = path.lastIndexOf('.'); end > 0; end = path.lastIndexOf('.', end - 1)) parts.add(path.slice(0, end));
-  }
-  return [...parts];
 }
 
 function adapterOf(values: ReadonlyMap<string, Binding>, path: string, span: Span): Adapter {

@@ -16,6 +16,7 @@ import { copyNode, hasTrait } from '../pass.ts';
 import { coneOf, coneOfAll } from './cone.ts';
 import { bindingsOf, materialize, maxBindings } from './materialize.ts';
 import { orderOf } from './order.ts';
+import { separatePhases } from './phases.ts';
 import { type Kernel, kernelOf } from './region.ts';
 import { roleOf } from './roles.ts';
 import { joinSiblings } from './siblings.ts';
@@ -41,8 +42,9 @@ function refusal(node: Node, entry: Span | undefined): Diagnostic {
 }
 
 /** @param entry where to point when the offending node has no place of its own */
-export function fuse(graph: Graph, entry?: Span): Fusion {
-  const { stored, groups } = materialize(graph);
+export function fuse(given: Graph, entry?: Span): Fusion {
+  const { graph, phaseOf } = separatePhases(given);
+  const { stored, groups } = materialize(graph, phaseOf);
   const isStored = (node: Node) => stored.has(node) || roleOf(node) === 'stored';
   const builder = new GraphBuilder();
   const values = new Map<Value, Value>();

@@ -30,7 +30,8 @@ export interface Materialized {
   readonly groups: readonly (readonly Node[])[];
 }
 
-export function materialize(graph: Graph): Materialized {
+/** @param phaseOf kernels of different phases stay apart (phases.ts) */
+export function materialize(graph: Graph, phaseOf: (node: Node) => number = () => 0): Materialized {
   const flow = flowOf(graph);
   const stored = new Set<Node>(graph.nodes.filter((node) => roleOf(node) === 'update'));
   const groups = new Groups(updateGroups(flow));
@@ -49,7 +50,7 @@ export function materialize(graph: Graph): Materialized {
   absorbViews(flow, stored);
   split(flow, stored, groups);
   const isStored = (node: Node) => stored.has(node) || roleOf(node) === 'stored';
-  shareKernels({ flow, groups, stored, isStored, bindings: bindingsOf, maxBindings });
+  shareKernels({ flow, groups, stored, isStored, bindings: bindingsOf, maxBindings, phaseOf });
   return { stored, groups: groups.lists() };
 }
 

@@ -7,7 +7,8 @@
  *   sums of g and of g * unit over rows   one walk over the columns
  *
  * Two kernels become one when one family holds both, neither waits for the other by way of a third, and the buffers can be
- * bound. Updates have rules of their own (updates.ts).
+ * bound. What is computed again is not found together with what it was first (phases.ts). Updates have rules of their own
+ * (updates.ts).
  */
 import type { Node } from '../../ir/graph.ts';
 import { sameShape } from '../../ir/types.ts';
@@ -24,6 +25,7 @@ interface Kernels {
   readonly isStored: (node: Node) => boolean;
   readonly bindings: (cone: Cone) => number;
   readonly maxBindings: number;
+  readonly phaseOf: (node: Node) => number;
 }
 
 function coneOfLeader(kernels: Kernels, leader: Node): Cone {
@@ -95,6 +97,7 @@ function merged(kernels: Kernels, reach: Reach, one: Node, other: Node): readonl
   const members = new Set([...groups.of(one), ...groups.of(other)]);
   const roots = flow.graph.nodes.filter((node) => members.has(node));
   if (roots.some((root) => roleOf(root) === 'update')) return undefined;
+  if (new Set(roots.map(kernels.phaseOf)).size > 1) return undefined;
   const cone = coneOfAll(roots, roots.at(-1) ?? one, kernels.isStored);
   const family = skeletonOf(cone);
   const families = [one, other].map((leader) => skeletonOf(coneOfLeader(kernels, leader)));

@@ -32,6 +32,7 @@ import { type Diagnostic, diagnose, type Stage } from '../../support/diagnostic.
 import { unreachable } from '../../support/error.ts';
 import { differentiate, NotDifferentiable } from '../autodiff.ts';
 import { deadCode } from '../dead-code.ts';
+import { segmentsAt } from '../recompute.ts';
 import { bytesOfType, maxBindingBytes } from '../split-weights.ts';
 import { NoAdapter } from './adapters.ts';
 import { type Layout, layoutOf, rowLength } from './arenas.ts';
@@ -198,7 +199,11 @@ export function addTraining(program: Program, bindingBytes = maxBindingBytes): S
   const wrt = new Map(parameters.map(({ path }) => [leafOf(path), gradientPiece(path)]));
   let gradients: Graph;
   try {
-    gradients = differentiate(step.graph, context, { loss: lossResult, wrt }).graph;
+    gradients = differentiate(step.graph, context, {
+      loss: lossResult,
+      wrt,
+      segmentOf: segmentsAt(block.recomputed),
+    }).graph;
   } catch (error) {
     if (!(error instanceof NotDifferentiable)) throw error;
     return refuse(`\`${error.node.op}\` cannot be differentiated`);
