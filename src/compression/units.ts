@@ -3,7 +3,9 @@
  * its units lie, scores say which matter. Pure functions over plain arrays, the same for files, tests and goldens.
  *
  *   plan   = planOf(program).value
- *   scores = columnScores(set, tensorOf)                   or what a sample gives, summed by `unitSums`
+ *   scores = columnScores(set, tensorOf)                   by weights alone (l1, l2), or by a sample:
+ *            sampleScores(set, sumsOf)                     activation: sums of squares of what the scored matrices take in
+ *                                                          (`observeEntry` of src/passes with `squares`); taylor: `gradientSums`
  *   kept   = chooseUnits(plan, scores, budgets)            by id of the set, ascending
  *   sliceTensor(path, tensor, plan, kept)                  under the same name
  *
@@ -54,6 +56,20 @@ export function sampleScores(set: UnitSet, sumsOf: (member: UnitMember) => Array
     });
   }
   return sums.map(set.by === 'taylor' ? Math.abs : Math.sqrt);
+}
+
+/**
+ * What a first-order expansion says of each index of a scored axis: the sum of weight times gradient over its column, which is the change
+ * of the loss when the column goes. Gradients of a sample are those of its summed or averaged loss. Source: Molchanov et al. 2019.
+ */
+export function gradientSums({ axis, units }: UnitMember, weight: DenseTensor, gradient: DenseTensor): Float64Array {
+  const sums = new Float64Array(units.length);
+  const inner = strideOf(weight.shape, axis);
+  for (let i = 0; i < weight.data.length; i++) {
+    const index = Math.floor(i / inner) % units.length;
+    sums[index] = (sums[index] ?? 0) + (weight.data[i] ?? 0) * (gradient.data[i] ?? 0);
+  }
+  return sums;
 }
 
 /** Units by falling score; of equals the first comes first. */

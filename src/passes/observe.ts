@@ -1,8 +1,9 @@
 /**
  * An entry that gives, in place of the results of another, what matrices of the model are multiplied with, as second moments
- * Xᵀ X: the Hessian of the error that rounding a matrix makes. Calibration (src/compression/gptq.ts) sums it over a sample.
+ * Xᵀ X: the Hessian of the error that rounding a matrix makes. Calibration (src/compression/gptq.ts) sums it over a sample. Pruning by
+ * activation needs their diagonal alone, the sums of squares.
  */
-import { createEmitter } from '../ir/emit.ts';
+import { createEmitter, type GraphEmitter } from '../ir/emit.ts';
 import { type Entry, GraphBuilder, type Node, type Program, type Value } from '../ir/graph.ts';
 import { stringsOf } from '../ir/ops/shared.ts';
 import { constantValue } from '../ir/symbolic.ts';
@@ -13,7 +14,7 @@ import { definitionOf, intsOf } from './pass.ts';
 
 /** What one result of the entry is about. */
 export interface Observation {
-  /** Name of a result: f32[columns, columns]. */
+  /** Name of a result: f32[columns, columns], or f32[columns] for `squares`. */
   readonly result: string;
   /** Weights that are multiplied with it; several when they read one value. */
   readonly paths: readonly string[];
@@ -95,11 +96,25 @@ export function observable(entry: Entry, mostBytes: number): readonly (readonly 
   return groups;
 }
 
+/** Second moments whole, or their diagonal. */
+export type ObservedForm = 'moments' | 'squares';
+
+function observed(emitter: GraphEmitter, value: Value, form: ObservedForm): Value {
+  const rows = value.type.shape.slice(0, -1).map((_, axis) => axis);
+  if (form === 'squares') {
+    const attributes = { kind: 'sum', axes: rows, keep: false };
+    return emitter.emit('reduce', [emitter.emit('mul', [value, value])], attributes);
+  }
+  const attributes = { lhs_batch: [], rhs_batch: [], lhs_contract: rows, rhs_contract: rows };
+  return emitter.emit('dot_general', [value, value], attributes);
+}
+
 /** @param paths matrices that are observed; those that the entry does not multiply with anything are left out */
 export function observeEntry(
   program: Program,
   entry: Entry,
   paths: ReadonlySet<string>,
+  form: ObservedForm = 'moments',
 ): { readonly entry: Entry; readonly observations: readonly Observation[] } {
   const byValue = new Map<Value, { paths: string[]; columns: number }>();
   for (const { path, x, columns } of readingsOf(entry)) {
@@ -125,24 +140,21 @@ export function observeEntry(
     });
   }
   const results = kept.map(([x], at) => {
-    const value = values.get(x) ?? x;
-    const rows = value.type.shape.slice(0, -1).map((_, axis) => axis);
-    const attributes = { lhs_batch: [], rhs_batch: [], lhs_contract: rows, rhs_contract: rows };
-    return { name: `moments_${at}`, value: emitter.emit('dot_general', [value, value], attributes) };
+    return { name: `${form}_${at}`, value: observed(emitter, values.get(x) ?? x, form) };
   });
   const observations = kept.map(([, { paths: own, columns }], at) => ({
-    result: `moments_${at}`,
+    result: `${form}_${at}`,
     paths: own,
     columns,
   }));
   return {
     observations,
     entry: {
-      name: `${entry.name}_moments`,
+      name: `${entry.name}_${form}`,
       doc: undefined,
       parameters: entry.parameters,
       results: results.map(({ name, value }) => ({ name, type: value.type })),
-      graph: emitter.builder.finish(`${entry.name}_moments`, results),
+      graph: emitter.builder.finish(`${entry.name}_${form}`, results),
       span: entry.span,
     },
   };

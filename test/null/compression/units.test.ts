@@ -7,9 +7,20 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { type FileTensor, readTensorFile } from '../../../src/cli/tensor-file.ts';
 import { keptCounts, printKept, readKept } from '../../../src/compression/kept.ts';
-import { chooseUnits, columnScores, sampleScores, sliceTensor, takeAlong } from '../../../src/compression/units.ts';
+import {
+  chooseUnits,
+  columnScores,
+  gradientSums,
+  sampleScores,
+  sliceTensor,
+  takeAlong,
+} from '../../../src/compression/units.ts';
 import type { UnitSet } from '../../../src/ir/pruning.ts';
+import { tensorOf } from '../../../src/ir/tensor.ts';
+import { observeEntry } from '../../../src/passes/observe.ts';
 import { magnitudeMask, masked, nmMask } from '../../../src/runtime/masks.ts';
+import { inputOf, pruned, randomWeights, run } from '../../support/pruning.ts';
+import { referenceTrainer } from '../../support/reference-trainer.ts';
 
 const floats = (...values: number[]) => Float32Array.from(values);
 
@@ -45,6 +56,100 @@ describe('scores', () => {
     expect([...sampleScores({ ...heads, by: 'taylor' }, () => [-3, 1, 2, 2])]).toEqual([2, 4]);
   });
 });
+
+describe('scores of a sample', () => {
+  const text = `import { Linear, gelu } from "sora:nn"
+dim B in 1..8
+model Net {
+  mlp = Mlp()
+  entry go(x: f32[B, 3]) -> y: f32[B, 2] = mlp(x)
+}
+module Mlp() {
+  up = Linear(3, 5)
+  down = Linear(5, 2)
+  fn (x: f32[B, 3]) -> f32[B, 2] = down(gelu(up(x)))
+}
+train Net.go {
+  target t: f32[B, 2]
+  loss: mse(y, t)
+  optimizer: sgd(0.1)
+}`;
+  const numbers = (count: number, seed: number) => Array.from({ length: count }, (_, at) => Math.sin(at * seed + seed));
+  const x = tensorOf('f32', [4, 3], numbers(12, 1.7), 'f64');
+  const t = tensorOf('f32', [4, 2], numbers(8, 2.3), 'f64');
+  const rules = (by: string) => `prune Net { neurons "mlp": keep 0.4 by ${by} }`;
+
+  test('activation: roots of the squares of what comes in', () => {
+    const { dense, plan } = pruned(inputOf({ text }, rules('activation')));
+    const weights = randomWeights(dense, 5);
+    const [only] = plan.sets;
+    const [entry] = dense.entries;
+    if (!only || !entry) throw new Error('no set');
+    const { entry: observing, observations } = observeEntry(
+      dense,
+      entry,
+      new Set([only.id.split(' ')[1] ?? '']),
+      'squares',
+    );
+    const results = run({ ...dense, entries: [observing] }, observing.name, new Map([['x', x]]), weights);
+    const sums = results.get(observations[0]?.result ?? '')?.data ?? [];
+    const [up, bias] = ['mlp.up.weight', 'mlp.up.bias'].map((path) => weights.get(path)?.data ?? floats());
+    const wanted = [0, 1, 2, 3, 4].map((unit) =>
+      Math.hypot(
+        ...[0, 1, 2, 3].map((row) => {
+          const h = [0, 1, 2].reduce(
+            (sum, k) => sum + (x.data[row * 3 + k] ?? 0) * (up?.[unit * 3 + k] ?? 0),
+            bias?.[unit] ?? 0,
+          );
+          return gelu(h);
+        }),
+      ),
+    );
+    sampleScores(only, () => sums).forEach((score, unit) => {
+      expect(score).toBeCloseTo(wanted[unit] ?? 0, 6);
+    });
+  });
+
+  test('taylor: the loss that goes with a unit, to first order', () => {
+    const { dense, plan } = pruned(inputOf({ text }, rules('taylor')));
+    const weights = randomWeights(dense, 5);
+    const tensor = (path: string) => {
+      const { shape, data } = weights.get(path) ?? { shape: [], data: floats() };
+      return tensorOf('f32', shape, data, 'f64');
+    };
+    const trainer = referenceTrainer(dense, tensor);
+    const batch = new Map([
+      ['x', x],
+      ['t', t],
+    ]);
+    const lossAt = (share: number, unit: number): number => {
+      const down = weights.get('mlp.down.weight')?.data ?? floats();
+      const changed = down.map((value, at) => (at % 5 === unit ? value * share : value));
+      const other = referenceTrainer(dense, (path) =>
+        path === 'mlp.down.weight' ? tensorOf('f32', [2, 5], changed, 'f64') : tensor(path),
+      );
+      return other.evaluate(batch).get(':loss')?.data[0] ?? Number.NaN;
+    };
+    trainer.step(batch, 0);
+    const [only] = plan.sets;
+    const own = weights.get('mlp.down.weight');
+    if (!only || !own) throw new Error('no set');
+    const gradient = { shape: own.shape, data: Float32Array.from(trainer.gradient('mlp.down.weight')) };
+    const scores = sampleScores(only, (member) => gradientSums(member, own, gradient));
+    const step = 1 / 1024;
+    scores.forEach((score, unit) => {
+      const slope = (lossAt(1 + step, unit) - lossAt(1 - step, unit)) / (2 * step);
+      expect(score).toBeCloseTo(Math.abs(slope), 5);
+    });
+  });
+});
+
+/** With the error function of Abramowitz and Stegun 7.1.26, within 2e-7. */
+function gelu(x: number): number {
+  const t = 1 / (1 + (0.3275911 * Math.abs(x)) / Math.SQRT2);
+  const poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  return (x / 2) * (1 + Math.sign(x) * (1 - poly * Math.exp((-x * x) / 2)));
+}
 
 describe('choice', () => {
   test('the best of each set, in their order; of equals the first', () => {
