@@ -10,7 +10,7 @@ import { generate } from './codegen/generate.ts';
 import type { Program } from './ir/graph.ts';
 import { lowerModel } from './ir/lower.ts';
 import type { ProfileName } from './ir/target.ts';
-import type { SourceTree, UseBlock } from './parser/ast.ts';
+import type { SourceTree, UseBlock, UseWord } from './parser/ast.ts';
 import { overrideUses, parse, resolveImports } from './parser/index.ts';
 import { library } from './parser/library.generated.ts';
 import { addTraining, optimize, prune, toKernels } from './passes/index.ts';
@@ -36,6 +36,8 @@ export interface CompileInput {
   readonly uses?: SourceFile;
   /** Use blocks whose settings stand for those of the same name in the blocks of `file`. */
   readonly settings?: SourceFile;
+  /** Kinds of use blocks that are left out, as `train` where nothing is to be trained. */
+  readonly without?: readonly UseWord[];
   /** What a storage binding of the device holds; 128 MiB, which every device has, when left out. */
   readonly bindingBytes?: number;
   /** The program before its rules about heads and neurons take effect: what a checkpoint that is not sliced fits. */
@@ -71,7 +73,9 @@ function parseAll(input: CompileInput): Stage<readonly SourceTree[]> {
     changed = overrideUses(changed, own.value);
     diagnostics.push(...own.diagnostics);
   }
-  return { value: [...trees.value.slice(0, -1), changed], diagnostics };
+  const { without = [] } = input;
+  const uses = changed.uses.filter(({ use }) => !without.includes(use));
+  return { value: [...trees.value.slice(0, -1), { ...changed, uses }], diagnostics };
 }
 
 function lowerAll(trees: readonly SourceTree[], input: CompileInput, allowLibrary = false): Stage<Program | undefined> {

@@ -24,6 +24,12 @@ export interface CompileRequest {
   readonly uses?: string;
   /** Use blocks whose settings stand for those of the file's blocks. */
   readonly settings?: string;
+  /** Nothing is to be trained: `train` and `adapter` blocks are left out. */
+  readonly isForInference?: boolean;
+  /** What `uses` is called in diagnostics. */
+  readonly usesPath?: string;
+  /** How many heads and neurons stay, by id of their set, in place of what rules say. */
+  readonly kept?: ReadonlyMap<string, number>;
 }
 
 export interface Compiled {
@@ -43,8 +49,10 @@ export function compileFile(request: CompileRequest): Compiled {
     host: source.host,
     ...optional('model', request.model),
     ...optional('config', config),
-    ...(request.uses === undefined ? {} : { uses: { path: '(options)', text: request.uses } }),
+    ...(request.uses === undefined ? {} : { uses: { path: request.usesPath ?? '(options)', text: request.uses } }),
     ...(request.settings === undefined ? {} : { settings: { path: '(options)', text: request.settings } }),
+    ...optional('kept', request.kept),
+    ...(request.isForInference === true ? { without: ['train', 'adapter'] as const } : {}),
   });
   const compilation = hasErrors(stage.diagnostics) ? undefined : stage.value;
   return { source, compilation, diagnostics: stage.diagnostics, milliseconds: performance.now() - start };

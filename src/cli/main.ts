@@ -7,6 +7,7 @@ import { version } from '../version.ts';
 import type { Bind, Register } from './command.ts';
 import { registerCheck } from './commands/check.ts';
 import { registerCompile } from './commands/compile.ts';
+import { registerCompress } from './commands/compress.ts';
 import { registerDoctor } from './commands/doctor.ts';
 import { registerExplain } from './commands/explain.ts';
 import { registerFormat } from './commands/fmt.ts';
@@ -26,6 +27,7 @@ const commands: readonly Register[] = [
   registerCheck,
   registerRun,
   registerTrain,
+  registerCompress,
   registerFormat,
   registerExplain,
   registerGolden,

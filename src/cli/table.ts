@@ -31,3 +31,10 @@ export function scientific(value: number): string {
   if (!Number.isFinite(value)) return String(value);
   return value === 0 ? '0' : value.toExponential(1);
 }
+
+/** As Markdown; cells come from names of models, so what would end a cell is escaped. */
+export function markdownTable(titles: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replace(/\|/g, '\\|').replace(/\s+/g, ' ')).join(' | ')} |`;
+  return [line(titles), `|${titles.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n');
+}

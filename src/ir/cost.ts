@@ -5,9 +5,11 @@
  * An estimate for choosing and reporting, not a prediction of time: every scalar function counts as one operation.
  */
 import { decomposeNode } from './emit.ts';
-import type { Graph, Node, Value } from './graph.ts';
+import type { Graph, Node, Value, Weight } from './graph.ts';
 import { concreteShape } from './interpret.ts';
 import { hasTrait, opNamed } from './ops/index.ts';
+import { stringsOf } from './ops/shared.ts';
+import { constantValue } from './symbolic.ts';
 import { elementCount } from './tensor.ts';
 import type { DType } from './types.ts';
 
@@ -21,7 +23,38 @@ export interface Cost {
 /** In device memory. */
 const bytesPerElement: Readonly<Record<DType, number>> = { f32: 4, f16: 2, i32: 4, u32: 4, bool: 4 };
 
+/** Values of the runtime dims; for weights with number formats what an element of them takes, by path (`storedBytes`). */
 type Dims = ReadonlyMap<string, number>;
+export type WeightBytes = ReadonlyMap<string, number>;
+
+/** What a whole weight takes, scales and zero points included. */
+export function weightBytes({ type, format }: Weight): number {
+  const sizes = type.shape.map((dim) => constantValue(dim) ?? 0);
+  const elements = elementCount(sizes);
+  if (format === undefined) return elements * bytesPerElement[type.dtype];
+  if (format.kind === 'f16') return elements * 2;
+  const rows = format.transposed === true ? (sizes.at(-1) ?? 1) : (sizes[0] ?? 1);
+  const columns = rows === 0 ? 0 : elements / rows;
+  const groups = rows * Math.max(1, Math.ceil(columns / (format.group ?? Math.max(1, columns))));
+  const bits = format.kind === 'int8' ? 8 : 4;
+  return rows * Math.ceil((columns * bits) / 8) + groups * (format.asymmetric === true ? 5 : 4);
+}
+
+/** What an element of each weight with a number format takes, in bytes: a share of its scale included. */
+export function storedBytes(weights: readonly Weight[]): WeightBytes {
+  const formatted = weights.filter(({ format }) => format !== undefined);
+  return new Map(
+    formatted.map((weight) => {
+      const elements = elementCount(weight.type.shape.map((dim) => constantValue(dim) ?? 0));
+      return [weight.path, weightBytes(weight) / Math.max(1, elements)];
+    }),
+  );
+}
+
+function elementBytes({ node, type }: Value, stored: WeightBytes): number {
+  const path = node.op === 'weight' ? stringsOf(node.attributes, 'paths')[0] : undefined;
+  return (path === undefined ? undefined : stored.get(path)) ?? bytesPerElement[type.dtype];
+}
 
 function shapeOf(value: Value, dims: Dims): number[] {
   return concreteShape(value.type, dims);
@@ -49,9 +82,9 @@ function elementsRead(node: Node, dims: Dims): readonly number[] {
   return opNamed(node.op).elementsRead?.(inputs, outputs) ?? inputs.map(elementCount);
 }
 
-function bytesRead(node: Node, dims: Dims): number {
+function bytesRead(node: Node, dims: Dims, stored: WeightBytes): number {
   const counts = elementsRead(node, dims);
-  return node.inputs.reduce((sum, value, at) => sum + (counts[at] ?? 0) * bytesPerElement[value.type.dtype], 0);
+  return node.inputs.reduce((sum, value, at) => sum + (counts[at] ?? 0) * elementBytes(value, stored), 0);
 }
 
 function flopsOf(node: Node, dims: Dims): number {
@@ -81,17 +114,17 @@ function bytesWritten(node: Node, dims: Dims): number {
 }
 
 /** Inputs, weights and constants lie in memory already: reading them is counted where they are used. */
-export function costOfNode(node: Node, dims: Dims): Cost {
+export function costOfNode(node: Node, dims: Dims, stored: WeightBytes = new Map()): Cost {
   const isStored = hasTrait(node, 'stated') && hasTrait(node, 'leaf');
   return {
     flops: flopsOf(node, dims),
-    bytesRead: bytesRead(node, dims),
+    bytesRead: bytesRead(node, dims, stored),
     bytesWritten: isStored || node.op === 'constant' ? 0 : bytesWritten(node, dims),
   };
 }
 
-export function costOfGraph(graph: Graph, dims: Dims): Cost {
-  const costs = graph.nodes.map((node) => costOfNode(node, dims));
+export function costOfGraph(graph: Graph, dims: Dims, stored: WeightBytes = new Map()): Cost {
+  const costs = graph.nodes.map((node) => costOfNode(node, dims, stored));
   const total = (pick: (cost: Cost) => number) => costs.reduce((sum, cost) => sum + pick(cost), 0);
   return {
     flops: total((cost) => cost.flops),

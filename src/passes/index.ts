@@ -11,7 +11,7 @@ export { maxBindings } from './fuse/materialize.ts';
 export { isTable } from './fuse/roles.ts';
 export { gradientEntry } from './gradient-entry.ts';
 export { type KernelOptions, type KernelStage, toKernels } from './kernels.ts';
-export { type Observation, observable, observedForm, observeEntry } from './observe.ts';
+export { type Observation, type ObservedForm, observable, observedForm, observeEntry } from './observe.ts';
 export { type OnPass, type OptimizeOptions, type OptimizeStage, optimizations, optimize } from './optimize.ts';
 export type { Pass, PassResult } from './pass.ts';
 export { type PruneOptions, planOf, prune } from './prune/index.ts';

@@ -191,11 +191,19 @@ export function packTensor(
     return [{ name, ...head, data: new Uint8Array(halves.buffer) }];
   }
   const { rows, columns } = matrixOf(shape, format);
-  const { values, scales, zeros } = encodeRows(
-    format.transposed ? transpose(source, columns, rows) : source,
-    columns,
-    format,
-  );
+  const matrix = format.transposed ? transpose(source, columns, rows) : source;
+  return packEncoded(name, encodeRows(matrix, columns, format), shape, format);
+}
+
+/** As `packTensor`, of numbers that have their scales already. `shape` is that of the weight in the checkpoint. */
+export function packEncoded(
+  name: string,
+  { values, scales, zeros }: Encoded,
+  shape: readonly number[],
+  format: NumberFormat,
+): readonly FileTensor[] {
+  const head = packedHead(shape, format);
+  const { rows, columns } = matrixOf(shape, format);
   const data = format.kind === 'int8' ? new Uint8Array(values.buffer) : packNibbles(values, columns, format);
   const groups = format.group === undefined ? [] : [groupsOf(columns, format)];
   return [

@@ -13,6 +13,7 @@ import { compileFile, type OpenModel, openModel } from '../execute.ts';
 import { environmentError, exitCodes, summarizeError, usageError } from '../exit-codes.ts';
 import { caseName, findCaseFolders, type GoldenCase, type GoldenVariant, readCase } from '../golden-case.ts';
 import { runCausal } from '../golden-causal.ts';
+import { runCompression } from '../golden-compress.ts';
 import { runAdaptive, runForward, withGradients } from '../golden-plain.ts';
 import { failedRow, type Outcome, type Place, type Row, tolerance } from '../golden-rows.ts';
 import { recordedRun, runTraining } from '../golden-train.ts';
@@ -45,6 +46,11 @@ type CaseRunner = (
 ) => Promise<readonly Row[]>;
 
 const caseRunners: ReadonlyMap<string, CaseRunner> = new Map([
+  [
+    'compress',
+    (golden, folder, { name, path }, device, seen) =>
+      runCompression({ golden, folder, model: name, path, device, seen }),
+  ],
   [
     'train',
     (golden, folder, { name, path }, device, seen) => {
@@ -110,7 +116,7 @@ async function runCase(
   const whole = (outcome: Outcome, detail: string): readonly Row[] => [
     { case: name, variant: '', result: '', outcome, detail },
   ];
-  const golden = await readCase(folder, [...runners.keys()]);
+  const golden = await readCase(folder, [...runners.keys(), 'compress']);
   if ('problem' in golden) return whole('fail', golden.problem);
   const run = runners.get(golden.runner);
   const runWhole = caseRunners.get(golden.runner);

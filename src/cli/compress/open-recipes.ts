@@ -1,0 +1,124 @@
+/**
+ * A file and its recipes, compiled: without any blocks, and once for each recipe. Mistakes of any recipe are told before anything
+ * is read or run.
+ */
+import { Option } from 'commander';
+import { checkSource } from '../../compile.ts';
+import type { Program } from '../../ir/graph.ts';
+import { type Diagnostic, hasErrors } from '../../support/diagnostic.ts';
+import type { SourceFile } from '../../support/source.ts';
+import { optional } from '../command.ts';
+import { type Compiled, type CompileRequest, compileFile } from '../execute.ts';
+import { usageError } from '../exit-codes.ts';
+import { loadConfig, loadSource } from '../source-files.ts';
+import { denseBlocks, type Recipe, readRecipe } from './recipes.ts';
+
+export type Compilation = NonNullable<Compiled['compilation']>;
+
+export interface OpenedRecipe {
+  readonly recipe: Recipe;
+  /** Where its blocks stand. */
+  readonly text: SourceFile;
+  readonly compilation: Compilation;
+  /** With other numbers of heads and neurons, by id of their set. */
+  compile(kept: ReadonlyMap<string, number>): Compiled;
+}
+
+export interface OpenedRecipes {
+  /** File name without `.sora`. */
+  readonly name: string;
+  /** As the file says, with its `train` block. */
+  readonly program: Program;
+  readonly dense: Compilation;
+  /** The dense model with its `train` block. */
+  compileTrained(): Compiled;
+  readonly recipes: readonly OpenedRecipe[];
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+export interface RecipesRequest {
+  readonly file: string;
+  /** What commander collected; nothing: the blocks of the file. */
+  readonly recipes: unknown;
+  readonly configPath: string | undefined;
+  readonly model: string | undefined;
+}
+
+export function recipeOption(): Option {
+  return new Option(
+    '--recipe <recipe>',
+    'a .sora file with `quantize` and `prune` blocks, or words as int8, int4:64:gptq, nm24, heads50+int8; else the blocks of the file',
+  ).argParser((value: string, before: readonly string[] | undefined) => [...(before ?? []), value]);
+}
+
+/** What was given with `--recipe`, in order. */
+export function givenRecipes(option: unknown): readonly string[] {
+  return Array.isArray(option) ? option.filter((each): each is string => typeof each === 'string') : [];
+}
+
+/** @errors SORA0001 for recipes that are none, or that change nothing */
+export function openRecipes(request: RecipesRequest): OpenedRecipes | { readonly failed: readonly Diagnostic[] } {
+  const { file, configPath, model } = request;
+  const source = loadSource(file);
+  const checked = checkSource({
+    file: source.file,
+    host: source.host,
+    ...optional('model', model),
+    ...(configPath === undefined ? {} : { config: loadConfig(configPath) }),
+  });
+  const program = checked.value;
+  if (hasErrors(checked.diagnostics) || program === undefined) return { failed: checked.diagnostics };
+  const compiled = ({ name, text }: Recipe, others: Pick<CompileRequest, 'kept' | 'isForInference'> = {}): Compiled =>
+    compileFile({
+      path: file,
+      isForInference: true,
+      ...others,
+      ...optional('model', model),
+      ...optional('configPath', configPath),
+      ...(text === undefined ? {} : { uses: text, usesPath: usesPath(name) }),
+    });
+  const none: Recipe = { name: 'dense', text: denseBlocks(program.name) };
+  const dense = compiled(none);
+  if (!dense.compilation) return { failed: dense.diagnostics };
+  const plain = dense.compilation.program;
+  const given = givenRecipes(request.recipes);
+  const wanted: readonly Recipe[] =
+    given.length === 0 ? [{ name: source.name, text: undefined }] : given.map((recipe) => readRecipe(recipe, plain));
+  const recipes: OpenedRecipe[] = [];
+  const diagnostics: Diagnostic[] = [];
+  for (const recipe of wanted) {
+    const { compilation, diagnostics: found } = compiled(recipe);
+    if (!compilation) return { failed: found };
+    checkEffect(file, recipe, dense.compilation, compilation);
+    diagnostics.push(...found.filter((one) => !diagnostics.some((other) => isSame(one, other))));
+    const { name, text } = recipe;
+    recipes.push({
+      recipe,
+      text: text === undefined ? source.file : { path: usesPath(name), text },
+      compilation,
+      compile: (kept) => compiled(recipe, { kept }),
+    });
+  }
+  const compileTrained = () => compiled(none, { isForInference: false });
+  return { name: source.name, program, dense: dense.compilation, compileTrained, recipes, diagnostics };
+}
+
+const usesPath = (name: string): string => `(recipe ${name})`;
+
+function isSame(a: Diagnostic, b: Diagnostic): boolean {
+  return a.code === b.code && a.span.start === b.span.start && a.span.file.path === b.span.file.path;
+}
+
+/** A recipe that changes nothing is a mistake. */
+function checkEffect(file: string, recipe: Recipe, dense: Compilation, compressed: Compilation): void {
+  const shapes = ({ program }: Compilation) =>
+    JSON.stringify(program.weights.map(({ path, type, format }) => [path, type.shape.map(({ key }) => key), format]));
+  if ((compressed.program.prune?.weights.length ?? 0) > 0) return;
+  if (shapes(dense) !== shapes(compressed)) return;
+  throw recipe.text === undefined
+    ? usageError(
+        `\`${file}\` has no \`quantize\` or \`prune\` block that changes weights`,
+        'say what to do with --recipe, as --recipe int8',
+      )
+    : usageError(`the recipe \`${recipe.name}\` changes no weight`);
+}
