@@ -40,7 +40,15 @@ export interface WeightRule {
   readonly span: Span;
 }
 
+/** `layers "encoder.layer": keep 0.5`: whole layers of a stack, which are numbered under the part. */
+export interface LayerRule {
+  readonly parts: readonly string[];
+  readonly keep: number;
+  readonly span: Span;
+}
+
 export interface PruneBlock {
+  readonly layers: readonly LayerRule[];
   readonly units: readonly UnitRule[];
   /** A weight belongs to the last rule that names it. */
   readonly weights: readonly WeightRule[];

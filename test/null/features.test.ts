@@ -33,6 +33,8 @@ What works, what works in part, what does not. The op table is generated from th
 | \`train\`: \`recompute\`, activations of layers computed again in the backward part instead of kept | works, where a person asks for it; nothing is chosen by memory yet |
 | \`adapter\`: LoRA beside matrices, alone trained, merged on export | works |
 | \`prune\`: heads and neurons by part and share or budget, followed through fused projections, gates, rotary positions, caches | works: smaller matrices; what cannot be followed is an error |
+| \`prune\`: whole layers of a stack | works: those that stay lie evenly and keep their names |
+| \`prune\`: vocabulary rows | no: ids and scores that callers see would change |
 | \`prune\`: n:m, a share of each matrix, at once or along a cubic schedule | works in training: zeros stay zeros under every optimizer |
 | \`quantize\`, \`golden\` | checked against the model (names, weights, values); \`quantize\` takes effect on states, the rest not yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |

@@ -4,13 +4,22 @@
  *   "**.dense.weight": nm(2, 4) by magnitude          of each 4 inputs 2 stay
  *   "**.dense.weight": keep 0.5 by magnitude          half of each matrix stays
  *   "**.dense.weight": gradual(keep: 0.1, to: 0.8)    a tenth, reached step by step while training
+ *   layers "layer": keep 0.5                           every other layer
  *   heads "layer.*": keep 0.75 by l2                  whole heads, as many in every layer
  *   neurons "layer.*": budget(0.75) by l2             whole neurons, more where they matter more
  */
 import type { UseRule } from '../../parser/ast.ts';
 import { closest } from '../../support/suggest.ts';
 import type { Weight } from '../graph.ts';
-import { type Criterion, criteria, type Sparsity, type UnitRule, type WeightRule } from '../pruning.ts';
+import {
+  type Criterion,
+  criteria,
+  type LayerRule,
+  type PruneBlock,
+  type Sparsity,
+  type UnitRule,
+  type WeightRule,
+} from '../pruning.ts';
 import { type Binding, numberOf, poison } from './binding.ts';
 import { report } from './context.ts';
 import { checkMethod, checkValue, type Methods, type UseSite, type ValueKind, wrongValue } from './use-methods.ts';
@@ -83,6 +92,19 @@ function readUnitRule(
   return { kind, parts, keep: share, isBudget, by, span: rule.span };
 }
 
+/** A rule about whole layers: they lie evenly, so there is nothing to compare them by. */
+function readLayerRule(site: UseSite, rule: UseRule, parts: readonly string[]): LayerRule | undefined {
+  const { isKept, value, by } = rule.value;
+  if (by) wrongValue(site, '`layers` that stay lie evenly: `by` has no meaning here', by.span);
+  else if (!isKept)
+    wrongValue(site, '`layers` are kept or dropped whole', value.span, 'write the share that stays: `keep 0.5`');
+  else {
+    const keep = plainShare(site, rule);
+    if (keep !== undefined && parts.length > 0) return { parts, keep, span: rule.span };
+  }
+  return undefined;
+}
+
 function readSparsity(site: UseSite, rule: UseRule): Sparsity | undefined {
   if (rule.value.isKept) {
     const share = plainShare(site, rule);
@@ -122,6 +144,7 @@ function readWeightRule(site: UseSite, rule: UseRule, paths: readonly string[]):
 
 /** Rules of a block so far. */
 export interface PruneRules {
+  readonly layers: LayerRule[];
   readonly units: UnitRule[];
   readonly weights: WeightRule[];
 }
@@ -135,6 +158,11 @@ export function readPruneRule(
   rules: PruneRules,
 ): void {
   const kind = rule.about?.text;
+  if (kind === 'layers') {
+    const found = readLayerRule(site, rule, named);
+    if (found) rules.layers.push(found);
+    return;
+  }
   if (kind === 'heads' || kind === 'neurons') {
     const found = readUnitRule(site, rule, kind, named);
     if (found) rules.units.push(found);
@@ -145,4 +173,18 @@ export function readPruneRule(
     wrongValue(site, '`prune` thins out matrices, and none is selected', rule.globs[0]?.span ?? rule.span);
   const found = readWeightRule(site, rule, matrices);
   if (found) rules.weights.push(found);
+}
+
+/** Rules of two blocks, one after the other; nothing when there are none. */
+export function joined(
+  before: PruneBlock | undefined,
+  after: PruneBlock | undefined,
+): { readonly pruning?: PruneBlock } {
+  const blocks = [before, after].flatMap((block) => block ?? []);
+  const pruning = {
+    layers: blocks.flatMap(({ layers }) => layers),
+    units: blocks.flatMap(({ units }) => units),
+    weights: blocks.flatMap(({ weights }) => weights),
+  };
+  return Object.values(pruning).some((rules) => rules.length > 0) ? { pruning } : {};
 }

@@ -33,7 +33,7 @@ import {
   wrongValue,
 } from './use-methods.ts';
 import { partsOf } from './use-parts.ts';
-import { type PruneRules, readPruneRule } from './use-pruning.ts';
+import { joined, type PruneRules, readPruneRule } from './use-pruning.ts';
 import { readTraining } from './use-training.ts';
 
 /** The model that the compilation is about. */
@@ -96,7 +96,7 @@ const blocks: Readonly<Record<UseWord, BlockKind>> = {
     about: [],
   },
   quantize: { needsEntry: false, settings: {}, about: ['state'] },
-  prune: { needsEntry: false, settings: {}, about: ['heads', 'neurons'] },
+  prune: { needsEntry: false, settings: {}, about: ['heads', 'neurons', 'layers'] },
   adapter: { needsEntry: false, settings: {}, about: [] },
   generate: {
     needsEntry: true,
@@ -374,7 +374,7 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
     rates: new Map(),
     decays: new Map(),
     formats: new Map(),
-    pruning: { units: [], weights: [] },
+    pruning: { layers: [], units: [], weights: [] },
   };
   for (const item of block.items) {
     if (item.kind === 'rule') checkRule(site, block, item, subject, chosen);
@@ -463,12 +463,7 @@ export function checkUses(
       adapters: [...(used.adapters ?? []), ...(found?.adapters ?? [])],
       formats: new Map([...(used.formats ?? []), ...(found?.formats ?? [])]),
     };
-    const own = found?.pruning ?? { units: [], weights: [] };
-    const pruning = {
-      units: [...(used.pruning?.units ?? []), ...own.units],
-      weights: [...(used.pruning?.weights ?? []), ...own.weights],
-    };
-    if (pruning.units.length + pruning.weights.length > 0) used = { ...used, pruning };
+    used = { ...used, ...joined(used.pruning, found?.pruning) };
     if (verb === undefined) continue;
     const earlier = first.get(block.use);
     if (earlier) {

@@ -9,6 +9,7 @@
 import type { Program } from '../../ir/graph.ts';
 import type { PrunePlan } from '../../ir/pruning.ts';
 import type { Stage } from '../../support/diagnostic.ts';
+import { pruneLayers } from './layers.ts';
 import { Places } from './places.ts';
 import { type FoundSet, Sets, type SetsOptions } from './sets.ts';
 import { shrink } from './shrink.ts';
@@ -24,14 +25,16 @@ function find(program: Program, options: PruneOptions): Stage<readonly FoundSet[
 
 /** What the rules of a program that is not pruned yet come to. */
 export function planOf(program: Program, options: PruneOptions = {}): Stage<PrunePlan> {
-  const { value, diagnostics } = find(program, options);
-  return { value: { sets: value.map(({ set }) => set) }, diagnostics };
+  const layers = pruneLayers(program);
+  const { value, diagnostics } = find(layers.value, options);
+  return { value: { sets: value.map(({ set }) => set) }, diagnostics: [...layers.diagnostics, ...diagnostics] };
 }
 
 /** The program with the sizes that its rules leave; the program itself when it has none. */
 export function prune(program: Program, options: PruneOptions = {}): Stage<Program> {
-  if (program.prune === undefined || program.prune.units.length === 0) return { value: program, diagnostics: [] };
-  const { value, diagnostics, places } = find(program, options);
+  const layers = pruneLayers(program);
+  if (layers.diagnostics.length > 0 || (program.prune?.units ?? []).length === 0) return layers;
+  const { value, diagnostics, places } = find(layers.value, options);
   if (diagnostics.length > 0) return { value: program, diagnostics };
-  return { value: shrink(program, places, value), diagnostics };
+  return { value: shrink(layers.value, places, value), diagnostics };
 }

@@ -7,7 +7,8 @@ import { compile, lowerSource } from '../../../src/compile.ts';
 import { chooseUnits, columnScores, type DenseTensor } from '../../../src/compression/units.ts';
 import type { Tensor } from '../../../src/ir/op.ts';
 import { tensorOf } from '../../../src/ir/tensor.ts';
-import { verifyGraph } from '../../../src/ir/verify.ts';
+import { verifyGraph, verifyProgram } from '../../../src/ir/verify.ts';
+import { spreadEvenly } from '../../../src/passes/prune/layers.ts';
 import { describeDiagnostics } from '../../support/language.ts';
 import { distance, inputOf, pruned, randomWeights, run, slicedWeights, zeroedWeights } from '../../support/pruning.ts';
 
@@ -226,6 +227,96 @@ const projections = `  q = Linear(16, 24)
   v = Linear(16, 8)
   mix = Linear(16, 16)`;
 
+describe('layers', () => {
+  /** The dense program of as many layers as stay, with the weights of those. */
+  function expectLayers(
+    path: string,
+    uses: string,
+    config: object,
+    fewer: object,
+    part: string,
+    kept: readonly number[],
+  ) {
+    const { dense, program } = pruned(inputOf({ path }, uses, config));
+    const weights = randomWeights(dense, 11);
+    const small = pruned(inputOf({ path }, undefined, { ...config, ...fewer })).dense;
+    const renamed = new Map(
+      [...weights].flatMap(([name, tensor]) => {
+        const number = /^\d+/.exec(name.startsWith(`${part}.`) ? name.slice(part.length + 1) : '')?.[0];
+        if (number === undefined) return [[name, tensor] as const];
+        const at = kept.indexOf(Number(number));
+        return at < 0 ? [] : [[`${part}.${at}${name.slice(part.length + 1 + number.length)}`, tensor] as const];
+      }),
+    );
+    const inputs = new Map([['input_ids', ids(5, 13)]]);
+    expect(distance(run(program, 'forward', inputs, weights), run(small, 'forward', inputs, renamed))).toBeLessThan(
+      1e-12,
+    );
+    expect(verifyProgram(program, { stage: 'model' })).toEqual([]);
+    expect(program.weights).toHaveLength(small.weights.length);
+    expect(program.states).toHaveLength(small.states.length);
+    return program;
+  }
+
+  test('of BERT: names stay', () => {
+    const config = {
+      num_hidden_layers: 4,
+      hidden_size: 16,
+      num_attention_heads: 2,
+      intermediate_size: 8,
+      vocab_size: 13,
+    };
+    const uses = 'prune BertForSequenceClassification { layers "bert.encoder.layer": keep 0.5 }';
+    const [path, part] = ['bert/sequence-classification.sora', 'bert.encoder.layer'];
+    const program = expectLayers(path, uses, config, { num_hidden_layers: 2 }, part, [0, 3]);
+    expect(program.weights.some((weight) => weight.path === 'bert.encoder.layer.3.output.dense.weight')).toBe(true);
+  });
+
+  test.each([
+    [
+      'gpt2/gpt2.sora',
+      'GPT2LMHeadModel',
+      'transformer.h',
+      { n_layer: 5, n_embd: 16, n_head: 2, eos_token_id: 1 },
+      { n_layer: 3 },
+      [0, 2, 4],
+    ],
+    [
+      'llama/qwen3.sora',
+      'Qwen3ForCausalLM',
+      'model.layers',
+      { num_hidden_layers: 5, hidden_size: 16, num_attention_heads: 2, head_dim: 4, intermediate_size: 8 },
+      { num_hidden_layers: 3 },
+      [0, 2, 4],
+    ],
+  ])('of %s: states go too', (path, model, part, config, fewer, kept) => {
+    const uses = `prune ${model} { layers "${part}": keep 0.6 }`;
+    expectLayers(path, uses, { ...config, vocab_size: 13 }, fewer, part, kept);
+  });
+
+  test('together with heads and neurons', () => {
+    const config = { n_layer: 4, n_embd: 32, n_head: 4, vocab_size: 13, eos_token_id: 1 };
+    const uses = `prune GPT2LMHeadModel {
+      layers "transformer.h": keep 0.5
+      heads "transformer.h.*": keep 0.5
+      neurons "transformer.h.*": keep 0.5
+    }`;
+    const { program, plan } = pruned(inputOf({ path: 'gpt2/gpt2.sora' }, uses, config));
+    expect(plan.sets.map(({ part }) => part)).toEqual([
+      'transformer.h.0',
+      'transformer.h.3',
+      'transformer.h.0',
+      'transformer.h.3',
+    ]);
+    expect(verifyProgram(program, { stage: 'model' })).toEqual([]);
+    expect(program.states.map(({ width }) => width)).toEqual([16, 16, 16, 16]);
+  });
+
+  test('evenly, both ends among them', () => {
+    expect([1, 2, 3, 6].map((keep) => spreadEvenly(12, keep))).toEqual([[0], [0, 11], [0, 6, 11], [0, 2, 4, 7, 9, 11]]);
+  });
+});
+
 describe('what runs through an attention', () => {
   test.each([
     ['sinks', `${projections}\n  sinks: f32[4]`, 'heads: 4, kv_heads: 2, sinks: sinks', 'sinks 0'],
@@ -320,6 +411,19 @@ describe('refusals', () => {
     ['no attention', mlp('    down(gelu(up(x)))'), 'heads "part": keep 0.5', 'SORA2312', 'no attention'],
     ['no feed-forward', attention, 'neurons "part": keep 0.5', 'SORA2311', 'parameter `x`'],
     ['a part that is too small', attention, 'heads "part.q": keep 0.5', 'SORA2311', 'part.k.weight'],
+    ['a part without layers', attention, 'layers "part": keep 0.5', 'SORA2312', 'no layers'],
+    [
+      'layers that differ',
+      frame('  repeat layer[i in 2] = Piece(8 + 8 * i)', '    layer(x)').concat(`module Piece(width: int) {
+  up = Linear(16, width)
+  down = Linear(width, 16)
+  fn (x: f32[B, T, 16]) -> f32[B, T, 16] = x + down(gelu(up(x)))
+}
+`),
+      'layers "part.layer": keep 0.5',
+      'SORA2311',
+      'alike',
+    ],
     ['nothing left', attention, 'heads "part": keep 0.1', 'SORA2313', 'leaves none of the 2 groups'],
     ['everything left', attention, 'heads "part": keep 0.9', 'SORA2313', 'leaves all of the 2 groups'],
     [
