@@ -24,7 +24,7 @@ export function prunableParts(program: Program, kind: UnitKind): readonly string
     childrenOf(paths, part).flatMap((child) => {
       if (!span) return [];
       const unit = { kind, parts: [child], keep: 0.5, isBudget: false, by: 'l2', span } as const;
-      const { value, diagnostics } = planOf({ ...program, prune: { units: [unit], weights: [] } });
+      const { value, diagnostics } = planOf({ ...program, prune: { units: [unit], layers: [], weights: [] } });
       if (diagnostics.length === 0 && value.sets.length > 0) return [child];
       return find(child);
     });
