@@ -222,8 +222,9 @@ export interface TrainBlock {
   readonly recomputed: readonly string[];
   readonly microBatches: number;
   readonly seed: number;
-  /** When there are any, nothing else trains. */
   readonly adapters: readonly Adapter[];
+  /** Weights that train beside adapters; undefined: every one does. */
+  readonly alone: ReadonlySet<string> | undefined;
   /** Number formats by weight that the step computes with, while the weights themselves stay f32. */
   readonly formats: ReadonlyMap<string, WeightFormat>;
   readonly span: Span;

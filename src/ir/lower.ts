@@ -21,6 +21,7 @@ import { resolveName } from './lower/names.ts';
 import type { Scope } from './lower/scope.ts';
 import { checkUncalled, configArguments } from './lower/uncalled.ts';
 import { checkUnused } from './lower/unused.ts';
+import { checkBottlenecks, chooseBottlenecks } from './lower/use-bottlenecks.ts';
 import { chooseStateFormats } from './lower/use-states.ts';
 import { checkUses } from './lower/uses.ts';
 import { constantValue, type DimRange } from './symbolic.ts';
@@ -138,8 +139,8 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
   const fileScope = context.fileScopes.get(root.file);
   const model = declaration && fileScope ? instantiate(context, declaration, fileScope) : undefined;
   if (declaration) chooseStateFormats(context, root, declaration);
+  if (declaration && model) chooseBottlenecks(context, root, declaration, model);
   const areFieldsRight = !hasErrors(context.diagnostics);
-  const weights = [...context.weights.values()].map((record) => record.weight);
   const entries: Entry[] = [];
   if (declaration && model) {
     for (const member of declaration.members) {
@@ -167,6 +168,8 @@ export function lowerModel(input: LowerInput): Stage<Program | undefined> {
       );
     }
   }
+  if (!hasErrors(context.diagnostics)) checkBottlenecks(context);
+  const weights = [...context.weights.values()].map((record) => record.weight);
   const { states, session } = programStates(context);
   const { config, configSources } = boundConfig(context);
   const reached = new Set(context.used);

@@ -31,7 +31,8 @@ What works, what works in part, what does not. The op table is generated from th
 | \`trainer()\`: steps, micro-batches, evaluation, runs that go on bit for bit, weights drawn, saved and applied; on devices and the interpreter | works |
 | \`train\`: \`ema\`, a moving average of the weights, evaluated, applied and written on demand | works |
 | \`train\`: \`recompute\`, activations of layers computed again in the backward part instead of kept | works, where a person asks for it; nothing is chosen by memory yet |
-| \`adapter\`: LoRA beside matrices, alone trained, merged on export | works |
+| \`adapter\`: LoRA beside matrices, alone trained, merged on export; weights that train in full beside them | works |
+| \`adapter\`: bottlenecks behind parts (Houlsby) | works; they are weights of the model, in every entry and in exports |
 | \`prune\`: heads and neurons by part and share or budget, followed through fused projections, gates, rotary positions, caches | works: smaller matrices; what cannot be followed is an error |
 | \`prune\`: whole layers of a stack | works: those that stay lie evenly and keep their names |
 | \`prune\`: vocabulary rows | no: ids and scores that callers see would change |

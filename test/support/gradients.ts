@@ -76,6 +76,7 @@ function trainingOf(entry: Entry): Training {
     microBatches: 1,
     seed: 0,
     adapters: [],
+    alone: undefined,
     span: { file: { path: '', text: '' }, start: 0, end: 0 },
   };
   const names = { gradients: entry.name, evaluate: '', accumulate: '', update: '' };

@@ -19,6 +19,7 @@ import {
   poison,
   type RepeatBinding,
 } from './binding.ts';
+import { behindPart } from './bottlenecks.ts';
 import { type Context, inFrame, report } from './context.ts';
 import { evaluate } from './expressions.ts';
 import { applyIntrinsic } from './intrinsics.ts';
@@ -265,8 +266,9 @@ export function applyFunction(
   return inFrame(context, { span, declaration, owner, label }, () => {
     const scope = bindParameters(context, fn, given, span, name);
     if (scope === undefined) return poison;
-    const result = evaluate(context, declaration.body, scope);
-    return checkResult(context, fn, result, scope, name);
+    const result = checkResult(context, fn, evaluate(context, declaration.body, scope), scope, name);
+    const isPart = declaration.kind === 'function' && declaration.name === undefined;
+    return isPart ? behindPart(context, result, span) : result;
   });
 }
 

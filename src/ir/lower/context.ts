@@ -11,6 +11,7 @@ import type { SourceFile, Span } from '../../support/source.ts';
 import type { GraphBuilder, SessionDims, Value, Weight } from '../graph.ts';
 import { type Dim, type DimRange, symbolsOfDim } from '../symbolic.ts';
 import type { Instance, StateBinding } from './binding.ts';
+import type { Bottleneck } from './bottlenecks.ts';
 import type { EntrySession } from './entry-session.ts';
 import type { Scope } from './scope.ts';
 
@@ -64,6 +65,8 @@ export interface Context {
   readonly weights: Map<string, WeightRecord>;
   /** Declared states by path: `model.layers.0.kv`. */
   readonly states: Map<string, StateBinding>;
+  /** What stands behind the output of a part, by its path. */
+  readonly bottlenecks: Map<string, Bottleneck>;
   /** The hidden dims of states, once they are needed. */
   session: SessionDims | undefined;
   readonly frames: Frame[];
@@ -94,6 +97,7 @@ export function createContext(trees: readonly SourceTree[], json: Context['json'
     fileScopes: new Map(),
     weights: new Map(),
     states: new Map(),
+    bottlenecks: new Map(),
     session: undefined,
     frames: [],
     firstInstances: new Map(),

@@ -8,6 +8,7 @@ import { closest } from '../../support/suggest.ts';
 import { constantValue } from '../symbolic.ts';
 import { matchArguments } from './arguments.ts';
 import { type Binding, describe, numberOf, poison } from './binding.ts';
+import { activations } from './bottlenecks.ts';
 import { type Context, report } from './context.ts';
 import { evaluate } from './expressions.ts';
 import type { Scope } from './scope.ts';
@@ -107,8 +108,15 @@ export const weightFormats: Methods = {
 
 export const stateFormats: Methods = { f16: { parameters: [] }, f32: { parameters: [] } };
 
+/** Beside weights; `full` is none: the weight itself trains, as new heads must. */
 export const adapters: Methods = {
   lora: { parameters: [needs('rank', count), takes('alpha', number), takes('dropout', share)] },
+  full: { parameters: [] },
+};
+
+/** Behind parts. */
+export const bottlenecks: Methods = {
+  bottleneck: { parameters: [needs('size', count), takes('activation', { kind: 'word', words: activations })] },
 };
 
 export interface UseSite {

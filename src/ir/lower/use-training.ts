@@ -201,6 +201,7 @@ export function readTraining(
     microBatches: numberSetting('accumulate') ?? 1,
     seed: numberSetting('seed') ?? 0,
     adapters: [],
+    alone: undefined,
     formats: new Map(),
     span: block.useSpan,
   };

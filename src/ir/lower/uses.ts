@@ -5,12 +5,12 @@
  * files are theirs: how a part is used elsewhere says nothing about this model.
  */
 import type { ModuleDeclaration, SourceTree, UseBlock, UseRule, UseSetting, UseWord } from '../../parser/ast.ts';
-import { joinSpans, type Span } from '../../support/source.ts';
+import { joinSpans } from '../../support/source.ts';
 import { closest } from '../../support/suggest.ts';
-import type { Adapter, Entry, TrainBlock, Weight, WeightFormat } from '../graph.ts';
+import type { Entry, TrainBlock, Weight, WeightFormat } from '../graph.ts';
 import type { PruneBlock } from '../pruning.ts';
 import { transposedMatrices } from '../summed-axis.ts';
-import { type Binding, describe, type Instance, numberOf, poison } from './binding.ts';
+import { describe, type Instance, numberOf } from './binding.ts';
 import { type Context, report } from './context.ts';
 import { lowerEntry } from './entries.ts';
 import { evaluate } from './expressions.ts';
@@ -18,11 +18,11 @@ import { makeInstance } from './modules.ts';
 import { nearMember, resolveModule } from './names.ts';
 import { childScope, lookup, type Scope } from './scope.ts';
 import { configArguments } from './uncalled.ts';
+import { type Adapters, readAdapterRule, trainedBeside } from './use-adapters.ts';
 import { type ChosenFormat, readFormats } from './use-formats.ts';
 import { type Generating, readGeneration } from './use-generate.ts';
 import { select } from './use-globs.ts';
 import {
-  adapters,
   checkMethod,
   checkPlain,
   checkValue,
@@ -51,6 +51,8 @@ interface Subject {
   /** Undefined when they are not known: the module's parameters have no values, or its fields have mistakes. */
   readonly weights: ReadonlyMap<string, Weight> | undefined;
   readonly states: readonly string[];
+  /** The one that the compilation is about. */
+  readonly isModel: boolean;
   /** Whether a matrix lies [inputs, outputs]. */
   isTransposed(path: string): boolean;
   entryNamed(name: string): Entry | undefined;
@@ -97,7 +99,7 @@ const blocks: Readonly<Record<UseWord, BlockKind>> = {
   },
   quantize: { needsEntry: false, settings: {}, about: ['state'] },
   prune: { needsEntry: false, settings: {}, about: ['heads', 'neurons', 'layers'] },
-  adapter: { needsEntry: false, settings: {}, about: [] },
+  adapter: { needsEntry: false, settings: {}, about: ['after'] },
   generate: {
     needsEntry: true,
     settings: { stop: optional({ kind: 'generation' }), top: optional({ kind: 'generation' }) },
@@ -179,6 +181,7 @@ function subjectOf(
     scope: instance?.scope ?? childScope(binding.scope),
     weights: instance === undefined || !areFieldsRight ? undefined : weights,
     states,
+    isModel,
     entryNamed(name) {
       if (isModel) return model?.entries.find((entry) => entry.name === name);
       const member = declaration.members.find((candidate) => candidate.name?.text === name);
@@ -276,16 +279,9 @@ function checkSetting(site: UseSite, block: UseBlock, setting: UseSetting, subje
     checkValue(site, kind, first.value, `\`${text}\``);
 }
 
-function adapterOf(values: ReadonlyMap<string, Binding>, path: string, span: Span): Adapter {
-  const number = (name: string) => numberOf(values.get(name) ?? poison);
-  const rank = number('rank') ?? 1;
-  // As in peft: without alpha the matrices count as they are.
-  return { path, rank, alpha: number('alpha') ?? rank, dropout: number('dropout') ?? 0, span };
-}
-
 /** What the rules of a block choose for weights. */
 interface Chosen {
-  readonly adapters: Adapter[];
+  readonly adapters: Adapters;
   /** Factors of the learning rate; a later rule overrides an earlier one. */
   readonly rates: Map<string, number>;
   /** Weight decay; the same. */
@@ -340,14 +336,7 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
     return;
   }
   if (block.use === 'adapter') {
-    const found = checkMethod(site, adapters, rule.value.value, 'adapter');
-    if (selected.length > 0 && selected.every(({ type }) => type.shape.length !== 2)) {
-      wrongValue(site, 'an adapter belongs to matrices, and none is selected', rule.globs[0]?.span ?? rule.span);
-    }
-    if (found) {
-      const matrices = selected.filter(({ type }) => type.shape.length === 2);
-      chosen.adapters.push(...matrices.map(({ path }) => adapterOf(found.values, path, rule.value.span)));
-    }
+    readAdapterRule(site, rule, selected, subject.isModel, chosen.adapters);
     return;
   }
   if (about) checkMethod(site, stateFormats, rule.value.value, 'number format');
@@ -358,8 +347,7 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
 export interface Used {
   readonly generating?: Generating | undefined;
   readonly training?: TrainBlock | undefined;
-  /** By weight; a later rule overrides an earlier one. */
-  readonly adapters?: readonly Adapter[];
+  readonly adapters?: Adapters;
   /** Number formats by weight. */
   readonly formats?: ReadonlyMap<string, ChosenFormat | undefined>;
   readonly pruning?: PruneBlock;
@@ -370,7 +358,7 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
   const entry = checkEntry(context, block, subject);
   const seen = new Map<string, UseSetting>();
   const chosen: Chosen = {
-    adapters: [],
+    adapters: new Map(),
     rates: new Map(),
     decays: new Map(),
     formats: new Map(),
@@ -460,7 +448,7 @@ export function checkUses(
     if (subject?.declaration !== model?.declaration) continue;
     used = {
       ...used,
-      adapters: [...(used.adapters ?? []), ...(found?.adapters ?? [])],
+      adapters: new Map([...(used.adapters ?? []), ...(found?.adapters ?? [])]),
       formats: new Map([...(used.formats ?? []), ...(found?.formats ?? [])]),
     };
     used = { ...used, ...joined(used.pruning, found?.pruning) };
@@ -476,9 +464,8 @@ export function checkUses(
     if (block.use === 'train') used = { ...used, training: found?.training };
     else used = { ...used, generating: found?.generating };
   }
-  const { training, adapters: all = [] } = used;
+  const { training, adapters: all = new Map() } = used;
   if (training === undefined) return used;
   const formats = quantizationOf(context, first.get('train'), model?.instance.scope ?? fileScope, used.formats);
-  const adapters = [...new Map(all.map((each) => [each.path, each])).values()];
-  return { ...used, training: { ...training, adapters, formats } };
+  return { ...used, training: { ...training, ...trainedBeside(context, all), formats } };
 }

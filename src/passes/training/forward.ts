@@ -120,7 +120,7 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
     if (path === undefined || another !== undefined || node.attributes.first !== undefined) return undefined;
     const weight = ownWeight(weights, path);
     const trains = weight.type.dtype === 'f32' && !block.frozen.has(weight.path) && !block.frozen.has(path);
-    return trains && block.adapters.length === 0 ? weight : undefined;
+    return trains && (block.alone?.has(weight.path) ?? true) ? weight : undefined;
   };
   const leafOf = (weight: Weight, span: Node['span'], label: string | undefined): Node => {
     const attributes = { path: weightPiece(weight.path) };
