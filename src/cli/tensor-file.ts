@@ -61,6 +61,13 @@ function fileTensor(info: TensorInfo, bytes: Uint8Array): FileTensor {
   };
 }
 
+/** What a checkpoint says of itself; the data is not read. */
+export async function readMetadata(path: string): Promise<ReadonlyMap<string, string>> {
+  const checkpoint = await openCheckpoint(path);
+  await checkpoint.close();
+  return checkpoint.metadata;
+}
+
 /** Names, types and shapes of a checkpoint (file, index of shards or folder); the data is not read. */
 export async function readTensorHeaders(path: string): Promise<ReadonlyMap<string, TensorInfo>> {
   const checkpoint = await openCheckpoint(path);

@@ -5,7 +5,7 @@
 import type { KeptUnits } from './units.ts';
 
 /** Key in `__metadata__`. */
-export const keptKey = 'sorac.pruned';
+export { keptKey } from '../runtime/trainer-weights.ts';
 
 function printRun(from: number, to: number): string {
   return from === to ? String(from) : `${from}-${to}`;

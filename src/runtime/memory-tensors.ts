@@ -131,6 +131,7 @@ const noCheckpoint: Checkpoint = {
   name: 'no checkpoint',
   names: [],
   tensors: [],
+  metadata: new Map(),
   find: () => undefined,
   close: async () => {},
 };

@@ -115,6 +115,9 @@ function addProduct(target: Float32Array, up: HostFloats, down: HostFloats, fact
   }
 }
 
+/** Key of the metadata that says which heads and neurons a file holds (src/compression/kept.ts). */
+export const keptKey = 'sorac.pruned';
+
 /** Metadata that the readers of transformers ask for. */
 export const forTransformers = { format: 'pt' };
 
@@ -133,5 +136,8 @@ export async function encodeWeights(
     const { data } = await hostWeight(checkpoint, path, artifact.weights, tied);
     tensors.set(path, { name: path, shape, data });
   }
-  return encodeSafetensors([...tensors.values()], forTransformers);
+  // A sliced checkpoint says which units it holds, and stays one.
+  const kept = checkpoint.metadata.get(keptKey);
+  const metadata = { ...forTransformers, ...(kept === undefined ? {} : { [keptKey]: kept }) };
+  return encodeSafetensors([...tensors.values()], metadata);
 }

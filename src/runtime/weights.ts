@@ -31,6 +31,8 @@ export interface Checkpoint {
   readonly names: readonly string[];
   /** Names, types and shapes of all tensors. */
   readonly tensors: readonly TensorInfo[];
+  /** What the files say of themselves. */
+  readonly metadata: ReadonlyMap<string, string>;
   /** The tensor of this name (checkpoint-names.ts), or else the one that it is tied to. */
   find(path: string, tied?: string): FoundTensor | undefined;
   close(): Promise<void>;
@@ -70,6 +72,7 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
       name,
       names: [...tensors.keys()],
       tensors: [...tensors.values()].map(({ info }) => info),
+      metadata: new Map(files.flatMap((file) => [...file.metadata])),
       find: (path, tied) => find(path) ?? find(tied),
       close,
     };

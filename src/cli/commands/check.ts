@@ -9,6 +9,7 @@ import { type Call, optional, type Register, textOption } from '../command.ts';
 import { type CommandResult, type Context, diagnosticsDocument, note, say, showDiagnostics } from '../context.ts';
 import { exitCodes, usageError } from '../exit-codes.ts';
 import { fixSource } from '../fix.ts';
+import { keptUnits } from '../kept-units.ts';
 import { addReporterOptions } from '../reporter-options.ts';
 import { chooseConfig, type LoadedSource, loadConfig, loadSource } from '../source-files.ts';
 import { readTensorHeaders } from '../tensor-file.ts';
@@ -59,12 +60,14 @@ async function check(context: Context, call: Call): Promise<CommandResult> {
   const configPath = chooseConfig(context, textOption(call, 'config'), weightsPath);
   const headers = weightsPath === undefined ? undefined : await readTensorHeaders(weightsPath);
   const config = configPath === undefined ? undefined : loadConfig(configPath);
+  const kept = await keptUnits(weightsPath);
   const checkFile = (file: SourceFile) =>
     checkSource({
       file,
       host: source.host,
       ...optional('model', textOption(call, 'model')),
       ...optional('config', config),
+      ...optional('kept', kept),
     });
   const file = call.options.fix === true ? applyFixes(context, source, checkFile) : source.file;
   const stage = checkFile(file);

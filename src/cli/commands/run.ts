@@ -7,6 +7,7 @@ import { type CommandResult, type Context, diagnosticsDocument, note, say, showD
 import { deviceOption } from '../device-choice.ts';
 import { chooseEntry, compileFile, modelFailure, openModel } from '../execute.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { keptUnits } from '../kept-units.ts';
 import { matchInputs } from '../match-inputs.ts';
 import { addReporterOptions } from '../reporter-options.ts';
 import { chooseConfig } from '../source-files.ts';
@@ -34,6 +35,7 @@ async function run(context: Context, call: Call): Promise<CommandResult> {
     path,
     ...optional('model', textOption(call, 'model')),
     ...optional('configPath', chooseConfig(context, textOption(call, 'config'), requiredOption(call, 'weights'))),
+    ...optional('kept', await keptUnits(requiredOption(call, 'weights'))),
   });
   if (compiled.compilation === undefined) return modelFailure(context, compiled.diagnostics);
   showDiagnostics(context, compiled.diagnostics);

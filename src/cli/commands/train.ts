@@ -14,6 +14,7 @@ import { deviceOption } from '../device-choice.ts';
 import { type Compiled, compileFile, modelFailure, type OpenModel, openModel } from '../execute.ts';
 import { exitCodes, usageError } from '../exit-codes.ts';
 import { onInterrupt } from '../interrupt.ts';
+import { keptUnits } from '../kept-units.ts';
 import { addReporterOptions } from '../reporter-options.ts';
 import { chooseConfig } from '../source-files.ts';
 import { openData, type TrainData } from '../train/data.ts';
@@ -62,7 +63,7 @@ export const registerTrain: Register = (program, bind) => {
 
 type Trained = Program & { readonly train: NonNullable<Program['train']> };
 
-function compileFor(context: Context, settings: TrainSettings): Compiled {
+async function compileFor(context: Context, settings: TrainSettings): Promise<Compiled> {
   const config = chooseConfig(context, settings.config, settings.weights);
   const changes =
     settings.optimizer === undefined
@@ -72,6 +73,7 @@ function compileFor(context: Context, settings: TrainSettings): Compiled {
     path: settings.file,
     ...optional('model', settings.model),
     ...optional('configPath', config),
+    ...optional('kept', await keptUnits(settings.weights)),
     ...changes,
   });
 }
@@ -99,7 +101,7 @@ function trainedProgram(program: Program, file: string): Trained {
 
 async function train(context: Context, call: Call): Promise<CommandResult> {
   const settings = readSettings(call);
-  const compiled = compileFor(context, settings);
+  const compiled = await compileFor(context, settings);
   if (compiled.compilation === undefined) return modelFailure(context, compiled.diagnostics);
   showDiagnostics(context, compiled.diagnostics);
   const program = trainedProgram(compiled.compilation.program, settings.file);

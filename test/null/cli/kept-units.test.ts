@@ -1,0 +1,96 @@
+/**
+ * Checkpoints that say which heads and neurons they hold: commands compile for them, and training hands it on.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { printKept } from '../../../src/compression/kept.ts';
+import { openSafetensors } from '../../../src/runtime/index.ts';
+import { encodeSafetensors } from '../../../src/runtime/safetensors.ts';
+import { emptyFolder, points, sorac, uniform } from './train-kit.ts';
+
+const text = `${points
+  .replace(
+    'model Points {\n  up = Linear(2, 8)\n  down = Linear(8, 3)',
+    'model Points {\n  first = Part()\n  second = Part()',
+  )
+  .replace('= down(tanh(up(x)))', '= first(x) + second(x)')}
+module Part() {
+  up = Linear(2, 8)
+  down = Linear(8, 3)
+
+  fn (x: f32[B, 2]) -> f32[B, 3] = down(tanh(up(x)))
+}
+
+prune Points {
+  neurons "first", "second": budget(0.5) by l2
+}
+`;
+
+const folder = emptyFolder();
+const at = (name: string) => join(folder, name);
+
+function fileOf(name: string, metadata: Readonly<Record<string, string>>): string {
+  const tensors = Object.entries({ first: 6, second: 2 }).flatMap(([part, units], place) =>
+    Object.entries({ 'up.weight': [units, 2], 'up.bias': [units], 'down.weight': [3, units], 'down.bias': [3] }).map(
+      ([path, shape], lane) => {
+        const count = shape.reduce((product, size) => product * size, 1);
+        return {
+          name: `${part}.${path}`,
+          shape,
+          data: Float32Array.from({ length: count }, (_, each) => uniform(each, place * 4 + lane) - 0.5),
+        };
+      },
+    ),
+  );
+  writeFileSync(at(name), encodeSafetensors(tensors, metadata));
+  return at(name);
+}
+
+const kept = printKept(
+  new Map([
+    ['neurons first.down.weight', [0, 1, 2, 3, 4, 7]],
+    ['neurons second.down.weight', [2, 5]],
+  ]),
+);
+writeFileSync(at('points.sora'), text);
+const model = at('points.sora');
+
+describe('a file that says what it holds', () => {
+  const weights = fileOf('kept.safetensors', { 'sorac.pruned': kept });
+
+  test('is what the model is compiled for', async () => {
+    expect(await sorac(['check', model, '--weights', weights])).toMatchObject({ exitCode: 0 });
+    const plain = fileOf('plain.safetensors', {});
+    const { exitCode, stderr } = await sorac(['check', model, '--weights', plain]);
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain('SORA7202');
+  });
+
+  test('runs', async () => {
+    writeFileSync(
+      at('in.safetensors'),
+      encodeSafetensors([{ name: 'x', shape: [1, 2], data: Float32Array.of(0.5, -1) }]),
+    );
+    const argv = ['run', model, '--weights', weights, '--inputs', at('in.safetensors'), '--out', at('out.safetensors')];
+    expect(await sorac([...argv, '--device', 'cpu'])).toMatchObject({ exitCode: 0 });
+  });
+
+  test('is trained, and what comes out says so too', async () => {
+    const rows = Array.from({ length: 24 }, (_, row) => `${uniform(row, 20)},${uniform(row, 21)},${row % 3}`);
+    writeFileSync(at('points.csv'), ['a,b,label', ...rows].join('\n'));
+    const argv = ['train', model, '--data', at('points.csv'), '--weights', weights, '--epochs', '1', '--device', 'cpu'];
+    expect(await sorac([...argv, '--out', at('run')])).toMatchObject({ exitCode: 0 });
+    const file = await openSafetensors(readFileSync(at('run/last.safetensors')));
+    expect(file.metadata.get('sorac.pruned')).toBe(kept);
+    expect(file.tensors.get('first.up.weight')?.shape).toEqual([6, 2]);
+    expect(await sorac(['check', model, '--weights', at('run/last.safetensors')])).toMatchObject({ exitCode: 0 });
+  });
+
+  test('but not when nobody can read it', async () => {
+    const odd = fileOf('odd.safetensors', { 'sorac.pruned': '{"neurons first.down.weight":"7-2"}' });
+    const { exitCode, stderr } = await sorac(['check', model, '--weights', odd]);
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain('SORA7009');
+  });
+});
