@@ -6,6 +6,7 @@ import { type Diagnostic, hasErrors, type Stage } from '../../support/diagnostic
 import { writeFileAtomic } from '../../support/node-atomic-file.ts';
 import type { SourceFile } from '../../support/source.ts';
 import { type Call, optional, type Register, textOption } from '../command.ts';
+import { oneRecipeOption, recipeUses } from '../compress/open-recipes.ts';
 import { type CommandResult, type Context, diagnosticsDocument, note, say, showDiagnostics } from '../context.ts';
 import { exitCodes, usageError } from '../exit-codes.ts';
 import { fixSource } from '../fix.ts';
@@ -25,6 +26,7 @@ export const registerCheck: Register = (program, bind) => {
     .option('--config <config.json>', 'Hugging Face config.json that binds the `config` fields')
     .option('--model <name>', 'model of the file, when there are several')
     .option('--weights <checkpoint>', 'compare with a checkpoint: a .safetensors file, an index of shards or a folder')
+    .addOption(oneRecipeOption())
     .option('--fix', 'make the edits that diagnostics propose, in the named file')
     .option('--strict', 'tensors that the model does not use are errors')
     .option('--ignore <glob>', 'tensors that may be unused, as "**.position_ids"; may be repeated', collect)
@@ -61,13 +63,16 @@ async function check(context: Context, call: Call): Promise<CommandResult> {
   const headers = weightsPath === undefined ? undefined : await readTensorHeaders(weightsPath);
   const config = configPath === undefined ? undefined : loadConfig(configPath);
   const kept = await keptUnits(weightsPath);
+  const model = textOption(call, 'model');
+  const recipe = recipeUses(textOption(call, 'recipe'), { file: path, configPath, model });
   const checkFile = (file: SourceFile) =>
     checkSource({
       file,
       host: source.host,
-      ...optional('model', textOption(call, 'model')),
+      ...optional('model', model),
       ...optional('config', config),
       ...optional('kept', kept),
+      ...(recipe.uses === undefined ? {} : { uses: { path: recipe.usesPath ?? '', text: recipe.uses } }),
     });
   const file = call.options.fix === true ? applyFixes(context, source, checkFile) : source.file;
   const stage = checkFile(file);

@@ -9,6 +9,7 @@ import type { Compilation } from '../../compile.ts';
 import { printProgram } from '../../ir/print.ts';
 import { writeFileAtomic } from '../../support/node-atomic-file.ts';
 import { type Call, optional, type Register, requiredOption, textOption } from '../command.ts';
+import { oneRecipeOption, recipeUses } from '../compress/open-recipes.ts';
 import { type CommandResult, type Context, diagnosticsDocument, say, showDiagnostics } from '../context.ts';
 import { describeConfig } from '../describe-config.ts';
 import { compileFile, modelFailure } from '../execute.ts';
@@ -29,6 +30,7 @@ export const registerCompile: Register = (program, bind) => {
     .option('-o, --out-dir <dir>', 'folder of the written files', '.')
     .option('--config <config.json>', 'Hugging Face config.json that binds the `config` fields')
     .option('--model <name>', 'model of the file, when there are several')
+    .addOption(oneRecipeOption())
     .option('--emit <stages>', `comma list of ${stages.join(', ')}`, 'module')
     .option('--force', 'replace files that sorac did not write')
     .action(bind(compileCommand));
@@ -48,10 +50,12 @@ async function compileCommand(context: Context, call: Call): Promise<CommandResu
   const [path = ''] = call.args;
   const outDir = requiredOption(call, 'outDir');
   const configPath = textOption(call, 'config');
+  const model = textOption(call, 'model');
   const compiled = compileFile({
     path,
-    ...optional('model', textOption(call, 'model')),
+    ...optional('model', model),
     ...optional('configPath', configPath),
+    ...recipeUses(textOption(call, 'recipe'), { file: path, configPath, model }),
   });
   const { compilation, diagnostics } = compiled;
   if (compilation === undefined) return modelFailure(context, diagnostics);

@@ -56,6 +56,38 @@ export function givenRecipes(option: unknown): readonly string[] {
   return Array.isArray(option) ? option.filter((each): each is string => typeof each === 'string') : [];
 }
 
+/** One recipe, for commands that take a model as it says. */
+export function oneRecipeOption(): Option {
+  return new Option(
+    '--recipe <recipe>',
+    'as for `sorac compress`: stands for the `quantize` and `prune` blocks of the file',
+  );
+}
+
+/**
+ * The blocks of a recipe for a compilation of the file; nothing where none is asked for.
+ *
+ * @errors SORA0001 for what is no recipe
+ */
+export function recipeUses(
+  given: string | undefined,
+  { file, configPath, model }: Omit<RecipesRequest, 'recipes'>,
+): { readonly uses?: string; readonly usesPath?: string } {
+  if (given === undefined) return {};
+  const source = loadSource(file);
+  const { value } = checkSource({
+    file: source.file,
+    host: source.host,
+    isDense: true,
+    ...optional('model', model),
+    ...(configPath === undefined ? {} : { config: loadConfig(configPath) }),
+  });
+  // Mistakes of the file are told by the command itself.
+  if (value === undefined) return {};
+  const { name, text } = readRecipe(given, value);
+  return { ...optional('uses', text), usesPath: usesPath(name) };
+}
+
 /** @errors SORA0001 for recipes that are none, or that change nothing */
 export function openRecipes(request: RecipesRequest): OpenedRecipes | { readonly failed: readonly Diagnostic[] } {
   const { file, configPath, model } = request;
