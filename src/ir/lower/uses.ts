@@ -91,6 +91,7 @@ const blocks: Readonly<Record<UseWord, BlockKind>> = {
       clip_norm: optional({ kind: 'number', above: 0 }),
       ema: optional({ kind: 'number', above: 0, below: 1 }),
       recompute: optional({ kind: 'recompute' }),
+      precision: optional({ kind: 'word', words: ['f32', 'f16'] }),
       accumulate: optional({ kind: 'int', minimum: 1 }),
       seed: optional({ kind: 'int', minimum: 0 }),
       quantization_aware: optional({ kind: 'bool' }),
