@@ -1,7 +1,7 @@
 // Builds the package: `npm run build`. Makes the generated sources, then dist/.
 //
 //   1. src/codegen/module/runtime-text.generated.ts: the runtime as one text, for the end of every generated module, one for
-//      each kind of model: plain, with states, generating, training, all of it
+//      each kind of model: plain, with states, generating, training, all of it, with number formats of weights
 //   2. src/parser/library.generated.ts: the `.sora` library (`sora:nn`), so that the compiler reads no files
 //   3. dist/ with tsc; left out with --no-emit
 //
@@ -51,6 +51,8 @@ const runtimes = [
   ['generationRuntimeText', 'embedded-generation.ts'],
   ['trainingRuntimeText', 'embedded-training.ts'],
   ['wholeRuntimeText', 'embedded-whole.ts'],
+  ['packedRuntimeText', 'embedded-packed.ts'],
+  ['packedGenerationRuntimeText', 'embedded-packed-generation.ts'],
 ];
 
 async function textConstant([name, entry]) {

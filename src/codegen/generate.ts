@@ -12,7 +12,7 @@ import { printGraph, printProgram } from '../ir/print.ts';
 import { constantValue, dimBounds } from '../ir/symbolic.ts';
 import { type ProfileName, profileNames } from '../ir/target.ts';
 import { printType, type TensorType } from '../ir/types.ts';
-import { bytesOfType, maxBindingBytes, maxBindings } from '../passes/index.ts';
+import { bytesOfType, bytesOfWeight, contextOf, maxBindingBytes, maxBindings } from '../passes/index.ts';
 import type {
   Artifact,
   EntryPlan,
@@ -88,11 +88,12 @@ function kernelProblems(node: Node, kernel: Kernel, span: Span): readonly Diagno
 
 /** Weights larger than a binding that their readers cannot take in parts, inputs and results that never fit one. */
 function sizeProblems({ program, perProfile, bindingBytes = maxBindingBytes }: GenerateInput): readonly Diagnostic[] {
+  const context = contextOf(program);
   const whole = new Set(
     profileNames.flatMap((profile) =>
       perProfile[profile].entries.flatMap(({ graph }) =>
         graph.nodes
-          .filter((node) => node.op === 'weight' && node.outputs.some(({ type }) => bytesOfType(type) > bindingBytes))
+          .filter((node) => node.op === 'weight' && bytesOfWeight(node, context) > bindingBytes)
           .flatMap((node) => stringsOf(node.attributes, 'paths')),
       ),
     ),

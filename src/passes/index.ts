@@ -14,6 +14,7 @@ export { type KernelOptions, type KernelStage, toKernels } from './kernels.ts';
 export { type Observation, type ObservedForm, observable, observedForm, observeEntry } from './observe.ts';
 export { type OnPass, type OptimizeOptions, type OptimizeStage, optimizations, optimize } from './optimize.ts';
 export type { Pass, PassResult } from './pass.ts';
+export { contextOf, formatOf } from './pass.ts';
 export { type PruneOptions, planOf, prune } from './prune/index.ts';
-export { bytesOfType, maxBindingBytes } from './split-weights.ts';
+export { bytesOfType, bytesOfWeight, maxBindingBytes } from './split-weights.ts';
 export { addTraining } from './training/index.ts';

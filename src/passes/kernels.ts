@@ -2,7 +2,6 @@
  * From tensor programs to kernel programs, per device profile: decompose what has no kernel of its own, clean up, fuse.
  */
 import type { Entry, Graph, Program } from '../ir/graph.ts';
-import type { InferContext } from '../ir/op.ts';
 import type { ProfileName } from '../ir/target.ts';
 import { assertVerified } from '../ir/verify.ts';
 import type { Diagnostic, Stage } from '../support/diagnostic.ts';
@@ -16,7 +15,7 @@ import { dropBarriers } from './drop-barriers.ts';
 import { fuse } from './fuse/index.ts';
 import { narrowConcat } from './narrow-concat.ts';
 import type { OnPass } from './optimize.ts';
-import type { Pass } from './pass.ts';
+import { contextOf, type Pass } from './pass.ts';
 import { splitWeights } from './split-weights.ts';
 
 export interface KernelOptions {
@@ -51,7 +50,7 @@ export function kernelPasses(profile: ProfileName, bindingBytes?: number): reado
 
 /** A program whose graphs hold only `input`, `weight`, `constant` and `fused` nodes. */
 export function toKernels(program: Program, profile: ProfileName, options: KernelOptions = {}): KernelStage {
-  const context: InferContext = { ranges: program.dims };
+  const context = contextOf(program);
   const diagnostics: Diagnostic[] = [];
   const stats: Record<string, number> = {};
   const record = (pass: string, entry: Entry, graph: Graph, fired: number): Graph => {

@@ -2,7 +2,6 @@
  * Runs the profile-independent passes, in the order of `optimizations`, over every entry of a program.
  */
 import type { Graph, Program } from '../ir/graph.ts';
-import type { InferContext } from '../ir/op.ts';
 import { assertVerified } from '../ir/verify.ts';
 import type { Stage } from '../support/diagnostic.ts';
 import { canonicalize } from './canonicalize.ts';
@@ -10,7 +9,7 @@ import { commonSubexpression } from './common-subexpression.ts';
 import { constantFold } from './constant-fold.ts';
 import { deadCode } from './dead-code.ts';
 import { pack } from './pack.ts';
-import type { Pass } from './pass.ts';
+import { contextOf, type Pass } from './pass.ts';
 
 /** In this order; a pass stands twice when an earlier one makes work for it. */
 export const optimizations: readonly Pass[] = [
@@ -42,7 +41,7 @@ export interface OptimizeStage extends Stage<Program> {
 }
 
 export function optimize(program: Program, options: OptimizeOptions = {}): OptimizeStage {
-  const context: InferContext = { ranges: program.dims };
+  const context = contextOf(program);
   const chosen = optimizations.filter(
     ({ name }) => (options.only?.includes(name) ?? true) && !options.without?.includes(name),
   );

@@ -3,15 +3,17 @@
  * of three tensors, followed by slices. One matrix product with many columns keeps a device busier than three with few,
  * and the slices cost nothing: readers read a part of the wider buffer.
  *
- * The packed weight keeps the names of its parts, so checkpoints stay as they are: the loader lays the tensors one after
+ * Weights of different number formats stay apart. The packed weight keeps the names of its parts, so checkpoints stay as they are: the loader lays the tensors one after
  * another. Works for the query, key and value of attention, for gate and up of a gated feed-forward, and for whatever
  * else has that form.
  */
 import type { Graph, Node, Value } from '../ir/graph.ts';
 import { usersOf } from '../ir/graph.ts';
+import type { InferContext } from '../ir/op.ts';
+import { printFormat } from '../ir/print.ts';
 import { addDims, constantDim, type Dim } from '../ir/symbolic.ts';
 import { unreachable } from '../support/error.ts';
-import { hasTrait, intsOf, type Pass, type RewriteContext, rewriteGraph } from './pass.ts';
+import { formatOf, hasTrait, intsOf, type Pass, type RewriteContext, rewriteGraph } from './pass.ts';
 
 /** More siblings than this stay apart: keys and values of all layers at once would live through the whole model. */
 const widest = 4;
@@ -52,7 +54,7 @@ function projectionOf(node: Node, users: Users): Projection | undefined {
 }
 
 /** Sets of at least two projections that may become one, keyed by their first node; program order inside. */
-function packsOf(graph: Graph): ReadonlyMap<Node, readonly Projection[]> {
+function packsOf(graph: Graph, context: InferContext): ReadonlyMap<Node, readonly Projection[]> {
   const users = usersOf(graph);
   const siblings = new Map<string, Projection[]>();
   for (const node of graph.nodes) {
@@ -60,7 +62,9 @@ function packsOf(graph: Graph): ReadonlyMap<Node, readonly Projection[]> {
     const input = node.inputs[0];
     if (!projection || !input) continue;
     const { weight, bias } = projection;
-    const form = [node.op, weight.type.dtype, weight.type.shape[1]?.key, bias?.type.dtype ?? 'no bias'];
+    const format = formatOf(weight.node, context);
+    const stored = format === undefined ? 'plain' : printFormat(format);
+    const form = [node.op, stored, weight.type.dtype, weight.type.shape[1]?.key, bias?.type.dtype ?? 'no bias'];
     const key = [`${input.node.id}.${input.output}`, ...form].join('|');
     const list = siblings.get(key);
     if (list) list.push(projection);
@@ -124,7 +128,7 @@ export const pack: Pass = {
   name: 'pack',
   summary: 'joins projections of one input (query, key, value; gate and up) into one',
   run(graph, context) {
-    const packs = packsOf(graph);
+    const packs = packsOf(graph, context);
     const done = new Map<Node, Value>();
     const result = rewriteGraph(graph, context, (node, inputs, rewriter) => {
       const members = packs.get(node);

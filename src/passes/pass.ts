@@ -5,10 +5,18 @@
  * and asks the pass, node by node, for something better. Which passes run, and in which order, is said in index.ts.
  */
 import { createEmitter } from '../ir/emit.ts';
-import { type Attributes, type Graph, GraphBuilder, type Node, type Value } from '../ir/graph.ts';
+import {
+  type Attributes,
+  type Graph,
+  GraphBuilder,
+  type Node,
+  type Program,
+  type Value,
+  type WeightFormat,
+} from '../ir/graph.ts';
 import type { Emitter, InferContext, OpDefinition } from '../ir/op.ts';
 import { hasTrait, opNamed } from '../ir/ops/index.ts';
-import { numbersOf } from '../ir/ops/shared.ts';
+import { numbersOf, stringsOf } from '../ir/ops/shared.ts';
 import type { Shape } from '../ir/types.ts';
 import { unreachable } from '../support/error.ts';
 
@@ -26,6 +34,17 @@ export interface PassResult {
   readonly graph: Graph;
   /** How many times it found something to do; 0 means that the graph is as it was. */
   readonly fired: number;
+}
+
+/** What passes over the graphs of a program go by. */
+export function contextOf(program: Program): InferContext {
+  const formats = program.weights.flatMap(({ path, format }) => (format ? [[path, format] as const] : []));
+  return { ranges: program.dims, ...(formats.length === 0 ? {} : { formats: new Map(formats) }) };
+}
+
+/** Of a `weight` node: its parts have one format. */
+export function formatOf(node: Node, { formats }: InferContext): WeightFormat | undefined {
+  return formats?.get(stringsOf(node.attributes, 'paths')[0] ?? '');
 }
 
 export function definitionOf(node: Node): OpDefinition {

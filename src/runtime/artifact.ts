@@ -39,8 +39,36 @@ export interface HiddenSpec extends TensorSpec {
  * - `row-major`: as in the file.
  * - `panels`: a matrix [N, K] as [ceil(N / width)][K][width], zero-filled past N: the `width` values that a lane reads for
  *   one k are neighbours.
+ * - `packed`: whole numbers with scales, as PackedLayout says.
  */
-export type WeightLayout = { readonly kind: 'row-major' } | { readonly kind: 'panels'; readonly width: number };
+export type WeightLayout =
+  | { readonly kind: 'row-major' }
+  | { readonly kind: 'panels'; readonly width: number }
+  | PackedLayout;
+
+/** int8 or int4 (src/runtime/number-formats.ts says what the numbers are). */
+export interface PackedFormat {
+  readonly kind: 'int8' | 'int4';
+  readonly group?: number;
+  readonly asymmetric?: boolean;
+  readonly transposed?: boolean;
+}
+
+/**
+ * The weight as a matrix [N, K], N the outputs: words of 4 (int8) or 8 (int4) neighbours along K, the first in the lowest bits, int8 plus
+ * 128 and symmetric int4 plus 8, so that nothing is below 0. What lies past the ends is 0. P = ceil(N / width) panels, G groups:
+ *
+ *   [P][ceil(K / 4 or 8)][width] words of numbers
+ *   [P][G][width] scales, f32
+ *   [P][G][width / 4] words of four zero points each, where the format is asymmetric
+ */
+export interface PackedLayout {
+  readonly kind: 'packed';
+  readonly width: number;
+  readonly format: PackedFormat;
+  /** Of 32 bits. */
+  readonly words: number;
+}
 
 /**
  * A tensor of the checkpoint; `tied` names the one that is read when the file has none of the name `path`. In models that train,

@@ -2,4 +2,4 @@
  * What the generated module of a model with states that trains carries; see embedded.ts.
  */
 export { SoraError } from './error.ts';
-export { createModel } from './sessions.ts';
+export { createPlainModel as createModel } from './sessions.ts';

@@ -6,7 +6,7 @@
  * 6031 no train block · 6032 options of a trainer · 6033 step not finite · 6034 checkpoint of another training ·
  * 7001 cannot read · 7002 header length · 7003 header text · 7004 name twice · 7005 tensor entry · 7006 offsets ·
  * 7007 file cut short · 7008 beyond a limit · 7009 metadata · 7010 index of shards · 7201 weights missing · 7202 weight of the wrong shape ·
- * 7021 cannot write · 7203 element type not convertible · 7204 value not representable
+ * 7021 cannot write · 7203 element type not convertible · 7204 value not representable · 7206 another number format
  */
 export class SoraError extends Error {
   /** `SORA` and four digits, stable between versions. */

@@ -98,11 +98,15 @@ export interface ModelTraining {
   extend(model: Model, executor: Executor, ending: Ending): void;
 }
 
+/** What models need whose weights have number formats (packed-weights.ts). */
+export type PackerSupport = (checkpoint: Checkpoint, artifact: Artifact) => Checkpoint;
+
 export async function createModelWith(
   artifact: Artifact,
   options: LoadOptions = {},
   sessions?: SessionSupport,
   training?: ModelTraining,
+  withPacker?: PackerSupport,
 ): Promise<Model> {
   checkOptions('SORA6003', 'load', options, loadOptions);
   options.signal?.throwIfAborted();
@@ -115,6 +119,7 @@ export async function createModelWith(
   let ending: Ending | undefined;
   try {
     if (weights !== undefined) checkpoint ??= await openCheckpoint(weights, options.signal);
+    if (checkpoint && withPacker) checkpoint = withPacker(checkpoint, artifact);
     let executor: Executor;
     if (opened.kind === 'cpu') {
       ending = makeEnding(undefined);

@@ -7,6 +7,7 @@ import { generate, refuseBusy } from './generate.ts';
 import { makeHostStates } from './host-states.ts';
 import { createModelWith, type LoadOptions, type Model } from './model.ts';
 import { makeModelSession } from './model-session.ts';
+import { withPacker } from './packed-weights.ts';
 import { remember } from './session-tokens.ts';
 import { createTrainableModel, type TrainableModel } from './training.ts';
 
@@ -14,6 +15,11 @@ const sessions = { makeModelSession, makeDeviceStates, makeHostStates };
 const text = { generate, refuseBusy, remember };
 
 export function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<TrainableModel> {
+  return createTrainableModel(artifact, options, { ...sessions, text }, withPacker);
+}
+
+/** Without number formats of weights. */
+export function createPlainModel(artifact: Artifact, options: LoadOptions = {}): Promise<TrainableModel> {
   return createTrainableModel(artifact, options, { ...sessions, text });
 }
 
@@ -25,4 +31,14 @@ export function createGeneratingModel(artifact: Artifact, options: LoadOptions =
 /** Without what generates text. */
 export function createSessionModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
   return createModelWith(artifact, options, sessions);
+}
+
+/** With number formats of weights, without states and trainers. */
+export function createPackedModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
+  return createModelWith(artifact, options, undefined, undefined, withPacker);
+}
+
+/** The same with states and text. */
+export function createPackedGeneratingModel(artifact: Artifact, options: LoadOptions = {}): Promise<Model> {
+  return createModelWith(artifact, options, { ...sessions, text }, undefined, withPacker);
 }

@@ -11,7 +11,7 @@ import { SoraError } from './error.ts';
 import type { Executor } from './executor.ts';
 import { makeHostTraining } from './host-training.ts';
 import { openTrainingWeights } from './memory-tensors.ts';
-import { createModelWith, type LoadOptions, type Model, type SessionSupport } from './model.ts';
+import { createModelWith, type LoadOptions, type Model, type PackerSupport, type SessionSupport } from './model.ts';
 import { makeTrainer } from './trainer.ts';
 import type { TrainerOptions } from './trainer-options.ts';
 import type { Trainer } from './trainer-types.ts';
@@ -26,13 +26,14 @@ export async function createTrainableModel(
   artifact: Artifact,
   options: LoadOptions = {},
   sessions?: SessionSupport,
+  withPacker?: PackerSupport,
 ): Promise<TrainableModel> {
   const { training: spec } = artifact;
   if (!spec) {
     const trainer = async (): Promise<Trainer> => {
       throw new SoraError('SORA6031', `\`${artifact.name}\` has no \`train\` block`);
     };
-    return Object.assign(await createModelWith(artifact, options, sessions), { trainer });
+    return Object.assign(await createModelWith(artifact, options, sessions, undefined, withPacker), { trainer });
   }
   const names = trainingEntryNames(spec);
   // The hidden entries run for trainers only: the model by itself needs none of their kernels and weights.

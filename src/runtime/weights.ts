@@ -2,12 +2,13 @@
  * Weights: checks a checkpoint against what the model declares, then brings one tensor after the other to the device in the
  * element type and layout that its kernel reads. Peak host memory is about one tensor.
  */
-import type { WeightSpec } from './artifact.ts';
+import type { PackedLayout, WeightSpec } from './artifact.ts';
 import { nameFinder } from './checkpoint-names.ts';
 import { convertElements, newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
-import { SoraError } from './error.ts';
+import { damaged, SoraError } from './error.ts';
 import { nearest } from './nearest.ts';
+import { type PackedTensor, unpackTensors } from './packed-files.ts';
 import { openSafetensors, type SafetensorsFile, type TensorInfo } from './safetensors.ts';
 import { findShards } from './shards.ts';
 import { product } from './size.ts';
@@ -23,6 +24,15 @@ export type WeightsInput = SourceInput | readonly SourceInput[];
 export interface FoundTensor {
   readonly file: Pick<SafetensorsFile, 'name' | 'readTensor' | 'readChunks'>;
   readonly info: TensorInfo;
+  /** What it was in the file, where it stands for a packed one. */
+  readonly packed?: PackedTensor;
+}
+
+/** Brings weights of number formats, of checkpoints that have them packed or as floats (packed-weights.ts). */
+export interface Packer {
+  fill(spec: WeightSpec, layout: PackedLayout, buffer: ArrayBuffer): Promise<void>;
+  /** As kernels see the numbers; undefined for weights without a format. */
+  host(path: string, tied: string | undefined): Promise<HostTensor> | undefined;
 }
 
 export interface Checkpoint {
@@ -35,6 +45,8 @@ export interface Checkpoint {
   readonly metadata: ReadonlyMap<string, string>;
   /** The tensor of this name (checkpoint-names.ts), or else the one that it is tied to. */
   find(path: string, tied?: string): FoundTensor | undefined;
+  /** For models whose weights have number formats. */
+  readonly packer?: Packer;
   close(): Promise<void>;
 }
 
@@ -62,6 +74,7 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
         tensors.set(info.name, { file, info });
       }
     }
+    unpackTensors(tensors, files);
     const nameOf = nameFinder(new Set(tensors.keys()));
     const find = (path: string | undefined): FoundTensor | undefined =>
       path === undefined ? undefined : tensors.get(nameOf(path) ?? '');
@@ -139,6 +152,7 @@ function sameShape(left: readonly number[], right: readonly number[]): boolean {
 
 export function weightElements(spec: WeightSpec): number {
   if (spec.layout.kind === 'row-major') return product(spec.shape);
+  if (spec.layout.kind === 'packed') return spec.layout.words;
   const [rows = 1, ...rest] = spec.shape;
   return Math.ceil(rows / spec.layout.width) * spec.layout.width * product(rest);
 }
@@ -148,6 +162,11 @@ export function weightElements(spec: WeightSpec): number {
  * axis 0, or the rows of them that the spec means, in the layout of the spec.
  */
 export async function fillWeight(checkpoint: Checkpoint, spec: WeightSpec, buffer: ArrayBuffer): Promise<void> {
+  if (spec.layout.kind === 'packed') {
+    if (!checkpoint.packer) throw damaged('the packer of weights');
+    await checkpoint.packer.fill(spec, spec.layout, buffer);
+    return;
+  }
   const target = newElements(spec.dtype, weightElements(spec), buffer);
   const [rows = 1, ...rest] = spec.shape;
   const columns = product(rest);
@@ -187,6 +206,8 @@ export async function hostWeight(
   specs: readonly WeightSpec[],
   tied?: string,
 ): Promise<HostTensor> {
+  const packed = checkpoint.packer?.host(path, tied);
+  if (packed) return packed;
   const dtype = specs.find((spec) => spec.sources.some((source) => source.path === path))?.dtype ?? 'f32';
   const found = checkpoint.find(path, tied);
   if (!found) throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no tensor \`${path}\``);

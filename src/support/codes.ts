@@ -180,6 +180,7 @@ export const codes = {
   SORA7203: error('weight of a type that cannot be loaded'),
   SORA7204: error('value that does not fit its type'),
   SORA7205: error('tensor that the model does not use'),
+  SORA7206: error('packed weight of another number format'),
 
   // A bug of ours
   SORA9999: error('internal error'),

@@ -7,6 +7,8 @@ import { printDeclarations } from './print-dts.ts';
 import { printJavaScript } from './print-js.ts';
 import {
   generationRuntimeText,
+  packedGenerationRuntimeText,
+  packedRuntimeText,
   runtimeText,
   sessionRuntimeText,
   trainingRuntimeText,
@@ -25,7 +27,9 @@ export function emitModule(artifact: Artifact, options: { readonly fileName: str
 }
 
 /** The least runtime that has what the model needs. */
-function runtimeFor({ session, generation, training }: Artifact): string {
+function runtimeFor({ session, generation, training, weights }: Artifact): string {
+  const isPacked = weights.some(({ layout }) => layout.kind === 'packed');
+  if (isPacked && !training) return session ? packedGenerationRuntimeText : packedRuntimeText;
   if (training) return session ? wholeRuntimeText : trainingRuntimeText;
   if (!session) return runtimeText;
   return generation ? generationRuntimeText : sessionRuntimeText;

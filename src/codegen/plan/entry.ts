@@ -138,8 +138,13 @@ function givenSpec(value: Value, context: PlanContext): BufferSpec | undefined {
 
 function layoutOf(value: Value, weights: WeightTable): InputLayout {
   if (value.node.op !== 'weight') return { panels: undefined };
-  const layout = weights.specs[weights.indexOf(value.node)]?.layout;
-  return { panels: layout?.kind === 'panels' ? layout.width : undefined };
+  const spec = weights.specs[weights.indexOf(value.node)];
+  const layout = spec?.layout;
+  return {
+    panels: layout?.kind === 'panels' ? layout.width : undefined,
+    ...(layout?.kind === 'packed' ? { packed: layout.format } : {}),
+    ...(spec?.dtype === 'f16' ? { isHalf: true } : {}),
+  };
 }
 
 /** Launches that a value of a step's forward part is read in, at most; a layer of BERT takes nine. */

@@ -52,6 +52,8 @@ export interface Schedule {
 export interface ContractionSchedules {
   /** One matrix product: `linear`. */
   readonly single: readonly Schedule[];
+  /** One with a packed weight. */
+  readonly packed: readonly Schedule[];
   /** Many small ones: scores and mixtures of attention. */
   readonly batched: readonly Schedule[];
 }
@@ -63,10 +65,19 @@ export const contractionSchedules: Readonly<Record<ProfileName, ContractionSched
       { tile: { kind: 'registers', rows: 4, vectors: 1, lanes: 8, steps: 4 }, minimum: 2, maximum: 4 },
       { tile: { kind: 'registers', rows: 8, vectors: 2, lanes: 8, steps: 1 }, minimum: 5, maximum: undefined },
     ],
+    packed: [
+      { tile: { kind: 'registers', rows: 1, vectors: 4, lanes: 8, steps: 4 }, minimum: 0, maximum: 1 },
+      { tile: { kind: 'registers', rows: 4, vectors: 2, lanes: 8, steps: 4 }, minimum: 2, maximum: 4 },
+      { tile: { kind: 'registers', rows: 8, vectors: 2, lanes: 8, steps: 4 }, minimum: 5, maximum: undefined },
+    ],
     batched: [{ tile: { kind: 'registers', rows: 8, vectors: 1, lanes: 8, steps: 1 }, minimum: 0, maximum: undefined }],
   },
   gpu: {
     single: [
+      { tile: { kind: 'sliced', rows: 4, lanes: 8, slices: 8 }, minimum: 0, maximum: 8 },
+      { tile: { kind: 'shared', rows: 4, lanes: 16, depth: 16 }, minimum: 9, maximum: undefined },
+    ],
+    packed: [
       { tile: { kind: 'sliced', rows: 4, lanes: 8, slices: 8 }, minimum: 0, maximum: 8 },
       { tile: { kind: 'shared', rows: 4, lanes: 16, depth: 16 }, minimum: 9, maximum: undefined },
     ],

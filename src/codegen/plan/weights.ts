@@ -5,7 +5,7 @@ import type { Node, Program, Weight } from '../../ir/graph.ts';
 import { numberOf, numbersOf, stringsOf } from '../../ir/ops/shared.ts';
 import { constantValue, type Dim } from '../../ir/symbolic.ts';
 import { isTable } from '../../passes/index.ts';
-import type { WeightLayout, WeightSource, WeightSpec } from '../../runtime/artifact.ts';
+import type { PackedFormat, WeightLayout, WeightSource, WeightSpec } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
 import { panelWidth } from './schedules.ts';
 
@@ -46,6 +46,39 @@ function useOf(node: Node, operand: number): Use {
   const asTable = (user: Node) => user.inputs.every((other, at) => other !== value || isTable(user, at));
   if (users.length > 0 && users.every(asColumns)) return 'columns';
   return users.length > 0 && users.every(asTable) ? 'table' : 'other';
+}
+
+/** Where the parts of a packed weight begin, in words, and how many of each a panel has. */
+export interface PackedPlaces {
+  /** Outputs and inputs. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Numbers in a word. */
+  readonly perWord: number;
+  /** Words of a row. */
+  readonly words: number;
+  readonly groups: number;
+  readonly scales: number;
+  readonly zeros: number;
+  readonly end: number;
+}
+
+export function packedPlaces(shape: readonly number[], format: PackedFormat): PackedPlaces {
+  const [first = 1, ...rest] = shape;
+  const others = rest.reduce((product, size) => product * size, 1);
+  const [rows, columns] = format.transposed ? [others, first] : [first, others];
+  const perWord = format.kind === 'int8' ? 4 : 8;
+  const words = Math.ceil(columns / perWord);
+  const groups = format.group === undefined ? 1 : Math.max(1, Math.ceil(columns / format.group));
+  const padded = Math.ceil(rows / panelWidth) * panelWidth;
+  const scales = padded * words;
+  const zeros = scales + padded * groups;
+  const end = zeros + (format.asymmetric ? (padded * groups) / 4 : 0);
+  return { rows, columns, perWord, words, groups, scales, zeros, end };
+}
+
+function packedLayout(shape: readonly number[], format: PackedFormat): WeightLayout {
+  return { kind: 'packed', width: panelWidth, format, words: packedPlaces(shape, format).end };
 }
 
 export interface WeightTable {
@@ -105,9 +138,14 @@ export function weightTable(program: Program, perProfile: readonly Program[]): W
         ...(program.training && own?.initial ? { initial: own.initial } : {}),
       };
     });
-    const layout: WeightLayout = inPanels(key) ? { kind: 'panels', width: panelWidth } : rowMajor;
+    const shape = numbers(type.shape);
+    const format = declared.get(paths[0] ?? '')?.weight.format;
+    const plain: WeightLayout = inPanels(key) ? { kind: 'panels', width: panelWidth } : rowMajor;
+    const layout =
+      format === undefined || format.kind === 'f16' ? plain : packedLayout(shape, { ...format, kind: format.kind });
+    const dtype = format?.kind === 'f16' ? 'f16' : type.dtype;
     const first = firstRow(node);
-    return { sources, shape: numbers(type.shape), ...(first === 0 ? {} : { first }), dtype: type.dtype, layout };
+    return { sources, shape, ...(first === 0 ? {} : { first }), dtype, layout };
   });
   const index = new Map(sorted.map(([key], at) => [key, at]));
   return { specs, indexOf: (node) => index.get(weightKey(node)) ?? unreachable(`no weight ${weightKey(node)}`) };

@@ -18,11 +18,13 @@ import {
   elements,
   type Kernel,
   type KernelRequest,
+  probe,
   regionOf,
   type Written,
   writeKernel,
 } from './kernel.ts';
 import { mapKernels } from './map.ts';
+import { packedRight } from './packed-sums.ts';
 import { type DotShape, dotShape } from './regions.ts';
 import { finisher, type Target, targetsOf } from './results.ts';
 import { wgslType } from './scalars.ts';
@@ -138,7 +140,8 @@ export function contractionKernels(request: KernelRequest): readonly Kernel[] {
   const shape = dotShape(dot);
   const rows = elements(shape.rows);
   const isBatched = constantValue(elements(shape.batch)) !== 1;
-  const schedules = contractionSchedules[request.profile][isBatched ? 'batched' : 'single'];
+  const isPacked = !isBatched && packedRight(makeProduct(probe(request), dot, targets)) !== undefined;
+  const schedules = contractionSchedules[request.profile][isBatched ? 'batched' : isPacked ? 'packed' : 'single'];
   const fitting = schedules.filter((schedule) => fits(schedule, rows, request));
   const chosen = request.isSingle ? [singleOf(schedules, shape)] : fitting;
   return chosen.map((schedule) =>

@@ -9,10 +9,12 @@ import { opNamed } from '../../ir/ops/index.ts';
 import { constantDim, constantValue, type Dim, type DimRange, productOfDims } from '../../ir/symbolic.ts';
 import type { ProfileName } from '../../ir/target.ts';
 import { printType } from '../../ir/types.ts';
+import type { PackedFormat } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
 import { positionAt } from '../../support/source.ts';
 import { constantIndex, type Index, mentions } from './index-algebra.ts';
 import { identifier, kernelName } from './names.ts';
+import { packedAccess } from './packed.ts';
 import { overwrittenInput, UnsupportedOp } from './regions.ts';
 import { memoryFour, memoryType, packPair, toMemory } from './scalars.ts';
 import { type BufferAccess, type Expression, FOURTH, type IndexVector, ValueWalker } from './values.ts';
@@ -24,6 +26,10 @@ export const scratchKey = 'scratch';
 /** How an input's elements lie, when not row-major (WeightLayout). */
 export interface InputLayout {
   readonly panels: number | undefined;
+  /** Whole numbers with scales (PackedLayout). */
+  readonly packed?: PackedFormat;
+  /** f16 in memory, whatever the type of the value. */
+  readonly isHalf?: boolean;
 }
 
 export interface KernelRequest {
@@ -137,9 +143,10 @@ function inputAccess(request: KernelRequest, region: Graph): readonly BufferAcce
       key: result < 0 ? inputKey(request.node, at) : resultKey(result),
       name: result < 0 ? inputName(request.node, region, at) : resultName(region, result),
       access: result < 0 ? 'r' : 'w',
-      dtype: type.dtype,
+      dtype: request.layouts[at]?.isHalf ? 'f16' : type.dtype,
       shape: type.shape,
       panels: request.layouts[at]?.panels,
+      packed: packedAccess(type.shape, request.layouts[at]?.packed),
     };
   });
 }

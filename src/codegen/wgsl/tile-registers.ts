@@ -11,24 +11,27 @@ import {
   ceiling,
   chooseReading,
   components,
+  type FourColumns,
   finishColumns,
   isMultiple,
   lastOf,
   nameColumns,
   quarter,
+  type Reading,
   range,
   readsLeftByRows,
   rightAt,
   rightBlock,
 } from './columns.ts';
 import type { Product } from './contraction.ts';
-import { addIndices, scaleIndex } from './index-algebra.ts';
+import { addIndices, type Index, scaleIndex } from './index-algebra.ts';
 import type { Written } from './kernel.ts';
+import { packedRight, writePackedSums } from './packed-sums.ts';
 import { fourth } from './values.ts';
 
 export function writeRegisterTile(product: Product, tile: RegisterTile): Written {
-  const { draft, batch, rows, columns, depth } = product;
-  const { writer, walker } = draft;
+  const { draft, batch, rows, columns } = product;
+  const { writer } = draft;
   const { vectors, lanes } = tile;
   const width = 4 * vectors * lanes;
   const height = Math.min(tile.rows, constantValue(rows) ?? tile.rows);
@@ -61,33 +64,16 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
     for (const c of range(vectors)) writer.line(`var sum_${r}_${c} = ${product.vector}(0);`);
   }
 
-  const byFour = tile.steps === 4 && isMultiple(depth, 4);
-  const k = walker.loop('k', byFour ? quarter(depth) : depth, true);
-  /** One step of the sum; `left` has the rows' scalars. */
-  const step = (left: readonly string[], c: number, vector: string) => {
-    const b = writer.let('b', vector);
-    for (const r of range(height)) writer.line(accumulate(product, `sum_${r}_${c}`, left[r] ?? '', b));
-  };
-  if (byFour) {
-    const along = addIndices(scaleIndex(k, 4), fourth);
-    const left = rowIndices.map((row) => writer.let('a', walker.as(product.left(z, row, along), 4).text));
-    const blocks = fours.map((four) => rightBlock(product, four, reading, z, k));
-    for (const part of range(4)) {
-      for (const c of range(vectors)) {
-        const scalars = left.map((name) => `${name}.${components[part]}`);
-        step(scalars, c, blocks[c]?.[part]?.() ?? '');
-      }
-    }
-  } else {
-    const left = leftFours
-      ? leftFours.flatMap((four) => {
-          const a = writer.let('a', walker.as(product.left(z, four, k), 4).text);
-          return components.map((part) => `${a}.${part}`);
-        })
-      : rowIndices.map((row) => writer.let('a', product.left(z, row, k).text));
-    for (const [c, four] of fours.entries()) step(left, c, rightAt(product, four, z, k));
-  }
-  writer.close();
+  const packed = packedRight(product);
+  if (packed) {
+    writePackedSums(product, packed, {
+      rows: rowIndices,
+      columns: fours,
+      places: range(vectors).map((c) => `column_tile * ${lanes * vectors}u + ${c * lanes}u + lane`),
+      batch: z,
+      sum: (r, c) => `sum_${r}_${c}`,
+    });
+  } else writeSums(product, tile, { rows: rowIndices, fours, leftFours, reading, z });
 
   // The sums go through workgroup memory, each lane to its own places, so that what follows is written once and not once
   // per row: memory accesses are what software drivers take long to compile. A bound that is no constant keeps drivers
@@ -116,4 +102,47 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
     },
     note: `contraction: a lane computes ${height} rows x ${4 * vectors} columns, ${lanes} lanes side by side`,
   };
+}
+
+interface Sums {
+  readonly rows: readonly Index[];
+  readonly fours: readonly FourColumns[];
+  /** The rows by four, where four at one step of the sum are one load. */
+  readonly leftFours: readonly Index[] | undefined;
+  readonly reading: Reading;
+  readonly z: Index;
+}
+
+/** The loop over the sum. */
+function writeSums(product: Product, tile: RegisterTile, sums: Sums): void {
+  const { draft, depth } = product;
+  const { writer, walker } = draft;
+  const { rows, fours, leftFours, reading, z } = sums;
+  const byFour = tile.steps === 4 && isMultiple(depth, 4);
+  const k = walker.loop('k', byFour ? quarter(depth) : depth, true);
+  /** One step of the sum; `left` has the rows' scalars. */
+  const step = (left: readonly string[], c: number, vector: string) => {
+    const b = writer.let('b', vector);
+    for (const r of rows.keys()) writer.line(accumulate(product, `sum_${r}_${c}`, left[r] ?? '', b));
+  };
+  if (byFour) {
+    const along = addIndices(scaleIndex(k, 4), fourth);
+    const left = rows.map((row) => writer.let('a', walker.as(product.left(z, row, along), 4).text));
+    const blocks = fours.map((four) => rightBlock(product, four, reading, z, k));
+    for (const part of range(4)) {
+      for (const c of fours.keys()) {
+        const scalars = left.map((name) => `${name}.${components[part]}`);
+        step(scalars, c, blocks[c]?.[part]?.() ?? '');
+      }
+    }
+  } else {
+    const left = leftFours
+      ? leftFours.flatMap((four) => {
+          const a = writer.let('a', walker.as(product.left(z, four, k), 4).text);
+          return components.map((part) => `${a}.${part}`);
+        })
+      : rows.map((row) => writer.let('a', product.left(z, row, k).text));
+    for (const [c, four] of fours.entries()) step(left, c, rightAt(product, four, z, k));
+  }
+  writer.close();
 }

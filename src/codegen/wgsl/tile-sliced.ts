@@ -9,6 +9,7 @@ import {
   ceiling,
   chooseReading,
   components,
+  type FourColumns,
   finishColumns,
   isMultiple,
   lastOf,
@@ -19,13 +20,14 @@ import {
   rightBlock,
 } from './columns.ts';
 import type { Product } from './contraction.ts';
-import { addIndices, scaleIndex } from './index-algebra.ts';
+import { addIndices, type Index, scaleIndex } from './index-algebra.ts';
 import type { Written } from './kernel.ts';
+import { packedRight, writePackedSums } from './packed-sums.ts';
 import { fourth } from './values.ts';
 
 export function writeSlicedTile(product: Product, tile: SlicedTile): Written {
-  const { draft, batch, rows, columns, depth } = product;
-  const { writer, walker } = draft;
+  const { draft, batch, rows, columns } = product;
+  const { writer } = draft;
   const { lanes, slices } = tile;
   const width = 4 * lanes;
   const height = Math.min(tile.rows, constantValue(rows) ?? tile.rows);
@@ -41,28 +43,19 @@ export function writeSlicedTile(product: Product, tile: SlicedTile): Written {
     writer.variable(`row_${r}`, rows, `min(row_tile * ${height}u + ${r}u, ${lastOf(product, rows)})`),
   );
   const four = nameColumns(product, 'column4', `column_tile * ${lanes}u + lane % ${lanes}u`, width);
-  const reading = chooseReading(product);
   for (const r of range(height)) writer.line(`var sum_${r} = ${product.vector}(0);`);
 
-  const byFour = isMultiple(depth, 4);
-  const count = byFour ? quarter(depth) : depth;
-  const name = writer.fresh('k');
-  writer.open(`for (var ${name} = slice; ${name} < ${writer.dim(count)}; ${name} += ${slices}u)`);
-  const k = writer.variable(name, count);
-  if (byFour) {
-    const along = addIndices(scaleIndex(k, 4), fourth);
-    const left = rowIndices.map((row) => writer.let('a', walker.as(product.left(z, row, along), 4).text));
-    const block = rightBlock(product, four, reading, z, k);
-    for (const [at, part] of components.entries()) {
-      const b = writer.let('b', block[at]?.() ?? '');
-      for (const [r, a] of left.entries()) writer.line(accumulate(product, `sum_${r}`, `${a}.${part}`, b));
-    }
-  } else {
-    const left = rowIndices.map((row) => writer.let('a', product.left(z, row, k).text));
-    const b = writer.let('b', rightAt(product, four, z, k));
-    for (const [r, a] of left.entries()) writer.line(accumulate(product, `sum_${r}`, a, b));
-  }
-  writer.close();
+  const packed = packedRight(product);
+  if (packed) {
+    writePackedSums(product, packed, {
+      rows: rowIndices,
+      columns: [four],
+      places: [`column_tile * ${lanes}u + lane % ${lanes}u`],
+      batch: z,
+      sum: (r) => `sum_${r}`,
+      slices: { count: slices, first: 'slice' },
+    });
+  } else writeSums(product, slices, rowIndices, four, z);
   for (const r of range(height)) {
     writer.line(`${partial}[(slice * ${height}u + ${r}u) * ${lanes}u + lane % ${lanes}u] = sum_${r};`);
   }
@@ -92,4 +85,30 @@ export function writeSlicedTile(product: Product, tile: SlicedTile): Written {
     },
     note: `contraction of few rows: ${lanes} lanes along the columns, ${slices} slices of the sum`,
   };
+}
+
+/** The loop over every so many steps of the sum. */
+function writeSums(product: Product, slices: number, rowIndices: readonly Index[], four: FourColumns, z: Index): void {
+  const { draft, depth } = product;
+  const { writer, walker } = draft;
+  const reading = chooseReading(product);
+  const byFour = isMultiple(depth, 4);
+  const count = byFour ? quarter(depth) : depth;
+  const name = writer.fresh('k');
+  writer.open(`for (var ${name} = slice; ${name} < ${writer.dim(count)}; ${name} += ${slices}u)`);
+  const k = writer.variable(name, count);
+  if (byFour) {
+    const along = addIndices(scaleIndex(k, 4), fourth);
+    const left = rowIndices.map((row) => writer.let('a', walker.as(product.left(z, row, along), 4).text));
+    const block = rightBlock(product, four, reading, z, k);
+    for (const [at, part] of components.entries()) {
+      const b = writer.let('b', block[at]?.() ?? '');
+      for (const [r, a] of left.entries()) writer.line(accumulate(product, `sum_${r}`, `${a}.${part}`, b));
+    }
+  } else {
+    const left = rowIndices.map((row) => writer.let('a', product.left(z, row, k).text));
+    const b = writer.let('b', rightAt(product, four, z, k));
+    for (const [r, a] of left.entries()) writer.line(accumulate(product, `sum_${r}`, a, b));
+  }
+  writer.close();
 }

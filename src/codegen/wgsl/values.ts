@@ -37,6 +37,7 @@ import {
   splitLinear,
   variableIndex,
 } from './index-algebra.ts';
+import { loadPacked, type PackedAccess } from './packed.ts';
 import { dotShape, outerToFull, reducedAxes, reducerOf, UnsupportedOp } from './regions.ts';
 import { fromMemory, type Lanes, literal, memoryFour, memoryType, unpackFour, wgslType } from './scalars.ts';
 import { viewIndex } from './views.ts';
@@ -59,6 +60,8 @@ export interface BufferAccess {
   readonly shape: readonly Dim[];
   /** Width of the panels of a weight (see WeightLayout); undefined: row-major. */
   readonly panels: number | undefined;
+  /** Whole numbers with scales (PackedLayout). */
+  readonly packed: PackedAccess | undefined;
   /** `w`: the kernel writes it too. */
   readonly access: 'r' | 'w';
 }
@@ -168,6 +171,7 @@ export class ValueWalker {
 
   /** One load of a buffer at a row-major position, or at the position that its layout gives. */
   load(buffer: BufferAccess, index: IndexVector): Expression {
+    if (buffer.packed) return loadPacked(this, buffer, buffer.packed, index);
     const position = this.position(buffer, index);
     if (!mentions(position, FOURTH)) return this.#loadOne(buffer, position);
     const { writer, scalarBuffers } = this.context;

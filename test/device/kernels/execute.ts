@@ -27,6 +27,7 @@ function words(dtype: ElementType, values: ArrayLike<number>): Words {
 function packWeight(spec: WeightSpec, weight: (path: string) => Tensor): Words {
   const flat = spec.sources.flatMap(({ path }) => Array.from(weight(path).data));
   if (spec.layout.kind === 'row-major') return words(spec.dtype, flat);
+  if (spec.layout.kind === 'packed') throw new Error('packed weights are brought by the loader');
   const [rows = 0, columns = 0] = spec.shape;
   const { width } = spec.layout;
   const packed = new Float32Array(Math.ceil(rows / width) * columns * width);

@@ -1,0 +1,218 @@
+/**
+ * Sums of products with a packed weight. A lane reads a vector of words, four outputs by as many steps of the sum as a word
+ * holds, turns numbers into f32 where they stand in the word and multiplies; scales are multiplied to the sums: once to that of a row, or
+ * once per group to that of a group.
+ *
+ * A number is masked and not moved: what is too large by a power of two is paid for by the other factor, once for all outputs. Offsets
+ * (128, 8, zero points) are subtracted as multiples of the sum of the other factors: those of int8 word by word, so that nothing large is
+ * added up and cancelled at the end, those of int4 group by group.
+ *
+ * Loops are flat, with a condition at the end of a group: on lavapipe, loops in loops take 1.4 times as long.
+ */
+import { constantDim, constantValue, type Dim } from '../../ir/symbolic.ts';
+import { components, type FourColumns, isMultiple, quarter, range } from './columns.ts';
+import type { Product } from './contraction.ts';
+import { addIndices, constantIndex, type Index, scaleIndex, variableIndex } from './index-algebra.ts';
+import { bindPacked, type PackedAccess, packedIndex, packedOffset, zeroPoints } from './packed.ts';
+import { type BufferAccess, fourth, type IndexVector } from './values.ts';
+import { viewIndex } from './views.ts';
+
+/** The packed weight that a product's right operand is, output for column and input for step. */
+export interface PackedRight {
+  readonly buffer: BufferAccess;
+  readonly access: PackedAccess;
+}
+
+/** Undefined where the right operand is something else than a packed weight under views, or its words do not hold whole steps. */
+export function packedRight(product: Product): PackedRight | undefined {
+  const { shape, draft, dtype, batch, columns, depth } = product;
+  const { walker } = draft;
+  if (dtype !== 'f32' || constantValue(batch) !== 1) return undefined;
+  const { algebra } = walker;
+  const column = variableIndex('probe_column', columns);
+  const step = variableIndex('probe_step', depth);
+  let value = shape.right;
+  let index: IndexVector = shape.rightIndex(
+    [...[...shape.batch, ...shape.rows].map(() => constantIndex(0)), ...algebra.delinearize(column, shape.columns)],
+    algebra.delinearize(step, shape.contracted),
+  );
+  while (value.node.op !== 'input') {
+    const moved = viewIndex(algebra, value.node, index);
+    const [operand] = value.node.inputs;
+    if (moved === undefined || operand === undefined) return undefined;
+    value = operand;
+    index = moved;
+  }
+  const buffer = walker.context.inputs[walker.context.inputNodes.indexOf(value.node)];
+  const access = buffer?.packed;
+  if (!buffer || !access) return undefined;
+  const place = packedIndex(walker, buffer, access, index);
+  const { format, places } = access;
+  if (place.row.key !== column.key || place.column.key !== step.key) return undefined;
+  if (!isMultiple(depth, 4)) return undefined;
+  if (format.group !== undefined && format.group % places.perWord !== 0) return undefined;
+  return { buffer, access };
+}
+
+export interface PackedSums {
+  readonly rows: readonly Index[];
+  readonly columns: readonly FourColumns[];
+  /** For each of `columns` the number of its first column by four, as WGSL. */
+  readonly places: readonly string[];
+  readonly batch: Index;
+  /** Name of the accumulator of a row and some columns; they exist and are 0. */
+  sum(row: number, columns: number): string;
+  /** Words of a row between those of one lane: slices of the sum beside each other, beginning with word `first`. */
+  readonly slices?: { readonly count: number; readonly first: string };
+}
+
+const vector = (text: string, type = 'f32') => `vec4<${type}>(${text})`;
+
+/** A power of two as WGSL. */
+const power = (exponent: number): string => `${2 ** exponent}${exponent >= 0 ? '.0' : ''}f`;
+
+/** Four outputs' numbers at a step of a word, too large by 2^(bits * step); the last one is moved down instead. */
+function numbersAt(words: string, step: number, perWord: number): { readonly text: string; readonly excess: number } {
+  const bits = 32 / perWord;
+  if (step === perWord - 1)
+    return { text: vector(vector(`${words} >> ${vector(`${32 - bits}u`, 'u32')}`, 'i32')), excess: 0 };
+  const mask = (2 ** bits - 1) * 2 ** (bits * step);
+  return { text: vector(vector(`${words} & ${vector(`${mask}u`, 'u32')}`, 'i32')), excess: bits * step };
+}
+
+/** Adds the whole sum to the accumulators, scaled. */
+export function writePackedSums(product: Product, { buffer, access }: PackedRight, sums: PackedSums): void {
+  const { draft, depth } = product;
+  const { writer, walker } = draft;
+  const { format, places } = access;
+  const { perWord } = places;
+  const name = bindPacked(walker, buffer);
+  const { rows, columns } = sums;
+  const isGrouped = places.groups > 1;
+  const offset = packedOffset(format);
+  const byWord = format.kind === 'int8';
+  const all = columns.map((_, c) => c);
+  // Where a lane's words begin, in vectors of four words; panels are padded, so that every place up to the last panel's end exists.
+  const panels = Math.ceil(places.rows / 32);
+  const place = sums.places.map((text, c) => writer.let(`panel_place_${c}`, `min(${text}, ${panels * 8 - 1}u)`));
+  const starts = (what: string, start: number, count: number) =>
+    place.map((at, c) => writer.let(`${what}_${c}`, `${at} / 8u * ${count * 8}u + ${at} % 8u + ${start / 4}u`));
+  const wordStarts = starts('words_at', 0, places.words);
+  const scaleStarts = starts('scales_at', places.scales, places.groups);
+  const zeroStarts =
+    offset === undefined
+      ? place.map((at, c) =>
+          writer.let(`zeros_at_${c}`, `${at} / 8u * ${places.groups * 8}u + ${at} % 8u + ${places.zeros}u`),
+        )
+      : [];
+  const part = (row: number, c: number) => (isGrouped || !byWord ? `part_${row}_${c}` : sums.sum(row, c));
+  const ofRows = rows.map((_, r) => r);
+  if (part(0, 0) !== sums.sum(0, 0)) {
+    for (const r of ofRows) for (const c of all) writer.line(`var ${part(r, c)} = ${vector('0')};`);
+  }
+  if (!byWord) for (const r of ofRows) writer.line(`var left_sum_${r} = 0.0f;`);
+
+  /** Scales what a group or row has come to, and begins anew. */
+  const settle = (group: string, isLast: boolean): void => {
+    const at = group === '0u' ? '' : ` + ${group} * 8u`;
+    for (const c of all) {
+      const scale = writer.let('scale', `bitcast<vec4<f32>>(${name}[${scaleStarts[c]}${at}])`);
+      const word = offset === undefined ? writer.let('zero_word', `${zeroStarts[c]}${at}`) : '';
+      const zero =
+        offset === undefined ? writer.let('zero', zeroPoints(`${name}[${word} / 4u][${word} % 4u]`)) : `${offset}.0f`;
+      for (const r of ofRows) {
+        const own = part(r, c);
+        const sum = sums.sum(r, c);
+        if (own === sum) writer.line(`${sum} = ${sum} * ${scale};`);
+        else {
+          const centred = byWord ? own : `${own} - ${zero} * left_sum_${r}`;
+          writer.line(`${sum} = fma(${centred}, ${scale}, ${sum});`);
+          if (!isLast) writer.line(`${own} = ${vector('0')};`);
+        }
+      }
+    }
+    if (!byWord && !isLast) for (const r of ofRows) writer.line(`left_sum_${r} = 0.0f;`);
+  };
+
+  // Many rows take half a word of int4 at a time: fewer numbers of the left operand at once.
+  const steps = rows.length === 1 || perWord === 4 ? perWord : 4;
+  const parts = perWord / steps;
+  const blocks = Math.ceil(places.columns / steps);
+  const counter = writer.fresh('k');
+  const { slices } = sums;
+  if (slices)
+    writer.open(`for (var ${counter} = ${slices.first}; ${counter} < ${blocks}u; ${counter} += ${slices.count}u)`);
+  else
+    writer.open(`for (var ${counter} = 0u; ${counter} < ${writer.unrolledNever(constantDim(blocks))}; ${counter}++)`);
+  const k = writer.variable(counter, constantDim(blocks));
+  const quarters = range(steps / 4);
+  const left = rows.map((row, r) => {
+    const fours = quarters.map((at) => leftAt(product, sums.batch, row, k, steps / 4, at, depth));
+    const total = fours.map((four) => `((${four}.x + ${four}.y) + (${four}.z + ${four}.w))`).join(' + ');
+    if (byWord) return { fours, correction: writer.let('correction', `-${offset}.0f * ${total}`) };
+    writer.line(`left_sum_${r} += ${total};`);
+    return { fours, correction: undefined };
+  });
+  // The steps of half a word are moved to where those of the lower half are.
+  const wordIndex = parts === 1 ? counter : `${counter} / ${parts}u`;
+  const scalars = range(steps).map((step) => {
+    const { excess } = numbersAt('', step, parts === 1 ? perWord : 8);
+    return left.map(({ fours }) => {
+      const scalar = `${fours[step >> 2]}.${components[step % 4]}`;
+      return excess === 0 ? scalar : writer.let('a', `${scalar} * ${power(-excess)}`);
+    });
+  });
+  for (const c of all) {
+    const read = writer.let('words', `${name}[${wordStarts[c]} + ${wordIndex} * 8u]`);
+    const words =
+      parts === 1 ? read : writer.let('half', `${read} >> ${vector(`${counter} % ${parts}u * 16u`, 'u32')}`);
+    if (byWord) {
+      for (const [r, { correction }] of left.entries()) writer.line(`${part(r, c)} += ${vector(correction ?? '')};`);
+    }
+    for (const step of range(steps)) {
+      const { text } = numbersAt(words, step, perWord);
+      const numbers = rows.length === 1 ? text : writer.let('b', text);
+      for (const r of ofRows) {
+        writer.line(`${part(r, c)} = fma(${vector(scalars[step]?.[r] ?? '')}, ${numbers}, ${part(r, c)});`);
+      }
+    }
+  }
+  if (isGrouped) {
+    const perGroup = (format.group ?? places.columns) / steps;
+    const last = blocks % perGroup === 0 ? '' : ` || ${counter} == ${blocks - 1}u`;
+    // A slice takes every so many words, so that each stands for itself.
+    if (slices) settle(`${counter} / ${perGroup}u`, false);
+    else {
+      writer.open(`if (${counter} % ${perGroup}u == ${perGroup - 1}u${last})`);
+      settle(`${counter} / ${perGroup}u`, false);
+      writer.close();
+    }
+  }
+  writer.close();
+  if (!isGrouped) settle('0u', true);
+}
+
+/** Four numbers of a row of the left operand; 0 where a word reaches past the end of the sum. */
+function leftAt(
+  product: Product,
+  batch: Index,
+  row: Index,
+  k: Index,
+  perBlock: number,
+  at: number,
+  depth: Dim,
+): string {
+  const { writer, walker } = product.draft;
+  const step = addIndices(scaleIndex(k, perBlock), constantIndex(at));
+  const count = quarter(depth);
+  const isWhole = isMultiple(depth, 4 * perBlock) || at === 0;
+  if (isWhole) {
+    const along = addIndices(scaleIndex(step, 4), fourth);
+    return walker.named(walker.as(product.left(batch, row, along), 4), 'left').text;
+  }
+  const wanted = writer.let('left_step', writer.index(step));
+  const bounded = writer.variable(writer.fresh('left_at'), count, `min(${wanted}, ${writer.dim(count)} - 1u)`);
+  const along = addIndices(scaleIndex(bounded, 4), fourth);
+  const four = walker.as(product.left(batch, row, along), 4).text;
+  return writer.let('left', `select(${vector('0')}, ${four}, ${wanted} < ${writer.dim(count)})`);
+}

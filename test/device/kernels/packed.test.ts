@@ -1,0 +1,144 @@
+/**
+ * Weights of number formats: kernels of both profiles on every adapter against the interpreter, which is given the dequantized
+ * numbers. What is left is rounding: f32 sums in another order.
+ */
+import { describe, expect, test } from 'vitest';
+import { type ProfileName, profileNames } from '../../../src/ir/target.ts';
+import type { Artifact } from '../../../src/runtime/artifact.ts';
+import { createModel, type Inputs } from '../../../src/runtime/index.ts';
+import { decoderText } from '../../support/decoder.ts';
+import { gpuDevices, type TestDevice } from '../../support/devices.ts';
+import { randomNumbers } from '../../support/equivalence.ts';
+import { compiled, matrixText, randomCheckpoint, withProfile } from '../../support/packed.ts';
+
+/** Ends of panels, of words, of groups; sums that words do not divide are read element by element. */
+const cases: readonly (readonly [outputs: number, inputs: number, format: string])[] = [
+  [1, 1, 'int8'],
+  [7, 33, 'int8'],
+  [33, 64, 'int8'],
+  [129, 132, 'int8(group: 33)'],
+  [31, 128, 'int8(group: 64)'],
+  [129, 36, 'int4'],
+  [13, 129, 'int4'],
+  [160, 96, 'int4(group: 32)'],
+  [5, 256, 'int4(group: 128, symmetric: false)'],
+  [34, 72, 'int4(group: 24, symmetric: false)'],
+  [40, 66, 'f16'],
+];
+
+type Call = readonly [entry: string, inputs: Inputs, result: string];
+
+function callsOf(outputs: number, inputs: number): readonly Call[] {
+  const next = randomNumbers(outputs + inputs);
+  const rowsOf = (rows: number) => ({
+    data: Float32Array.from({ length: rows * inputs }, () => 2 * next() - 1),
+    shape: [rows, inputs],
+  });
+  const products = [1, 3, 5, 17].flatMap((rows): Call[] => {
+    const x = rowsOf(rows);
+    return [
+      ['product', { x }, 'y'],
+      ['turned', { x }, 'y'],
+    ];
+  });
+  const ids = Int32Array.from({ length: 9 }, (_, at) => (at * 7 + 3) % outputs);
+  const one = { x: { data: Float32Array.of(1), shape: [1] } };
+  return [...products, ['rows', { ids: { data: ids, shape: [9] } }, 'y'], ['doubled', one, 'w'], ['doubled', one, 't']];
+}
+
+async function resultsOf(
+  artifact: Artifact,
+  weights: Uint8Array,
+  adapter: TestDevice,
+  calls: readonly Call[],
+): Promise<readonly ArrayLike<number>[]> {
+  const model = await createModel(artifact, { weights, adapter });
+  try {
+    const results: ArrayLike<number>[] = [];
+    for (const [entry, inputs, name] of calls) results.push((await model.call(entry, inputs))[name]?.data ?? []);
+    return results;
+  } finally {
+    await model.close();
+  }
+}
+
+/** max |a - b| / max |b| */
+function distance(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
+  let most = 0;
+  let apart = got.length === wanted.length ? 0 : Number.POSITIVE_INFINITY;
+  for (let at = 0; at < wanted.length; at++) {
+    most = Math.max(most, Math.abs(wanted[at] ?? 0));
+    const gap = Math.abs((got[at] ?? Number.NaN) - (wanted[at] ?? 0));
+    apart = Math.max(apart, Number.isNaN(gap) ? Number.POSITIVE_INFINITY : gap);
+  }
+  return apart / most;
+}
+
+/** SwiftShader takes ten times as long as lavapipe for new kernels: each case has one profile there. */
+function placesOf(at: number): readonly (readonly [device: TestDevice, profile: ProfileName])[] {
+  return gpuDevices.flatMap((device, which) =>
+    profileNames.filter((_, turn) => which === 0 || (at + turn) % 2 === 0).map((profile) => [device, profile] as const),
+  );
+}
+
+describe.each(cases.map((one, at) => [...one, at] as const))('[%i, %i] in %s', (outputs, inputs, format, at) => {
+  const { artifact } = compiled(matrixText(outputs, inputs, format));
+  const weights = randomCheckpoint(artifact);
+  const calls = callsOf(outputs, inputs);
+  const wanted = resultsOf(artifact, weights, 'cpu', calls);
+
+  test.each(placesOf(at))('%s, %s', { timeout: 240_000 }, async (device, profile) => {
+    const results = await resultsOf(withProfile(artifact, profile), weights, device, calls);
+    for (const [call, want] of (await wanted).entries()) {
+      // Sums of up to 256 products round in another order; lookups are exact.
+      const [entry = ''] = calls[call] ?? [];
+      const tolerance = entry === 'product' || entry === 'turned' ? 2e-6 : 0;
+      expect(distance(results[call] ?? [], want), `${entry}, call ${call}`).toBeLessThanOrEqual(tolerance);
+    }
+  });
+});
+
+describe.each(['int8', 'int4(group: 8, symmetric: false)'])('a decoder in %s', (format) => {
+  // Query, key and value are one matrix; `head` is the table where a file has none.
+  const text = decoderText.replace('bias: false)\n\n  ///', 'bias: false) tied embed.weight if missing\n\n  ///');
+  const { artifact } = compiled(`${text}quantize Decoder { "**": ${format} }\n`);
+  const weights = randomCheckpoint(artifact);
+
+  async function logitsOf(adapter: TestDevice): Promise<readonly ArrayLike<number>[]> {
+    const model = await createModel(artifact, { weights, adapter });
+    const session = model.session();
+    const ids = (...data: number[]) => ({ ids: { data: Int32Array.from(data), shape: [1, data.length] } });
+    const all = [await session.call('prefill', ids(3, 1, 4, 1, 5)), await session.call('decode', ids(9))];
+    await model.close();
+    return all.map((results) => results.logits?.data ?? []);
+  }
+
+  test.each(format === 'int8' ? gpuDevices : gpuDevices.slice(0, 1))('%s', { timeout: 240_000 }, async (device) => {
+    const wanted = await logitsOf('cpu');
+    for (const [at, logits] of (await logitsOf(device)).entries()) {
+      // Two layers of norms and softmax.
+      expect(distance(logits, wanted[at] ?? [])).toBeLessThanOrEqual(2e-5);
+    }
+  });
+
+  test('a tied table is one buffer, and weights take what the format says', async () => {
+    const [device] = gpuDevices;
+    if (!device) return;
+    const sizes = new Map<string, number>();
+    for (const [name, block] of [
+      ['packed', `quantize Decoder { "**": ${format} }\n`],
+      ['plain', ''],
+    ] as const) {
+      const own = compiled(`${text}${block}`).artifact;
+      let total = 0;
+      const onProgress = (progress: { readonly total: number }) => {
+        total = progress.total;
+      };
+      const model = await createModel(own, { weights: randomCheckpoint(own), adapter: device, onProgress });
+      await model.close();
+      sizes.set(name, total);
+    }
+    // Matrices of width 24 are padded to 32, and the norms stay f32.
+    expect((sizes.get('packed') ?? 0) / (sizes.get('plain') ?? 1)).toBeLessThan(format === 'int8' ? 0.5 : 0.45);
+  });
+});
