@@ -26,6 +26,8 @@ export interface TrainSettings {
   readonly weights?: string;
   readonly tokenizer?: string;
   readonly config?: string;
+  /** A file with `prune` and `quantize` blocks, or words for them. */
+  readonly recipe?: string;
   readonly model?: string;
   readonly device: string;
 }
@@ -83,6 +85,7 @@ export function readSettings(call: Call): TrainSettings {
     ...optional('weights', textOption(call, 'weights')),
     ...optional('tokenizer', textOption(call, 'tokenizer')),
     ...optional('config', textOption(call, 'config')),
+    ...optional('recipe', textOption(call, 'recipe')),
     ...optional('model', textOption(call, 'model')),
     device: requiredOption(call, 'device'),
   };

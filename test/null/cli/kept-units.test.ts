@@ -94,3 +94,48 @@ describe('a file that says what it holds', () => {
     expect(stderr).toContain('SORA7009');
   });
 });
+
+test('a recipe stands for the blocks of the file in training', async () => {
+  const plain = at('plain.sora');
+  writeFileSync(plain, text.slice(0, text.indexOf('prune Points')));
+  const recipe = at('recipe.sora');
+  writeFileSync(recipe, 'prune Points {\n  "**.weight": keep 0.5 by magnitude\n}\n');
+  writeFileSync(at('rows.csv'), ['a,b,label', '1,2,0', '2,1,1', '0,1,2', '1,1,0'].join('\n'));
+  const dense = ['first', 'second'].flatMap((part, place) =>
+    Object.entries({ 'up.weight': [8, 2], 'up.bias': [8], 'down.weight': [3, 8], 'down.bias': [3] }).map(
+      ([path, shape], lane) => {
+        const count = shape.reduce((product, size) => product * size, 1);
+        const data = Float32Array.from({ length: count }, (_, each) => uniform(each, place * 4 + lane) - 0.5);
+        return { name: `${part}.${path}`, shape, data };
+      },
+    ),
+  );
+  writeFileSync(at('dense.safetensors'), encodeSafetensors(dense));
+  const argv = [
+    'train',
+    plain,
+    '--data',
+    at('rows.csv'),
+    '--weights',
+    at('dense.safetensors'),
+    '--split',
+    '0',
+    '--device',
+    'cpu',
+  ];
+  for (const [out, given] of [
+    ['by-file', recipe],
+    ['by-words', 'nm24'],
+  ] as const) {
+    const end = await sorac([...argv, '--epochs', '1', '--recipe', given, '--out', at(out)]);
+    expect(end).toMatchObject({ exitCode: 0 });
+    const file = await openSafetensors(readFileSync(at(`${out}/last.safetensors`)));
+    const data = await file.readTensor('first.down.weight', 'f32');
+    expect(
+      data.filter((value) => value === 0),
+      out,
+    ).toHaveLength(12);
+  }
+  const { exitCode, stderr } = await sorac([...argv, '--recipe', 'nothing', '--out', at('odd')]);
+  expect({ exitCode, stderr }).toMatchObject({ stderr: expect.stringContaining('SORA0001') });
+});
