@@ -9,17 +9,10 @@ import { SoraError } from '../../support/error.ts';
 import { findCheckpoint, openCheckpoints, openEventFile } from '../../training/index.ts';
 import { version } from '../../version.ts';
 import { type Call, optional, type Register } from '../command.ts';
-import { readRecipe } from '../compress/recipes.ts';
+import { oneRecipeOption, recipeUses } from '../compress/open-recipes.ts';
 import { type CommandResult, type Context, diagnosticsDocument, note, say, showDiagnostics } from '../context.ts';
 import { deviceOption } from '../device-choice.ts';
-import {
-  type Compiled,
-  type CompileRequest,
-  compileFile,
-  modelFailure,
-  type OpenModel,
-  openModel,
-} from '../execute.ts';
+import { type Compiled, compileFile, modelFailure, type OpenModel, openModel } from '../execute.ts';
 import { exitCodes, usageError } from '../exit-codes.ts';
 import { onInterrupt } from '../interrupt.ts';
 import { keptUnits } from '../kept-units.ts';
@@ -52,7 +45,7 @@ export const registerTrain: Register = (program, bind) => {
     .option('--split <shares>', 'shares of --data for validation and test', defaultSplit)
     .option('--weights <checkpoint>', 'where to begin; what is missing there is drawn')
     .option('--config <config.json>', 'Hugging Face config.json that binds the `config` fields')
-    .option('--recipe <recipe>', '`prune` and `quantize` blocks in place of those of the file, as for `sorac compress`')
+    .addOption(oneRecipeOption())
     .option('--tokenizer <path>', 'folder or tokenizer.json; else that beside the weights or the model')
     .option('--epochs <n>', 'how often all of the data is gone through', '5')
     .option('--batch <n>', 'examples of a batch', '16')
@@ -70,17 +63,6 @@ export const registerTrain: Register = (program, bind) => {
     .action(bind(train));
 };
 
-/** Blocks of a recipe; what is wrong with the model, when its words cannot be read for that. */
-function recipeUses(
-  recipe: string,
-  base: CompileRequest,
-): Pick<CompileRequest, 'uses' | 'usesPath'> | { readonly failed: Compiled } {
-  const plain = compileFile({ ...base, isForInference: true });
-  if (!plain.compilation) return { failed: plain };
-  const { text, name } = readRecipe(recipe, plain.compilation.program);
-  return text === undefined ? {} : { uses: text, usesPath: `(recipe ${name})` };
-}
-
 type Trained = Program & { readonly train: NonNullable<Program['train']> };
 
 async function compileFor(context: Context, settings: TrainSettings): Promise<Compiled> {
@@ -89,10 +71,15 @@ async function compileFor(context: Context, settings: TrainSettings): Promise<Co
     settings.optimizer === undefined
       ? {}
       : { settings: `train Model.entry {\n  optimizer: ${settings.optimizer}\n}\n` };
-  const base = { path: settings.file, ...optional('model', settings.model), ...optional('configPath', config) };
-  const uses = settings.recipe === undefined ? {} : recipeUses(settings.recipe, base);
-  if ('failed' in uses) return uses.failed;
-  return compileFile({ ...base, ...optional('kept', await keptUnits(settings.weights)), ...uses, ...changes });
+  const { file, model } = settings;
+  return compileFile({
+    path: file,
+    ...optional('model', model),
+    ...optional('configPath', config),
+    ...optional('kept', await keptUnits(settings.weights)),
+    ...recipeUses(settings.recipe, { file, configPath: config, model }),
+    ...changes,
+  });
 }
 
 /** @errors SORA0001 without a `train` block, SORA7060 when nothing says how an input is read */
