@@ -70,18 +70,28 @@ const withoutTags = (html) =>
 
 const tidy = (text) => text.replace(/\s+/g, ' ').trim();
 
+/** Rules of dashes and stars, and what stands behind the host of a link, would take most of 128 tokens and say little. */
+const condense = (text) =>
+  text.replace(/([^\p{L}\p{N}\s])(?:\s*\1){2,}/gu, '$1').replace(/(https?:\/\/[^\s/?#>"]+)[^\s>"]*/gi, '$1');
+
 /** @returns one row per different mail, in an order that says nothing about them */
 export function readMails(folder) {
   const rows = new Map();
   for (const [group, label] of Object.entries(groups)) {
     for (const name of readdirSync(join(folder, group)).filter((file) => file.endsWith('.json'))) {
       const { text } = JSON.parse(readFileSync(join(folder, group, name), 'utf8'));
-      const [head, body] = split(text);
+      const [head, rest] = split(text);
       const subject = tidy(decodeWords(headerOf(head, 'Subject')));
-      const row = { subject, body: tidy(textOf(head, body)).slice(0, bodyLetters), label };
-      const key = createHash('sha256').update(`${row.subject}\n${row.body}`).digest('hex');
-      if (row.subject !== '' || row.body !== '') rows.set(key, row);
+      const body = tidy(textOf(head, rest));
+      const key = createHash('sha256')
+        .update(`${subject}\n${body.slice(0, bodyLetters)}`)
+        .digest('hex');
+      const row = { subject: condense(subject), body: condense(body).slice(0, bodyLetters), label };
+      if (subject !== '' || body !== '') rows.set(key, row);
     }
   }
-  return [...rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+  const texts = new Set();
+  const isNew = ({ subject, body }) => texts.size < texts.add(`${subject}\n${body}`).size;
+  const ordered = [...rows].sort(([a], [b]) => (a < b ? -1 : 1));
+  return ordered.map(([, row]) => row).filter(isNew);
 }

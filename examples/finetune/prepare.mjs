@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readMails } from './mails.mjs';
 
-export const parts = { train: 480, validation: 80, test: 300 };
+export const parts = { train: 1000, validation: 160, test: 400 };
 
 /** @returns mails and unwanted ones among them, by part */
 export function writeTables(corpus, folder) {
