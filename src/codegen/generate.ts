@@ -25,7 +25,8 @@ import type {
 import { type Diagnostic, diagnose, type Stage } from '../support/diagnostic.ts';
 import { InternalError } from '../support/error.ts';
 import type { Span } from '../support/source.ts';
-import { type Planned, planEntry } from './plan/entry.ts';
+import { layoutOf, type Planned, planEntry } from './plan/entry.ts';
+import { halveStored } from './plan/halves.ts';
 import { bytesOf, sizeOf } from './plan/sizes.ts';
 import { arenaPlaces, piecesOf, trainingSpec } from './plan/training.ts';
 import { type WeightTable, weightTable } from './plan/weights.ts';
@@ -223,7 +224,18 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
     const own = perProfile[profile].entries.find((other) => other.name === entry.name);
     if (!own) throw new InternalError(`no entry \`${entry.name}\` under profile \`${profile}\``);
     const isStep = entry.name === program.training?.gradients;
-    return planEntry(own, {
+    const layoutsOf = (node: Node) => node.inputs.map((value) => layoutOf(value, weights));
+    const canWrite = (node: Node): boolean => {
+      try {
+        return kernelsOnce(node, profile, layoutsOf(node), true).length > 0;
+      } catch (error) {
+        if (error instanceof UnsupportedOp) return false;
+        throw error;
+      }
+    };
+    const isHalf = isStep && program.training?.block.precision === 'f16';
+    const stored = isHalf ? { ...own, graph: halveStored(own.graph, program.dims, canWrite) } : own;
+    return planEntry(stored, {
       ranges: program.dims,
       weights,
       states: program.states.map((state) => state.path),

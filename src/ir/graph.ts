@@ -125,9 +125,10 @@ export interface SessionDims {
 
 /**
  * A parameter that callers never see. Sessions fill `past`, the positions that each row held before the call, and `lengths`, how
- * many of the positions of this call are real, both i32[batch]; trainers fill `seed`, u32[2]: a seed and the number of the step.
+ * many of the positions of this call are real, both i32[batch]; trainers fill `seed`, u32[2]: a seed and the number of the step, and
+ * `scale`, f32[]: what the loss is multiplied by.
  */
-export type ParameterRole = 'past' | 'lengths' | 'seed';
+export type ParameterRole = 'past' | 'lengths' | 'seed' | 'scale';
 
 /** A flat vector of f32 that a trainer keeps between steps: decision 0007. */
 export interface Arena {
@@ -216,6 +217,8 @@ export interface TrainBlock {
   /** Weight decay by weight; that of the optimizer where there is none. */
   readonly decays: ReadonlyMap<string, number>;
   readonly clipNorm: number | undefined;
+  /** How values lie between the kernels of a step on devices, as far as products read them. */
+  readonly precision: 'f32' | 'f16';
   /** Share of itself that the moving average of the weights keeps at each step; undefined: there is none. */
   readonly ema: number | undefined;
   /** Parts whose activations are computed again in the backward part instead of kept: `encoder.layer.0`. */

@@ -242,7 +242,9 @@ function readParameter(cursor: Cursor): EntryParameter {
 function readRole(cursor: Cursor): ParameterRole {
   const token = peek(cursor);
   const role = readString(cursor);
-  return role === 'past' || role === 'lengths' || role === 'seed' ? role : refuse(cursor, token, 'a role');
+  return role === 'past' || role === 'lengths' || role === 'seed' || role === 'scale'
+    ? role
+    : refuse(cursor, token, 'a role');
 }
 
 function readOneDim(cursor: Cursor): Dim {

@@ -40,6 +40,8 @@ export interface DifferentiateOptions {
   readonly loss: string;
   /** Nodes of the graph whose output's gradient is wanted, and how its result is named. */
   readonly wrt: ReadonlyMap<Node, string>;
+  /** Name of an input f32[], made as the last one, that all gradients are multiplied by; they are what they are without it. */
+  readonly scale?: string;
   /** Parts of which the backward part computes values again, from what flows into them. */
   readonly segmentOf?: SegmentOf;
 }
@@ -141,7 +143,8 @@ export function differentiate(graph: Graph, context: InferContext, options: Diff
     cotangents.set(value, before ? emitter(value.node).emit('add', [before, gradient]) : gradient);
   };
   const start = mapped(loss);
-  cotangents.set(start, emitter(undefined).constant(1, start.type.dtype));
+  const one = () => emitter(undefined).constant(1, start.type.dtype);
+  cotangents.set(start, options.scale === undefined ? one() : builder.input(options.scale, start.type));
   const again = recomputedChains(builder, emitter);
   const segments = recomputedSegments(builder, emitter, options.segmentOf ?? (() => undefined));
   for (const node of [...nodes].reverse()) {

@@ -27,10 +27,11 @@ export interface TensorSpec {
 
 /**
  * An input that callers never see. i32[batch]: the session fills it with the positions that each row holds (`past`) or with
- * how many positions of the call are real (`lengths`). u32[2]: the trainer fills it with what random numbers depend on (`seed`).
+ * how many positions of the call are real (`lengths`). u32[2]: the trainer fills it with what random numbers depend on (`seed`). f32[]: what
+ * the trainer has the loss multiplied by (`scale`).
  */
 export interface HiddenSpec extends TensorSpec {
-  readonly role: 'past' | 'lengths' | 'seed';
+  readonly role: 'past' | 'lengths' | 'seed' | 'scale';
 }
 
 /**
@@ -286,6 +287,8 @@ export interface TrainingSpec {
   readonly schedule: ScheduleSpec;
   /** What the moving average of the weights keeps of itself at each step. */
   readonly ema?: number;
+  /** Values between kernels lie as f16, and the loss is scaled. */
+  readonly precision?: 'f16';
   /** Micro-batches that usually make a step. */
   readonly microBatches: number;
   readonly seed: number;

@@ -8,6 +8,7 @@ import { encodeSafetensors, openSafetensors, type SafetensorsFile, type TensorTo
 import { product } from './size.ts';
 import type { SourceInput } from './source.ts';
 import { isSeed, type Run } from './trainer-options.ts';
+import { isScale, type ScaleState } from './trainer-scale.ts';
 
 type Floats = Float32Array<ArrayBuffer>;
 
@@ -18,6 +19,8 @@ const VERSION = 1;
 export interface RunState extends Run {
   /** Steps taken. */
   readonly steps: number;
+  /** Of a run in f16. */
+  readonly scale?: ScaleState | undefined;
 }
 
 /** What the caller keeps with a checkpoint. */
@@ -61,7 +64,7 @@ export function encodeCheckpoint(
   spec: TrainingSpec,
   state: Omit<TrainingState, 'source'>,
 ): Uint8Array {
-  const { steps, seed, totalSteps, schedule, metadata } = state;
+  const { steps, seed, totalSteps, schedule, scale, metadata } = state;
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value === 'string' && key !== KEY && key !== '__proto__') continue;
     throw new SoraError('SORA6032', `\`metadata\` takes texts by name; \`${key}\` is none`);
@@ -79,6 +82,7 @@ export function encodeCheckpoint(
     seed,
     ...(totalSteps === undefined ? {} : { totalSteps }),
     schedule,
+    ...(scale ? { scale } : {}),
   };
   return encodeSafetensors(tensors, { ...metadata, [KEY]: JSON.stringify(own) });
 }
@@ -132,7 +136,7 @@ function readRun(
     throw unfit(file, `its \`${KEY}\` is not JSON`);
   }
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
-  const { version, model, source, optimizer, steps, seed, totalSteps, schedule } = fields;
+  const { version, model, source, optimizer, steps, seed, totalSteps, schedule, scale } = fields;
   if (version !== VERSION) throw unfit(file, `it has version ${String(version)}, known is ${VERSION}`);
   if (model !== artifact.name) throw unfit(file, `it is of the model \`${String(model)}\`, not \`${artifact.name}\``);
   if (optimizer !== spec.optimizer.name)
@@ -142,8 +146,16 @@ function readRun(
     isCount(steps) && isSeed(seed) && (totalSteps === undefined || isCount(totalSteps)) && typeof source === 'string';
   if (!isRun || typeof schedule !== 'object' || schedule === null)
     throw unfit(file, `its \`${KEY}\` does not say where the run is`);
+  if (spec.precision === 'f16' && !isScale(scale)) throw unfit(file, 'it is of a run that was not in f16');
   // The values of the schedule are checked where it is put to use.
-  return { steps, seed, totalSteps, schedule: schedule as Run['schedule'], source };
+  return {
+    steps,
+    seed,
+    totalSteps,
+    schedule: schedule as Run['schedule'],
+    source,
+    ...(isScale(scale) ? { scale } : {}),
+  };
 }
 
 /** How many names an error lists. */

@@ -55,10 +55,18 @@ export function trainedTensors(
   return pieces(arenas, spec, ({ weights }) => instead?.get(weights) ?? weights);
 }
 
-/** What the last call left of gradients, by the name of the weight. */
-export async function gradientTensors(arenas: Arenas, spec: TrainingSpec): Promise<Results> {
+/** What the last call left of gradients, by the name of the weight, divided by the scale of the loss. */
+export async function gradientTensors(
+  arenas: Arenas,
+  spec: TrainingSpec,
+  scale: number,
+): Promise<{ readonly gradients: Results; readonly areFinite: boolean }> {
   const tensors = await pieces(arenas, spec, ({ gradients }) => gradients);
-  return Object.fromEntries([...tensors].map(([name, tensor]) => [name, { dtype: 'f32', ...tensor }]));
+  for (const { data } of tensors.values()) for (let at = 0; at < data.length; at++) data[at] = (data[at] ?? 0) / scale;
+  return {
+    gradients: Object.fromEntries([...tensors].map(([name, tensor]) => [name, { dtype: 'f32', ...tensor }])),
+    areFinite: [...tensors.values()].every(({ data }) => data.every(Number.isFinite)),
+  };
 }
 
 /** The piece of each weight that trains in one arena of its group. */

@@ -20,6 +20,7 @@ import { encodeCheckpoint, keptArenas, readCheckpoint } from './trainer-checkpoi
 import { firstBadValue } from './trainer-diagnosis.ts';
 import { checkTrainerOptions, runOf, type TrainerOptions } from './trainer-options.ts';
 import { pruneBefore } from './trainer-pruning.ts';
+import { leastScale, makeLossScale } from './trainer-scale.ts';
 import type {
   CheckpointOptions,
   Restored,
@@ -63,6 +64,7 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
   ) as [EntrySpec, EntrySpec, EntrySpec, EntrySpec];
   const sums = spec.groups.map((group) => group.sums);
   const averages = averagesOf(spec);
+  const scale = spec.precision === 'f16' ? makeLossScale() : undefined;
   const arenas = await openArenas(context, run.seed, options.signal);
   let steps = 0;
   let pending = 0;
@@ -121,13 +123,16 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     return { ...bound, data: bound.data.map((data) => data?.slice()) };
   };
   /** With what the random numbers of a step depend on, where there are any. */
-  const gradientCall = (bound: BoundInputs, at: number): ArenaCall => {
-    const hidden = (gradients.hidden ?? []).filter(({ role }) => role === 'seed');
-    const seeds = hidden.map(() => Uint32Array.of(run.seed + at * STRIDE, steps));
+  const gradientCall = (bound: BoundInputs, at: number, scaled = scale?.state.value ?? 1): ArenaCall => {
+    const hidden = (gradients.hidden ?? []).map(({ role }) =>
+      role === 'scale'
+        ? { data: Float32Array.of(scaled), shape: [] }
+        : { data: Uint32Array.of(run.seed + at * STRIDE, steps), shape: [2] },
+    );
     const inputs = {
       ...bound,
-      data: [...bound.data, ...seeds],
-      shapes: [...bound.shapes, ...seeds.map(() => [2])],
+      data: [...bound.data, ...hidden.map(({ data }) => data)],
+      shapes: [...bound.shapes, ...hidden.map(({ shape }) => shape)],
     };
     return { entry: gradients, inputs };
   };
@@ -136,7 +141,8 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     const correction = (beta: number | undefined): number => (beta === undefined ? 1 : 1 / (1 - beta ** (steps + 1)));
     // The first step is taken in whole, as torch's AveragedModel does.
     const share = spec.ema === undefined ? [] : [steps === 0 ? 1 : 1 - spec.ema];
-    const data = Float32Array.of(lr, correction(beta1), correction(beta2), 1 / count, ...share);
+    const factor = 1 / (count * (scale?.state.value ?? 1));
+    const data = Float32Array.of(lr, correction(beta1), correction(beta2), factor, ...share);
     return { entry: update, inputs: bindInputs(artifact, update, { rates: { data, shape: [data.length] } }) };
   };
   /** Leaves the sum of the gradients of several batches where those of one would be; their losses. */
@@ -164,22 +170,33 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     signal?.throwIfAborted();
     return losses;
   };
-  const takeStep = async (batches: readonly BoundInputs[], signal: AbortSignal | undefined): Promise<StepResult> => {
-    const lr = run.rate(steps);
+  /** Sends gradients and update; the update changes nothing where the norm is not finite. */
+  const tryStep = async (
+    batches: readonly BoundInputs[],
+    lr: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Pick<StepResult, 'loss' | 'gradNorm'>> => {
     const [only] = batches;
     context.begin();
-    await pruneBefore(arenas, spec, steps, run.totalSteps);
-    let loss: number;
-    let gradNorm: number;
     if (only && batches.length === 1) {
       const [given, changed] = await arenas.run([gradientCall(only, 0), updateCall(lr, 1)]);
-      [loss, gradNorm] = [scalar(gradients, given), scalar(update, changed)];
-    } else {
-      const losses = await accumulated(batches, signal);
-      loss = losses.reduce((sum, one) => sum + one, 0) / losses.length;
-      if (!Number.isFinite(loss)) throw notFinite(artifact, steps + 1, 'loss', loss);
-      const [changed] = await arenas.run([updateCall(lr, losses.length)]);
-      gradNorm = scalar(update, changed);
+      return { loss: scalar(gradients, given), gradNorm: scalar(update, changed) };
+    }
+    const losses = await accumulated(batches, signal);
+    const loss = losses.reduce((sum, one) => sum + one, 0) / losses.length;
+    if (!Number.isFinite(loss)) throw notFinite(artifact, steps + 1, 'loss', loss);
+    const [changed] = await arenas.run([updateCall(lr, losses.length)]);
+    return { loss, gradNorm: scalar(update, changed) };
+  };
+  const takeStep = async (batches: readonly BoundInputs[], signal: AbortSignal | undefined): Promise<StepResult> => {
+    const lr = run.rate(steps);
+    await pruneBefore(arenas, spec, steps, run.totalSteps);
+    let { loss, gradNorm } = await tryStep(batches, lr, signal);
+    // Gradients that no f16 holds: the same step, scaled by less.
+    while (!Number.isFinite(gradNorm) && Number.isFinite(loss) && scale?.shrink()) {
+      throwIfEnded();
+      signal?.throwIfAborted();
+      ({ loss, gradNorm } = await tryStep(batches, lr, signal));
     }
     if (!Number.isFinite(gradNorm)) {
       // The update changed nothing.
@@ -188,12 +205,14 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
     }
     steps++;
     if (!Number.isFinite(loss)) throw notFinite(artifact, steps, 'loss', loss, true);
-    return { step: steps, loss, gradNorm, lr };
+    const lossScale = scale && { lossScale: scale.state.value };
+    scale?.grow();
+    return { step: steps, loss, gradNorm, lr, ...lossScale };
   };
   const encoded = async ({ metadata = {} }: CheckpointOptions): Promise<Uint8Array> => {
     const contents = new Map<number, Floats>();
     for (const arena of keptArenas(spec)) contents.set(arena, await arenas.read(arena));
-    return encodeCheckpoint(artifact, spec, { ...run, steps, arenas: contents, metadata });
+    return encodeCheckpoint(artifact, spec, { ...run, steps, scale: scale?.state, arenas: contents, metadata });
   };
   const restore = (what: string, source: SourceInput, given: TrainingCallOptions): Promise<Restored> =>
     inOrder(what, given, callOptions, async () => {
@@ -207,6 +226,7 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
       arenas.write(state.arenas);
       run = next;
       steps = state.steps;
+      if (state.scale) scale?.restore(state.scale);
       return { steps, metadata: state.metadata };
     });
   /** What does not train comes from the checkpoint that the model was loaded from. */
@@ -248,9 +268,14 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
       throwIfEnded();
       const bound = checked(gradients, batch);
       return inOrder('gradients', given, callOptions, async () => {
-        context.begin();
-        const [results] = await arenas.run([gradientCall(bound, 0)]);
-        return { loss: scalar(gradients, results), gradients: await gradientTensors(arenas, spec) };
+        for (let scaled = scale?.state.value ?? 1; ; scaled /= 2) {
+          context.begin();
+          const [results] = await arenas.run([gradientCall(bound, 0, scaled)]);
+          const loss = scalar(gradients, results);
+          const found = await gradientTensors(arenas, spec, scaled);
+          if (found.areFinite || !scale || scaled < leastScale || !Number.isFinite(loss))
+            return { loss, gradients: found.gradients };
+        }
       });
     },
     async diagnose(batch, given = {}) {

@@ -31,7 +31,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`trainer()\`: steps, micro-batches, evaluation, runs that go on bit for bit, weights drawn, saved and applied; on devices and the interpreter | works |
 | \`train\`: \`ema\`, a moving average of the weights, evaluated, applied and written on demand | works |
 | \`train\`: \`recompute\`, activations of layers computed again in the backward part instead of kept | works, where a person asks for it; nothing is chosen by memory yet |
-| \`train\`: \`precision: f16\`, mixed precision with a scale of the loss | not yet: an error says so; steps are computed in f32 |
+| \`train\`: \`precision: f16\`, what products read and give lies as f16, with a dynamic scale of the loss | works on devices; rows of a length that is no known multiple of 4 stay f32, kernels compute in f32, the interpreter stores f32 |
 | \`adapter\`: LoRA beside matrices, alone trained, merged on export; weights that train in full beside them | works |
 | \`adapter\`: bottlenecks behind parts (Houlsby) | works; they are weights of the model, in every entry and in exports |
 | \`prune\`: heads and neurons by part and share or budget, followed through fused projections, gates, rotary positions, caches | works: smaller matrices; what cannot be followed is an error |

@@ -71,6 +71,7 @@ function trainingOf(entry: Entry): Training {
     noDecay: new Set<string>(),
     frozen: new Set<string>(),
     clipNorm: undefined,
+    precision: 'f32' as const,
     ema: undefined,
     recomputed: [],
     microBatches: 1,

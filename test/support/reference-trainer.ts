@@ -52,7 +52,11 @@ export function referenceTrainer(program: Program, weight: (path: string) => Ten
     parameters,
     step(inputs, lr) {
       const seeds = tensorOf('u32', [2], [block.seed, steps], 'f64');
-      const results = run(training.gradients, seeded ? new Map([...inputs, [seeded.name, seeds]]) : inputs);
+      const hidden = [
+        ...(seeded ? [[seeded.name, seeds] as const] : []),
+        [':scale', tensorOf('f32', [], [1], 'f64')] as const,
+      ];
+      const results = run(training.gradients, new Map([...inputs, ...hidden]));
       steps++;
       for (const [path, { data }] of results)
         if (path.startsWith('gradient:')) states.write(path, { dtype: 'f32', shape: [], data });

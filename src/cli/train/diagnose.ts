@@ -62,8 +62,10 @@ function inputsOf(
   for (const { name, type, initial, role } of parameters) {
     if (inputs.has(name)) continue;
     const shape = concreteShape(type, dims);
-    if (role !== undefined)
+    if (role === 'seed')
       inputs.set(name, { dtype: type.dtype, shape, data: Uint32Array.of(trainer.seed, trainer.steps) });
+    // The scale of the loss, which is not what makes a step go wrong.
+    else if (role === 'scale') inputs.set(name, { dtype: type.dtype, shape, data: Float32Array.of(1) });
     else inputs.set(name, { dtype: type.dtype, shape, data: new Float32Array(elementCount(shape)).fill(initial ?? 0) });
   }
   return { inputs, dims };

@@ -47,6 +47,8 @@ export interface StepResult {
   /** Of the gradient of that mean, before clipping. */
   readonly gradNorm: number;
   readonly lr: number;
+  /** What the loss was multiplied by, in f16. */
+  readonly lossScale?: number;
 }
 
 export interface GradientsResult {

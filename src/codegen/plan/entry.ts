@@ -136,7 +136,7 @@ function givenSpec(value: Value, context: PlanContext): BufferSpec | undefined {
   }
 }
 
-function layoutOf(value: Value, weights: WeightTable): InputLayout {
+export function layoutOf(value: Value, weights: WeightTable): InputLayout {
   if (value.node.op !== 'weight') return { panels: undefined };
   const spec = weights.specs[weights.indexOf(value.node)];
   const layout = spec?.layout;

@@ -79,6 +79,7 @@ export function trainingSpec(training: Training): TrainingSpec {
     optimizer: optimizerSpec(block.optimizer),
     schedule: block.optimizer.schedule,
     ...(block.ema === undefined ? {} : { ema: block.ema }),
+    ...(block.precision === 'f16' ? { precision: block.precision } : {}),
     microBatches: block.microBatches,
     seed: block.seed,
   };

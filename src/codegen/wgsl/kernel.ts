@@ -16,7 +16,7 @@ import { constantIndex, type Index, mentions } from './index-algebra.ts';
 import { identifier, kernelName } from './names.ts';
 import { packedAccess } from './packed.ts';
 import { overwrittenInput, UnsupportedOp } from './regions.ts';
-import { memoryFour, memoryType, packPair, toMemory } from './scalars.ts';
+import { memoryFour, memoryType, packFinite, packPair, toMemory } from './scalars.ts';
 import { type BufferAccess, type Expression, FOURTH, type IndexVector, ValueWalker } from './values.ts';
 import { type KernelText, KernelWriter, maxParams } from './writer.ts';
 
@@ -179,7 +179,10 @@ function makeDraft(request: KernelRequest, region: Graph, scalarBuffers: Set<str
       throw new UnsupportedOp(node, '`f16` values that do not come in fours');
     }
     const four = walker.named(walker.as(value, 4), 'stored').text;
-    const words = [`${four}.xy`, `${four}.zw`].map(packPair);
+    const pairs = [`${four}.xy`, `${four}.zw`];
+    // Rows of a state saturate, as `append` says; elsewhere what no f16 holds must be seen.
+    const isState = region.results[result]?.value.node.op === 'append';
+    const words = pairs.map((pair) => (isState ? packPair(pair) : packFinite(writer.let('pair', pair))));
     writer.line(`${bind(true)}[${writer.index(aligned)}] = vec2<u32>(${words.join(', ')});`);
   };
   const store: Draft['store'] = (result, index, value) => {

@@ -36,6 +36,13 @@ export function packPair(pair: string): string {
   return `pack2x16float(clamp(${pair}, vec2f(-65504.0f), vec2f(65504.0f)))`;
 }
 
+/** The same, but what is beyond the greatest f16 (65520 rounds up, and so do infinities and NaN) becomes NaN. @param pair a name */
+export function packFinite(pair: string): string {
+  const isBeyond = `((bitcast<vec2u>(${pair}) & vec2u(0x7fffffffu)) >= vec2u(0x477ff000u))`;
+  const nans = `dot(select(vec2u(0u), vec2u(0x7fffu, 0x7fff0000u), ${isBeyond}), vec2u(1u))`;
+  return `(${packPair(pair)} | ${nans})`;
+}
+
 /** A loaded element as a value; f16 has its own ways, `unpackFour` and `unpack2x16float`. */
 export function fromMemory(dtype: DType, text: string, lanes: Lanes): string {
   if (dtype === 'bool') return lanes === 1 ? `(${text} != 0u)` : `(${text} != vec4<u32>(0u))`;

@@ -132,12 +132,10 @@ function declareOperands(
   return { site: { context, scope }, targets, areRight };
 }
 
-/** Says that a step is computed in f32: kernels that store gradients as f16, and the scale of the loss that these need, are not there. */
-function checkPrecision(site: UseSite, setting: UseSetting | undefined): void {
+/** What is wrong with the setting is said in uses.ts. */
+function precisionOf(setting: UseSetting | undefined): TrainBlock['precision'] {
   const value = setting?.values[0]?.value;
-  if (value?.kind !== 'name' || value.name !== 'f16') return;
-  const help = 'leave it out: steps are computed in f32; `recompute: true` and `accumulate` save memory';
-  wrongValue(site, 'training in f16, with a scale of the loss, is not supported yet', value.span, help);
+  return value?.kind === 'name' && value.name === 'f16' ? 'f16' : 'f32';
 }
 
 /** Weights of a setting's globs; the globs themselves are checked in uses.ts. */
@@ -183,7 +181,6 @@ export function readTraining(
     return expression && numberOf(evaluate(context, expression, site.scope));
   };
   const results = new Set(entry.results.map(({ name }) => name));
-  checkPrecision(site, settings.get('precision'));
   const recomputed = readRecompute(site, settings.get('recompute'), weights, block.model.text);
   if (
     loss === undefined ||
@@ -205,6 +202,7 @@ export function readTraining(
     rates: rules.rates,
     decays: rules.decays,
     clipNorm: numberSetting('clip_norm'),
+    precision: precisionOf(settings.get('precision')),
     ema: numberSetting('ema'),
     recomputed,
     microBatches: numberSetting('accumulate') ?? 1,

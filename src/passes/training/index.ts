@@ -1,8 +1,8 @@
 /**
  * From a `train` block to the hidden entries that train (decision 0007):
  *
- *   E:gradients    parameters and targets of the entry, seed and step when something is dropped -> loss, gradients in the pieces
- *                  of arenas
+ *   E:gradients    parameters and targets of the entry, seed and step when something is dropped, the scale of the loss in f16
+ *                  -> loss, gradients in the pieces of arenas, multiplied by that
  *   E:evaluate     parameters and targets -> loss, and the results of the entry; nothing is dropped
  *   E:accumulate   keep f32[] -> sums = keep sums + gradients, and gradients = sums
  *   E:update       rates f32[4], f32[5] with an average -> norm, weights and the optimizer's vectors written
@@ -54,6 +54,9 @@ const seeds: EntryParameter = {
   initial: undefined,
   role: 'seed',
 };
+
+/** What the loss of a step in f16 is multiplied by. */
+const scaling: EntryParameter = { name: ':scale', type: scalar, doc: undefined, initial: undefined, role: 'scale' };
 
 /** Drops what the results do not need; inputs stay, as they are parameters of the entry. */
 function live(graph: Graph, context: InferContext): Graph {
@@ -203,6 +206,7 @@ export function addTraining(program: Program, bindingBytes = maxBindingBytes): S
       loss: lossResult,
       wrt,
       segmentOf: segmentsAt(block.recomputed),
+      ...(block.precision === 'f16' ? { scale: scaling.name } : {}),
     }).graph;
   } catch (error) {
     if (!(error instanceof NotDifferentiable)) throw error;
@@ -232,7 +236,7 @@ export function addTraining(program: Program, bindingBytes = maxBindingBytes): S
   const entries = [
     hidden(
       training.gradients,
-      step.fired > 0 ? [...inputs, seeds] : inputs,
+      [...inputs, ...(step.fired > 0 ? [seeds] : []), ...(block.precision === 'f16' ? [scaling] : [])],
       [loss, ...pieces.map((piece) => ({ name: piece, type: typeOf(piece), piece }))],
       live(backward, context),
     ),

@@ -50,10 +50,11 @@ test('a call keeps the schedule too, unless it has its own', () => {
 });
 
 test('several settings at once; one that the block lacks is added', () => {
-  expect(trained('accumulate: 4, clip_norm: 1, ema: 0.99').train).toMatchObject({
+  expect(trained('accumulate: 4, clip_norm: 1, ema: 0.99, precision: f16').train).toMatchObject({
     microBatches: 4,
     clipNorm: 1,
     ema: 0.99,
+    precision: 'f16',
   });
 });
 
