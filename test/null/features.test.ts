@@ -38,7 +38,8 @@ What works, what works in part, what does not. The op table is generated from th
 | \`prune\`: whole layers of a stack | works: those that stay lie evenly and keep their names |
 | \`prune\`: vocabulary rows | no: ids and scores that callers see would change |
 | \`prune\`: n:m, a share of each matrix, at once or along a cubic schedule | works in training: zeros stay zeros under every optimizer |
-| \`quantize\`, \`golden\` | checked against the model (names, weights, values); \`quantize\` takes effect on states, the rest not yet |
+| \`quantize\`: int8, int4 (symmetric or with zero points, in groups) and f16 weights, f16 states | kernels read packed weights; loaded from floats or packed files; not for models that train |
+| \`golden\` | checked against the model (names, weights, values); no effect yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
 | \`dropout\`, also of attention weights | in training steps, the same bits on every device; nothing in entries |
 
@@ -65,7 +66,7 @@ What works, what works in part, what does not. The op table is generated from th
 | Vision transformer for digits, trained here, with its weights | \`models/vit-mnist/vit-mnist.sora\` |
 | GPT-2 | \`models/gpt2/gpt2.sora\` |
 | Llama, Mistral, Qwen2, Qwen3 | \`models/llama/llama.sora\`, \`mistral.sora\`, \`qwen2.sora\`, \`qwen3.sora\` |
-| characters: a small language model that is trained on a text | \`models/characters/characters.sora\` |
+| characters: a small language model that is trained on a text | \`models/characters/characters.sora\`, with learned spans \`spans.sora\` |
 | adaptive attention alone: spans, entmax, gates, temperatures | \`models/adaptive/adaptive.sora\` |
 
 Entries are called from a generated module, or from \`compileModule\` (source in memory, \`import { compileModule } from 'sorac'\`), which trains too.
