@@ -4,7 +4,8 @@
  */
 import { type Encoded, encodeRows, groupsOf, type NumberFormat } from '../runtime/number-formats.ts';
 import { type Clipping, codeOf, fitScale, type Levels, numberOf, type Scale } from './clip.ts';
-import { gptq } from './gptq.ts';
+import { damping, gptq } from './gptq.ts';
+import { refine } from './refine.ts';
 
 export type Calibration = Clipping | { readonly kind: 'gptq' };
 
@@ -48,9 +49,30 @@ export function calibrate(input: CalibrationInput): Calibrated {
       moments,
       grid: (row, column) => gridOf(scales[row * groups + Math.floor(column / group)] ?? noScale, levels),
     });
-    if (codes) return { encoded: encodedOf(Int8Array.from(codes), scales, format), by: 'gptq' };
+    if (codes) {
+      const encoded = encodedOf(Int8Array.from(codes), scales, format);
+      const { most, isSymmetric } = levels;
+      const bounds = { group, low: isSymmetric ? -most : 0, high: most, rounds: refinements(weight.length) };
+      const { values, scales: own, zeros } = encoded;
+      refine({ weight, columns, moments: damped(moments, columns), ...bounds }, { codes: values, scales: own, zeros });
+      return { encoded, by: 'gptq' };
+    }
   }
   return { encoded: encodedOf(nearest(input, levels, scales), scales, format), by: clipping.kind };
+}
+
+/** Turns of codes and scales behind the first choice: of large matrices, such as heads, fewer. */
+function refinements(elements: number): number {
+  return elements > 4_000_000 ? 1 : 3;
+}
+
+/** A little of every direction, so that none is free. */
+function damped(moments: Float64Array, columns: number): Float64Array {
+  const diagonal = diagonalOf(moments, columns);
+  const mean = diagonal.reduce((sum, value) => sum + value, 0) / Math.max(1, columns) || 1;
+  const result = Float64Array.from(moments);
+  for (let at = 0; at < columns; at++) result[at * columns + at] = (diagonal[at] ?? 0) + damping * mean;
+  return result;
 }
 
 const noScale: Scale = { scale: 1, zero: 0 };

@@ -18,9 +18,10 @@ export interface GptqInput {
   readonly moments: Float64Array;
   /** The grid of an element. */
   grid(row: number, column: number): Grid;
-  /** Added to the diagonal, as a share of its mean: 0.01 when left out. */
-  readonly damping?: number;
 }
+
+/** Added to the diagonal, as a share of its mean. */
+export const damping = 0.01;
 
 /** Rows that share a pass over the factor: it is larger than any cache. */
 const blockRows = 16;
@@ -33,7 +34,7 @@ const blockRows = 16;
 export function gptq(input: GptqInput): Int32Array | undefined {
   const { rows, columns, weight, moments } = input;
   const order = byWeight(moments, columns);
-  const factor = dampedFactor(moments, columns, order, input.damping ?? 0.01);
+  const factor = dampedFactor(moments, columns, order, damping);
   if (!factor) return undefined;
   const codes = new Int32Array(rows * columns);
   const block = new Float64Array(blockRows * columns);
@@ -72,13 +73,13 @@ function dampedFactor(
   moments: Float64Array,
   columns: number,
   order: Int32Array,
-  damping: number,
+  least: number,
 ): Float64Array | undefined {
   let mean = 0;
   for (let at = 0; at < columns; at++) mean += (moments[at * columns + at] ?? 0) / columns;
   // Inputs that are all zero: any rounding is as good as another.
   if (mean === 0) mean = 1;
-  for (let share = damping; share <= 1; share *= 10) {
+  for (let share = least; share <= 1; share *= 10) {
     const ordered = new Float64Array(columns * columns);
     for (let row = 0; row < columns; row++) {
       const from = (order[row] ?? 0) * columns;

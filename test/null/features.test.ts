@@ -39,6 +39,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`prune\`: vocabulary rows | no: ids and scores that callers see would change |
 | \`prune\`: n:m, a share of each matrix, at once or along a cubic schedule | works in training: zeros stay zeros under every optimizer |
 | \`quantize\`: int8, int4 (symmetric or with zero points, in groups) and f16 weights, f16 states | kernels read packed weights; loaded from floats or packed files; not for models that train |
+| \`sorac compress\`: recipes (blocks, files, words), calibration (percentile, squared error, GPTQ), report, sweep with Pareto front | works; predicted times are a roofline for two stated machines |
 | \`golden\` | checked against the model (names, weights, values); no effect yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |
 | \`dropout\`, also of attention weights | in training steps, the same bits on every device; nothing in entries |

@@ -9,7 +9,7 @@ import type { Diagnostic } from '../../support/diagnostic.ts';
 import { version } from '../../version.ts';
 import type { Call, Register } from '../command.ts';
 import { sweepChart } from '../compress/chart.ts';
-import { type Compilation, type OpenedRecipe, openRecipes, recipeOption } from '../compress/open-recipes.ts';
+import { type OpenedRecipe, openRecipes, recipeOption } from '../compress/open-recipes.ts';
 import { type OutFolder, openOutFolder } from '../compress/out-folder.ts';
 import { paretoFront } from '../compress/pareto.ts';
 import { lossOf, megabytes, type Report, reportText, sweepTable, sweepText } from '../compress/report.ts';
@@ -21,6 +21,7 @@ import { deviceOption } from '../device-choice.ts';
 import { type Compiled, modelFailure } from '../execute.ts';
 import { exitCodes } from '../exit-codes.ts';
 import { onInterrupt } from '../interrupt.ts';
+import { keptUnits } from '../kept-units.ts';
 import { addReporterOptions } from '../reporter-options.ts';
 import { chooseConfig } from '../source-files.ts';
 
@@ -57,14 +58,18 @@ interface Job {
   readonly configPath: string | undefined;
   readonly program: Program;
   readonly diagnostics: readonly Diagnostic[];
-  readonly dense: Compilation;
   readonly compileTrained: () => Compiled;
 }
 
 async function compress(context: Context, call: Call): Promise<CommandResult> {
   const settings = readSettings(call);
   const configPath = chooseConfig(context, settings.config, settings.weights);
-  const opened = openRecipes({ ...settings, configPath, model: settings.model });
+  const opened = openRecipes({
+    ...settings,
+    configPath,
+    model: settings.model,
+    kept: await keptUnits(settings.weights),
+  });
   if ('failed' in opened) return modelFailure(context, opened.failed);
   showDiagnostics(context, opened.diagnostics);
   const { name } = opened;

@@ -61,8 +61,8 @@ async function explainFile(context: Context, call: Call, file: string): Promise<
   });
   if ('failed' in opened) return modelFailure(context, opened.failed);
   showDiagnostics(context, opened.diagnostics);
-  const recipes: readonly ExplainedRecipe[] = opened.recipes.map(({ recipe, text, compilation }) =>
-    explainRecipe(recipe.name, text, opened.dense, compilation),
+  const recipes: readonly ExplainedRecipe[] = opened.recipes.map(({ recipe, text, dense, compilation }) =>
+    explainRecipe(recipe.name, text, dense, compilation),
   );
   say(context, `predicted by bytes and operations of one call; ${machines.map(describeMachine).join('; ')}`);
   return {

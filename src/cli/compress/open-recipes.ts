@@ -5,6 +5,7 @@
 import { Option } from 'commander';
 import { checkSource } from '../../compile.ts';
 import type { Program } from '../../ir/graph.ts';
+import { parse } from '../../parser/index.ts';
 import { type Diagnostic, hasErrors } from '../../support/diagnostic.ts';
 import type { SourceFile } from '../../support/source.ts';
 import { optional } from '../command.ts';
@@ -19,6 +20,8 @@ export interface OpenedRecipe {
   readonly recipe: Recipe;
   /** Where its blocks stand. */
   readonly text: SourceFile;
+  /** What it is compared with: without its blocks, except those that the checkpoint has been pruned by. */
+  readonly dense: Compilation;
   readonly compilation: Compilation;
   /** With other numbers of heads and neurons, by id of their set. */
   compile(kept: ReadonlyMap<string, number>): Compiled;
@@ -29,7 +32,6 @@ export interface OpenedRecipes {
   readonly name: string;
   /** As the file says, with its `train` block. */
   readonly program: Program;
-  readonly dense: Compilation;
   /** The dense model with its `train` block. */
   compileTrained(): Compiled;
   readonly recipes: readonly OpenedRecipe[];
@@ -42,6 +44,8 @@ export interface RecipesRequest {
   readonly recipes: unknown;
   readonly configPath: string | undefined;
   readonly model: string | undefined;
+  /** What the checkpoint says about heads and neurons that were taken out of it. */
+  readonly kept?: ReadonlyMap<string, number> | undefined;
 }
 
 export function recipeOption(): Option {
@@ -104,6 +108,7 @@ export function openRecipes(request: RecipesRequest): OpenedRecipes | { readonly
     compileFile({
       path: file,
       isForInference: true,
+      ...optional('kept', request.kept),
       ...others,
       ...optional('model', model),
       ...optional('configPath', configPath),
@@ -121,18 +126,30 @@ export function openRecipes(request: RecipesRequest): OpenedRecipes | { readonly
   for (const recipe of wanted) {
     const { compilation, diagnostics: found } = compiled(recipe);
     if (!compilation) return { failed: found };
-    checkEffect(file, recipe, dense.compilation, compilation);
+    const unquantized = { ...recipe, text: withoutQuantize(recipe, program.name) };
+    const own = request.kept === undefined ? dense : compiled(unquantized);
+    if (!own.compilation) return { failed: own.diagnostics };
+    checkEffect(file, recipe, own.compilation, compilation, request.kept !== undefined);
     diagnostics.push(...found.filter((one) => !diagnostics.some((other) => isSame(one, other))));
     const { name, text } = recipe;
     recipes.push({
       recipe,
       text: text === undefined ? source.file : { path: usesPath(name), text },
+      dense: own.compilation,
       compilation,
       compile: (kept) => compiled(recipe, { kept }),
     });
   }
   const compileTrained = () => compiled(none, { isForInference: false });
-  return { name: source.name, program, dense: dense.compilation, compileTrained, recipes, diagnostics };
+  return { name: source.name, program, compileTrained, recipes, diagnostics };
+}
+
+/** The recipe as far as a checkpoint that is pruned by it knows it. */
+function withoutQuantize({ text }: Recipe, model: string): string {
+  const none = `quantize ${model} {\n}\n`;
+  if (text === undefined) return none;
+  const blocks = parse({ path: '', text }).value.uses.filter(({ use }) => use === 'prune');
+  return [...blocks.map(({ span }) => text.slice(span.start, span.end)), none].join('\n');
 }
 
 const usesPath = (name: string): string => `(recipe ${name})`;
@@ -142,11 +159,22 @@ function isSame(a: Diagnostic, b: Diagnostic): boolean {
 }
 
 /** A recipe that changes nothing is a mistake. */
-function checkEffect(file: string, recipe: Recipe, dense: Compilation, compressed: Compilation): void {
+function checkEffect(
+  file: string,
+  recipe: Recipe,
+  dense: Compilation,
+  compressed: Compilation,
+  isPruned: boolean,
+): void {
   const shapes = ({ program }: Compilation) =>
     JSON.stringify(program.weights.map(({ path, type, format }) => [path, type.shape.map(({ key }) => key), format]));
   if ((compressed.program.prune?.weights.length ?? 0) > 0) return;
   if (shapes(dense) !== shapes(compressed)) return;
+  if (isPruned)
+    throw usageError(
+      `the weights are pruned already, and \`${recipe.name}\` quantizes nothing`,
+      'add a format, as +int8',
+    );
   throw recipe.text === undefined
     ? usageError(
         `\`${file}\` has no \`quantize\` or \`prune\` block that changes weights`,

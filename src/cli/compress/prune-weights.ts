@@ -74,14 +74,18 @@ export async function scoresOf(
   return scores;
 }
 
-/** @param program as its rules leave it; `plain` as it was before */
+/**
+ * @param program  as its rules leave it; `plain` as it was before
+ * @param isPruned the checkpoint has been cut already: only zeros are left to do
+ */
 export async function makePruning(
   program: Program,
   plain: Program,
   checkpoint: Checkpoint,
   sums: SampleSums,
+  isPruned = false,
 ): Promise<Pruning> {
-  const plan = program.pruned ?? { sets: [] };
+  const plan = isPruned ? { sets: [] } : (program.pruned ?? { sets: [] });
   const scores = await scoresOf(plan, tensorReader(plain, checkpoint), sums);
   const kept = chooseUnits(plan, scores, budgetsOf(program));
   const rules = new Map(

@@ -14,6 +14,7 @@ import type { OutFolder } from './out-folder.ts';
 import {
   encodeModel,
   formatLines,
+  lookedUp,
   needsMoments,
   type Packed,
   type Placed,
@@ -31,7 +32,6 @@ import type { CompressSettings } from './settings.ts';
 export interface RecipeRun {
   readonly settings: CompressSettings;
   readonly opened: OpenedRecipe;
-  readonly dense: Compilation;
   readonly compileTrained: () => Compiled;
   readonly entry: Entry;
   readonly sample: Sample;
@@ -70,15 +70,22 @@ interface Made {
 }
 
 async function makeFile(run: RecipeRun, checkpoint: Checkpoint): Promise<Made> {
-  const { opened, dense, sample, settings, entry, out, file, compileTrained } = run;
+  const { opened, sample, settings, entry, out, file, compileTrained } = run;
+  const { dense } = opened;
   const { program } = opened.compilation;
   const { weights, device } = settings;
   const plain = { plain: dense.program, entry: entryOf(dense.program, entry), compileTrained };
-  const sums = await sampleSums({ ...plain, program, checkpoint, weights, device, sample: sample.calibration });
-  const pruning = await makePruning(program, dense.program, checkpoint, sums);
+  const known = checkpoint.metadata.get(keptKey);
+  const sums =
+    known === undefined
+      ? await sampleSums({ ...plain, program, checkpoint, weights, device, sample: sample.calibration })
+      : new Map<string, Float64Array>();
+  const pruning = await makePruning(program, dense.program, checkpoint, sums, known !== undefined);
   const counts = new Map([...pruning.kept].map(([id, units]) => [id, units.length]));
   const compilation =
-    budgetsOf(program).size > 0 ? (opened.compile(counts).compilation ?? opened.compilation) : opened.compilation;
+    known === undefined && budgetsOf(program).size > 0
+      ? (opened.compile(counts).compilation ?? opened.compilation)
+      : opened.compilation;
   const packed = await packAll(run, compilation.program, pruning, checkpoint);
   const constants = [...pruning.constants].map(([name, tensor]) => packConstant(name, tensor));
   const all = [...packed.values(), ...constants];
@@ -86,6 +93,7 @@ async function makeFile(run: RecipeRun, checkpoint: Checkpoint): Promise<Made> {
     compiler: `sorac ${version}`,
     recipe: opened.recipe.name,
     ...formatLines(packed),
+    ...(known === undefined ? {} : { [keptKey]: known }),
     ...(pruning.kept.size > 0 ? { [keptKey]: printKept(pruning.kept) } : {}),
   };
   let bytes = 0;
@@ -101,7 +109,8 @@ async function makeFile(run: RecipeRun, checkpoint: Checkpoint): Promise<Made> {
 }
 
 async function compareWithDense(run: RecipeRun, { compilation, packed, bytesBefore, bytes }: Made): Promise<Report> {
-  const { settings, opened, dense, entry, sample, out, file } = run;
+  const { settings, opened, entry, sample, out, file } = run;
+  const { dense } = opened;
   const { device, weights, data } = settings;
   const large = await openModel(dense.artifact, { weights, device });
   try {
@@ -165,12 +174,13 @@ async function packAll(
   checkpoint: Checkpoint,
 ): Promise<ReadonlyMap<Placed, Packed>> {
   const placed = placeWeights(program, checkpoint, new Set(pruning.constants.keys()));
-  const wanted = needsMoments(program, placed);
+  const wanted = needsMoments(placed);
+  const tables = lookedUp(program);
   const packed = new Map<Placed, Packed>();
   const pack = async (moments: Moments, isReady: (path: string) => boolean): Promise<void> => {
     for (const one of placed) {
-      if (packed.has(one) || !isReady(one.weight.path)) continue;
-      packed.set(one, await packWeight(one, moments, pruning));
+      if (packed.has(one) || ![one.weight, ...one.others].some(({ path }) => isReady(path))) continue;
+      packed.set(one, await packWeight(one, { moments, pruning, tables }));
       await pause();
     }
   };
