@@ -242,7 +242,7 @@ describe('weights that no checkpoint gives', () => {
   });
 
   test('are not drawn where the checkpoint is another model, or where nothing says how', async () => {
-    const other = encodeSafetensors([{ name: 'bert.head.weight', shape: [1], data: Float32Array.of(1) }]);
+    const other = encodeSafetensors([{ name: 'pooler.dense.weight', shape: [1], data: Float32Array.of(1) }]);
     await expect(open({ weights: other }, fresh)).rejects.toEqual(coded('SORA7201', /are not in `weights`/));
     const bare = trainable(`dim B in 1..4
 model Bare {
