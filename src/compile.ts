@@ -13,7 +13,7 @@ import type { ProfileName } from './ir/target.ts';
 import type { SourceTree, UseBlock, UseWord } from './parser/ast.ts';
 import { overrideUses, parse, resolveImports } from './parser/index.ts';
 import { library } from './parser/library.generated.ts';
-import { addTraining, optimize, prune, toKernels } from './passes/index.ts';
+import { addTraining, chooseSparseFormats, optimize, prune, toKernels } from './passes/index.ts';
 import type { Artifact } from './runtime/artifact.ts';
 import { type Diagnostic, hasErrors, type Stage } from './support/diagnostic.ts';
 import type { SourceFile } from './support/source.ts';
@@ -110,7 +110,8 @@ export function lowerSource(input: CompileInput, allowLibrary = false): Stage<Pr
 
 function pruneProgram(program: Program, { isDense, kept }: CompileInput): Stage<Program> {
   if (isDense === true) return { value: program, diagnostics: [] };
-  return prune(program, kept === undefined ? {} : { kept });
+  const pruned = prune(program, kept === undefined ? {} : { kept });
+  return hasErrors(pruned.diagnostics) ? pruned : chooseSparseFormats(pruned.value);
 }
 
 /** Collects what stages say and gives what they make. */

@@ -87,6 +87,14 @@ export type Calibration =
   /** Share of the weights of a group that is not cut off. */
   | { readonly kind: 'percentile'; readonly share: number };
 
+/** Of each `of` neighbours along the axis that readers sum over only `keep` are there. */
+export interface SparseFormat {
+  readonly keep: number;
+  readonly of: number;
+  /** Readers sum over axis 0: the weight lies [inputs, outputs]. */
+  readonly transposed?: boolean;
+}
+
 /** A tensor of the checkpoint, under its name in the file. */
 export interface Weight {
   readonly path: string;
@@ -99,6 +107,8 @@ export interface Weight {
   /** Undefined: as its type says. */
   readonly format?: WeightFormat;
   readonly calibration?: Calibration;
+  /** How a device holds it, beside f32; a weight has this or a number format. */
+  readonly sparse?: SparseFormat;
 }
 
 /** A buffer that a session keeps between calls: [batch, room, width]. */

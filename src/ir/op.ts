@@ -4,7 +4,7 @@
  * Shared code never branches on op names: it asks for traits, for the decomposition, for the scalar expression. When a
  * pass needs to know something about an op that is not here, the right move is a new trait.
  */
-import type { Attributes, Graph, Value, WeightFormat } from './graph.ts';
+import type { Attributes, Graph, SparseFormat, Value, WeightFormat } from './graph.ts';
 import type { Dim, DimRange } from './symbolic.ts';
 import type { ProfileName } from './target.ts';
 import type { DType, TensorType } from './types.ts';
@@ -91,6 +91,8 @@ export interface InferContext {
   readonly ranges: ReadonlyMap<string, DimRange>;
   /** Number formats of weights, by path: types do not depend on them, passes may. */
   readonly formats?: ReadonlyMap<string, WeightFormat>;
+  /** Weights of which only some of neighbouring numbers are there; the same. */
+  readonly sparse?: ReadonlyMap<string, SparseFormat>;
 }
 
 /** A concrete tensor of the interpreter. f32 mode holds Float32Array, f64 mode Float64Array for every float dtype. */

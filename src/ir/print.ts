@@ -19,6 +19,7 @@ import type {
   Initializer,
   Node,
   Program,
+  SparseFormat,
   State,
   Value,
   Weight,
@@ -111,9 +112,15 @@ export function printFormat({ kind, group, asymmetric, transposed }: WeightForma
   return [...words, ...(asymmetric ? ['asymmetric'] : []), ...(transposed ? ['transposed'] : [])].join(' ');
 }
 
-function weightLine({ path, type, tied, initial, format, doc }: Weight): string {
+/** `2 of 4 transposed` */
+export function printSparsity({ keep, of, transposed }: SparseFormat): string {
+  return `${printNumber(keep)} of ${printNumber(of)}${transposed ? ' transposed' : ''}`;
+}
+
+function weightLine({ path, type, tied, initial, format, sparse, doc }: Weight): string {
   const tie = tied === undefined ? '' : ` tied ${quote(tied)}`;
-  const stored = format === undefined ? '' : ` format ${printFormat(format)}`;
+  const some = sparse === undefined ? '' : ` sparse ${printSparsity(sparse)}`;
+  const stored = format === undefined ? some : ` format ${printFormat(format)}`;
   return `  weight ${quote(path)} : ${printType(type)}${tie}${initialOf(initial)}${stored}${docOf(doc)}`;
 }
 

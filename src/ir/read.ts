@@ -18,6 +18,7 @@ import {
   type Program,
   type Result,
   type SessionDims,
+  type SparseFormat,
   type State,
   type Value,
   type Weight,
@@ -311,6 +312,12 @@ function readFormat(cursor: Cursor): WeightFormat {
   };
 }
 
+function readSparsity(cursor: Cursor): SparseFormat {
+  const keep = readNumber(cursor);
+  expect(cursor, 'of');
+  return { keep, of: readNumber(cursor), ...(accept(cursor, 'transposed') ? { transposed: true } : {}) };
+}
+
 function readWeight(cursor: Cursor): Weight {
   const path = readString(cursor);
   expect(cursor, ':');
@@ -318,7 +325,8 @@ function readWeight(cursor: Cursor): Weight {
   const tied = accept(cursor, 'tied') ? { tied: readString(cursor) } : {};
   const initial = accept(cursor, 'init') ? { initial: readInitializer(cursor) } : {};
   const format = accept(cursor, 'format') ? { format: readFormat(cursor) } : {};
-  return { path, type, doc: readDoc(cursor), span: undefined, ...tied, ...initial, ...format };
+  const sparse = accept(cursor, 'sparse') ? { sparse: readSparsity(cursor) } : {};
+  return { path, type, doc: readDoc(cursor), span: undefined, ...tied, ...initial, ...format, ...sparse };
 }
 
 function readState(cursor: Cursor): State {

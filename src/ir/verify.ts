@@ -237,6 +237,19 @@ function formatProblems({ path, type, format }: Weight): string[] {
   ];
 }
 
+function sparsityProblems({ path, type, format, sparse }: Weight): string[] {
+  if (sparse === undefined) return [];
+  const { keep, of, transposed } = sparse;
+  const inputs = type.shape[transposed ? 0 : 1];
+  const size = inputs && constantValue(inputs);
+  const isWhole = size !== undefined && keep >= 1 && keep < of && size % of === 0;
+  return [
+    ...(type.dtype === 'f32' && type.shape.length === 2 ? [] : [`weight \`${path}\` is sparse and no matrix of f32`]),
+    ...(format === undefined ? [] : [`weight \`${path}\` is sparse and has a number format`]),
+    ...(isWhole ? [] : [`weight \`${path}\` keeps ${keep} of ${of}`]),
+  ];
+}
+
 /** Graphs of all entries, and that they agree with the program around them. */
 export function verifyProgram(program: Program, options: VerifyOptions): string[] {
   const context: InferContext = { ranges: program.dims };
@@ -285,6 +298,7 @@ export function verifyProgram(program: Program, options: VerifyOptions): string[
     ...ties,
     ...program.weights.flatMap(initialProblems),
     ...program.weights.flatMap(formatProblems),
+    ...program.weights.flatMap(sparsityProblems),
     ...ofEntries,
   ];
 }

@@ -10,10 +10,10 @@
 import type { Graph, Node, Value } from '../ir/graph.ts';
 import { usersOf } from '../ir/graph.ts';
 import type { InferContext } from '../ir/op.ts';
-import { printFormat } from '../ir/print.ts';
+import { printFormat, printSparsity } from '../ir/print.ts';
 import { addDims, constantDim, type Dim } from '../ir/symbolic.ts';
 import { unreachable } from '../support/error.ts';
-import { formatOf, hasTrait, intsOf, type Pass, type RewriteContext, rewriteGraph } from './pass.ts';
+import { formatOf, hasTrait, intsOf, type Pass, type RewriteContext, rewriteGraph, sparsityOf } from './pass.ts';
 
 /** More siblings than this stay apart: keys and values of all layers at once would live through the whole model. */
 const widest = 4;
@@ -63,7 +63,9 @@ function packsOf(graph: Graph, context: InferContext): ReadonlyMap<Node, readonl
     if (!projection || !input) continue;
     const { weight, bias } = projection;
     const format = formatOf(weight.node, context);
-    const stored = format === undefined ? 'plain' : printFormat(format);
+    const sparse = sparsityOf(weight.node, context);
+    const dense = format === undefined ? 'plain' : printFormat(format);
+    const stored = sparse === undefined ? dense : printSparsity(sparse);
     const form = [node.op, stored, weight.type.dtype, weight.type.shape[1]?.key, bias?.type.dtype ?? 'no bias'];
     const key = [`${input.node.id}.${input.output}`, ...form].join('|');
     const list = siblings.get(key);

@@ -11,6 +11,7 @@ import {
   GraphBuilder,
   type Node,
   type Program,
+  type SparseFormat,
   type Value,
   type WeightFormat,
 } from '../ir/graph.ts';
@@ -39,12 +40,22 @@ export interface PassResult {
 /** What passes over the graphs of a program go by. */
 export function contextOf(program: Program): InferContext {
   const formats = program.weights.flatMap(({ path, format }) => (format ? [[path, format] as const] : []));
-  return { ranges: program.dims, ...(formats.length === 0 ? {} : { formats: new Map(formats) }) };
+  const sparse = program.weights.flatMap(({ path, sparse: own }) => (own ? [[path, own] as const] : []));
+  return {
+    ranges: program.dims,
+    ...(formats.length === 0 ? {} : { formats: new Map(formats) }),
+    ...(sparse.length === 0 ? {} : { sparse: new Map(sparse) }),
+  };
 }
 
 /** Of a `weight` node: its parts have one format. */
 export function formatOf(node: Node, { formats }: InferContext): WeightFormat | undefined {
   return formats?.get(stringsOf(node.attributes, 'paths')[0] ?? '');
+}
+
+/** The same for weights of which some of neighbouring numbers are there. */
+export function sparsityOf(node: Node, { sparse }: InferContext): SparseFormat | undefined {
+  return sparse?.get(stringsOf(node.attributes, 'paths')[0] ?? '');
 }
 
 export function definitionOf(node: Node): OpDefinition {

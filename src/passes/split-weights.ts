@@ -10,7 +10,8 @@ import type { InferContext } from '../ir/op.ts';
 import { stringsOf } from '../ir/ops/shared.ts';
 import { constantDim, constantValue, multiplyDims } from '../ir/symbolic.ts';
 import type { TensorType } from '../ir/types.ts';
-import { definitionOf, formatOf, type Pass, type RewriteContext, rewriteGraph } from './pass.ts';
+import { definitionOf, formatOf, type Pass, type RewriteContext, rewriteGraph, sparsityOf } from './pass.ts';
+import { nmWords } from './sparse-formats.ts';
 
 /** What every WebGPU device can bind (the default of `maxStorageBufferBindingSize`). */
 export const maxBindingBytes = 128 * 1024 * 1024;
@@ -39,6 +40,8 @@ export function bytesOfWeight(node: Node, context: InferContext): number {
   const type = node.outputs[0]?.type;
   if (type === undefined) return 0;
   const format = formatOf(node, context);
+  const sparse = sparsityOf(node, context);
+  if (sparse) return Math.ceil((bytesOfType(type) * nmWords(sparse)) / sparse.of);
   if (format === undefined) return bytesOfType(type);
   const rows = constantValue(type.shape[0] ?? constantDim(1)) ?? 1;
   const elements = bytesOfType(type) / (type.dtype === 'f16' ? 2 : 4);
@@ -48,6 +51,8 @@ export function bytesOfWeight(node: Node, context: InferContext): number {
 /** Where the rows are what is summed over, parts are whole groups. */
 function groupRows(node: Node, context: InferContext): number {
   const format = formatOf(node, context);
+  const sparse = sparsityOf(node, context);
+  if (sparse?.transposed) return sparse.of;
   return format?.transposed && format.group !== undefined ? format.group : 1;
 }
 

@@ -41,11 +41,13 @@ export interface HiddenSpec extends TensorSpec {
  * - `panels`: a matrix [N, K] as [ceil(N / width)][K][width], zero-filled past N: the `width` values that a lane reads for
  *   one k are neighbours.
  * - `packed`: whole numbers with scales, as PackedLayout says.
+ * - `nm`: some of neighbouring numbers with their places, as NmLayout says.
  */
 export type WeightLayout =
   | { readonly kind: 'row-major' }
   | { readonly kind: 'panels'; readonly width: number }
-  | PackedLayout;
+  | PackedLayout
+  | NmLayout;
 
 /** int8 or int4 (src/runtime/number-formats.ts says what the numbers are). */
 export interface PackedFormat {
@@ -67,6 +69,29 @@ export interface PackedLayout {
   readonly kind: 'packed';
   readonly width: number;
   readonly format: PackedFormat;
+  /** Of 32 bits. */
+  readonly words: number;
+}
+
+/** Of each `of` neighbours along the inputs the `keep` largest. */
+export interface NmFormat {
+  readonly keep: number;
+  readonly of: number;
+  readonly transposed?: boolean;
+}
+
+/**
+ * The weight as a matrix [N, K], N the outputs, in groups of `of` along K: the numbers that are there, and the place of each in its group,
+ * the first one's in the lowest bits; `bits` of places for each group, as many groups to a word as it holds. G = K / of:
+ *
+ *   [P][G * keep][width] f32
+ *   [P][ceil(G * bits / 32)][width] words of places
+ */
+export interface NmLayout {
+  readonly kind: 'nm';
+  readonly width: number;
+  readonly format: NmFormat;
+  readonly bits: number;
   /** Of 32 bits. */
   readonly words: number;
 }

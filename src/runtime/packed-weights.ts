@@ -7,6 +7,7 @@ import { convertElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { halfToSingle, singleToHalf } from './half.ts';
+import { placeSparse, sparseTensor } from './nm-weights.ts';
 import {
   decodeRows,
   describeFormat,
@@ -26,7 +27,8 @@ const blockElements = 1 << 20;
 
 /** The checkpoint for a model with such weights; as it is for others. */
 export function withPacker(checkpoint: Checkpoint, artifact: Artifact): Checkpoint {
-  if (!artifact.weights.some(({ layout, dtype }) => layout.kind === 'packed' || dtype === 'f16')) return checkpoint;
+  const isOurs = ({ layout, dtype }: WeightSpec) => layout.kind === 'packed' || layout.kind === 'nm' || dtype === 'f16';
+  if (!artifact.weights.some(isOurs)) return checkpoint;
   const found = (path: string, tied: string | undefined): FoundTensor => {
     const tensor = checkpoint.find(path, tied);
     if (!tensor) throw new SoraError('SORA7201', `\`${checkpoint.name}\` has no tensor \`${path}\``);
@@ -38,8 +40,8 @@ export function withPacker(checkpoint: Checkpoint, artifact: Artifact): Checkpoi
       const begin = spec.first ?? 0;
       let base = -begin;
       for (const { path, shape, tied } of spec.sources) {
-        const part = placerOf(spec, layout, words, shape, base);
-        await encoded(found(path, tied), shape, layout.format, part);
+        if (layout.kind === 'nm') await placeSparse(found(path, tied), spec, layout, words, base);
+        else await encoded(found(path, tied), shape, layout.format, placerOf(spec, layout, words, shape, base));
         base += shape[0] ?? 1;
       }
     },
@@ -47,6 +49,7 @@ export function withPacker(checkpoint: Checkpoint, artifact: Artifact): Checkpoi
       for (const { sources, layout, dtype } of artifact.weights) {
         const source = sources.find((one) => one.path === path);
         if (!source) continue;
+        if (layout.kind === 'nm') return sparseTensor(found(path, tied), layout.format);
         if (layout.kind === 'packed') return decoded(found(path, tied), source.shape, layout.format);
         return dtype === 'f16' ? halves(found(path, tied)) : undefined;
       }

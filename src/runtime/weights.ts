@@ -2,7 +2,7 @@
  * Weights: checks a checkpoint against what the model declares, then brings one tensor after the other to the device in the
  * element type and layout that its kernel reads. Peak host memory is about one tensor.
  */
-import type { PackedLayout, WeightSpec } from './artifact.ts';
+import type { NmLayout, PackedLayout, WeightSpec } from './artifact.ts';
 import { nameFinder } from './checkpoint-names.ts';
 import { convertElements, newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
@@ -30,7 +30,7 @@ export interface FoundTensor {
 
 /** Brings weights of number formats, of checkpoints that have them packed or as floats (packed-weights.ts). */
 export interface Packer {
-  fill(spec: WeightSpec, layout: PackedLayout, buffer: ArrayBuffer): Promise<void>;
+  fill(spec: WeightSpec, layout: PackedLayout | NmLayout, buffer: ArrayBuffer): Promise<void>;
   /** As kernels see the numbers; undefined for weights without a format. */
   host(path: string, tied: string | undefined): Promise<HostTensor> | undefined;
 }
@@ -152,7 +152,7 @@ function sameShape(left: readonly number[], right: readonly number[]): boolean {
 
 export function weightElements(spec: WeightSpec): number {
   if (spec.layout.kind === 'row-major') return product(spec.shape);
-  if (spec.layout.kind === 'packed') return spec.layout.words;
+  if (spec.layout.kind === 'packed' || spec.layout.kind === 'nm') return spec.layout.words;
   const [rows = 1, ...rest] = spec.shape;
   return Math.ceil(rows / spec.layout.width) * spec.layout.width * product(rest);
 }
@@ -162,7 +162,7 @@ export function weightElements(spec: WeightSpec): number {
  * axis 0, or the rows of them that the spec means, in the layout of the spec.
  */
 export async function fillWeight(checkpoint: Checkpoint, spec: WeightSpec, buffer: ArrayBuffer): Promise<void> {
-  if (spec.layout.kind === 'packed') {
+  if (spec.layout.kind === 'packed' || spec.layout.kind === 'nm') {
     if (!checkpoint.packer) throw damaged('the packer of weights');
     await checkpoint.packer.fill(spec, spec.layout, buffer);
     return;

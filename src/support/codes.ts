@@ -89,6 +89,7 @@ export const codes = {
 
   // 3xxx: lints
   SORA3001: warning('unused declaration'),
+  SORA3002: warning('sparsity that is not packed'),
 
   // 4xxx: graph passes (src/passes)
   SORA4001: error('no kernel for an operation'),

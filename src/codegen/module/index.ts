@@ -28,7 +28,7 @@ export function emitModule(artifact: Artifact, options: { readonly fileName: str
 
 /** The least runtime that has what the model needs. */
 function runtimeFor({ session, generation, training, weights }: Artifact): string {
-  const isPacked = weights.some(({ layout }) => layout.kind === 'packed');
+  const isPacked = weights.some(({ layout }) => layout.kind === 'packed' || layout.kind === 'nm');
   if (isPacked && !training) return session ? packedGenerationRuntimeText : packedRuntimeText;
   if (training) return session ? wholeRuntimeText : trainingRuntimeText;
   if (!session) return runtimeText;

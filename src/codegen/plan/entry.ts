@@ -143,6 +143,7 @@ export function layoutOf(value: Value, weights: WeightTable): InputLayout {
   return {
     panels: layout?.kind === 'panels' ? layout.width : undefined,
     ...(layout?.kind === 'packed' ? { packed: layout.format } : {}),
+    ...(layout?.kind === 'nm' ? { sparse: layout.format } : {}),
     ...(spec?.dtype === 'f16' ? { isHalf: true } : {}),
   };
 }

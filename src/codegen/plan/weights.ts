@@ -4,8 +4,15 @@
 import type { Node, Program, Weight } from '../../ir/graph.ts';
 import { numberOf, numbersOf, stringsOf } from '../../ir/ops/shared.ts';
 import { constantValue, type Dim } from '../../ir/symbolic.ts';
-import { isTable } from '../../passes/index.ts';
-import type { PackedFormat, WeightLayout, WeightSource, WeightSpec } from '../../runtime/artifact.ts';
+import { isTable, placeBits } from '../../passes/index.ts';
+import type {
+  NmFormat,
+  NmLayout,
+  PackedFormat,
+  WeightLayout,
+  WeightSource,
+  WeightSpec,
+} from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
 import { panelWidth } from './schedules.ts';
 
@@ -81,6 +88,37 @@ function packedLayout(shape: readonly number[], format: PackedFormat): WeightLay
   return { kind: 'packed', width: panelWidth, format, words: packedPlaces(shape, format).end };
 }
 
+/** Where the parts of an n:m weight begin, in words, and how many of each a panel has. */
+export interface NmPlaces {
+  /** Outputs and groups of inputs. */
+  readonly rows: number;
+  readonly groups: number;
+  /** Bits of a group's places, and groups whose places share a word. */
+  readonly bits: number;
+  readonly perWord: number;
+  /** Words of places of a row. */
+  readonly words: number;
+  readonly places: number;
+  readonly end: number;
+}
+
+export function nmPlaces(shape: readonly number[], format: NmFormat): NmPlaces {
+  const [first = 1, second = 1] = shape;
+  const [rows, columns] = format.transposed ? [second, first] : [first, second];
+  const groups = columns / format.of;
+  const bits = placeBits(format);
+  const perWord = 32 / bits;
+  const words = Math.ceil(groups / perWord);
+  const padded = Math.ceil(rows / panelWidth) * panelWidth;
+  const places = padded * groups * format.keep;
+  return { rows, groups, bits, perWord, words, places, end: places + padded * words };
+}
+
+function nmLayout(shape: readonly number[], format: NmFormat): NmLayout {
+  const { bits, end } = nmPlaces(shape, format);
+  return { kind: 'nm', width: panelWidth, format, bits, words: end };
+}
+
 export interface WeightTable {
   readonly specs: readonly WeightSpec[];
   /** Index of a `weight` node's spec. */
@@ -139,10 +177,14 @@ export function weightTable(program: Program, perProfile: readonly Program[]): W
       };
     });
     const shape = numbers(type.shape);
-    const format = declared.get(paths[0] ?? '')?.weight.format;
+    const { format, sparse } = declared.get(paths[0] ?? '')?.weight ?? {};
     const plain: WeightLayout = inPanels(key) ? { kind: 'panels', width: panelWidth } : rowMajor;
     const layout =
-      format === undefined || format.kind === 'f16' ? plain : packedLayout(shape, { ...format, kind: format.kind });
+      format === undefined || format.kind === 'f16'
+        ? sparse
+          ? nmLayout(shape, sparse)
+          : plain
+        : packedLayout(shape, { ...format, kind: format.kind });
     const dtype = format?.kind === 'f16' ? 'f16' : type.dtype;
     const first = firstRow(node);
     return { sources, shape, ...(first === 0 ? {} : { first }), dtype, layout };

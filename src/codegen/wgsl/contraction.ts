@@ -28,6 +28,7 @@ import { packedRight } from './packed-sums.ts';
 import { type DotShape, dotShape } from './regions.ts';
 import { finisher, type Target, targetsOf } from './results.ts';
 import { wgslType } from './scalars.ts';
+import { sparseRight } from './sparse-sums.ts';
 import { writeRegisterTile } from './tile-registers.ts';
 import { writeSharedTile } from './tile-shared.ts';
 import { writeSlicedTile } from './tile-sliced.ts';
@@ -130,6 +131,11 @@ function writeProduct(product: Product, schedule: Schedule): Written {
   }
 }
 
+/** Whether a product reads a weight of which a lane reads several steps of the sum at once. */
+function hasPackedRight(product: Product): boolean {
+  return packedRight(product) !== undefined || sparseRight(product) !== undefined;
+}
+
 export function contractionKernels(request: KernelRequest): readonly Kernel[] {
   const region = regionOf(request.node);
   const dots = region.nodes.filter((node) => node.op === 'dot_general');
@@ -140,7 +146,7 @@ export function contractionKernels(request: KernelRequest): readonly Kernel[] {
   const shape = dotShape(dot);
   const rows = elements(shape.rows);
   const isBatched = constantValue(elements(shape.batch)) !== 1;
-  const isPacked = !isBatched && packedRight(makeProduct(probe(request), dot, targets)) !== undefined;
+  const isPacked = !isBatched && hasPackedRight(makeProduct(probe(request), dot, targets));
   const schedules = contractionSchedules[request.profile][isBatched ? 'batched' : isPacked ? 'packed' : 'single'];
   const fitting = schedules.filter((schedule) => fits(schedule, rows, request));
   const chosen = request.isSingle ? [singleOf(schedules, shape)] : fitting;

@@ -21,6 +21,7 @@ import {
   multiplyDims,
   sameDim,
   subtractDims,
+  symbolDim,
 } from '../../ir/symbolic.ts';
 
 export type Atom =
@@ -54,6 +55,11 @@ function gcd(a: number, b: number): number {
 /** Greatest integer that divides every coefficient; 0 for the zero polynomial. */
 function content(dim: Dim): number {
   return dim.terms.reduce((common, term) => gcd(common, term.coefficient), 0);
+}
+
+/** A term by itself, with the key that tells it from others. */
+function dimOf({ coefficient, factors }: Dim['terms'][number]): Dim {
+  return factors.map(symbolDim).reduce(multiplyDims, constantDim(coefficient));
 }
 
 function makeIndex(terms: readonly IndexTerm[], constant: Dim): Index {
@@ -177,7 +183,7 @@ export function indexAlgebra(ranges: ReadonlyMap<string, DimRange>): IndexAlgebr
     let restConstant = zero;
     const divisor = constantValue(by);
     for (const term of index.constant.terms) {
-      const single: Dim = { terms: [term], key: '' };
+      const single = dimOf(term);
       const quotient = divideDim(single, by);
       if (quotient) wholeConstant = addDims(wholeConstant, quotient);
       else if (divisor !== undefined && term.factors.length === 0 && term.coefficient > 0) {
@@ -203,8 +209,7 @@ export function indexAlgebra(ranges: ReadonlyMap<string, DimRange>): IndexAlgebr
       const fixed = rest.constant.terms.filter((term) => term.coefficient % factor === 0);
       const loose = rest.constant.terms.filter((term) => term.coefficient % factor !== 0);
       if (coarse.length + fixed.length === 0) continue;
-      const asDim = (terms: Dim['terms']) =>
-        terms.reduce((sum, term) => addDims(sum, { terms: [term], key: '' }), zero);
+      const asDim = (terms: Dim['terms']) => terms.reduce((sum, term) => addDims(sum, dimOf(term)), zero);
       const small = normalize(
         rest.terms.filter((term) => !isCoarse(term.coefficient)),
         asDim(loose),

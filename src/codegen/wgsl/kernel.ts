@@ -9,7 +9,7 @@ import { opNamed } from '../../ir/ops/index.ts';
 import { constantDim, constantValue, type Dim, type DimRange, productOfDims } from '../../ir/symbolic.ts';
 import type { ProfileName } from '../../ir/target.ts';
 import { printType } from '../../ir/types.ts';
-import type { PackedFormat } from '../../runtime/artifact.ts';
+import type { NmFormat, PackedFormat } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
 import { positionAt } from '../../support/source.ts';
 import { constantIndex, type Index, mentions } from './index-algebra.ts';
@@ -17,6 +17,7 @@ import { identifier, kernelName } from './names.ts';
 import { packedAccess } from './packed.ts';
 import { overwrittenInput, UnsupportedOp } from './regions.ts';
 import { memoryFour, memoryType, packFinite, packPair, toMemory } from './scalars.ts';
+import { sparseAccess } from './sparse.ts';
 import { type BufferAccess, type Expression, FOURTH, type IndexVector, ValueWalker } from './values.ts';
 import { type KernelText, KernelWriter, maxParams } from './writer.ts';
 
@@ -28,6 +29,8 @@ export interface InputLayout {
   readonly panels: number | undefined;
   /** Whole numbers with scales (PackedLayout). */
   readonly packed?: PackedFormat;
+  /** Some of neighbouring numbers with their places (NmLayout). */
+  readonly sparse?: NmFormat;
   /** f16 in memory, whatever the type of the value. */
   readonly isHalf?: boolean;
 }
@@ -147,6 +150,7 @@ function inputAccess(request: KernelRequest, region: Graph): readonly BufferAcce
       shape: type.shape,
       panels: request.layouts[at]?.panels,
       packed: packedAccess(type.shape, request.layouts[at]?.packed),
+      sparse: sparseAccess(type.shape, request.layouts[at]?.sparse),
     };
   });
 }

@@ -23,11 +23,14 @@ export interface PackedRight {
   readonly access: PackedAccess;
 }
 
-/** Undefined where the right operand is something else than a packed weight under views, or its words do not hold whole steps. */
-export function packedRight(product: Product): PackedRight | undefined {
+/** The weight of a form that a product's right operand is under views, output for column and input for step; sums come in fours. */
+export function weightOnRight(
+  product: Product,
+  formOf: (buffer: BufferAccess) => { readonly format: { readonly transposed?: boolean } } | undefined,
+): BufferAccess | undefined {
   const { shape, draft, dtype, batch, columns, depth } = product;
   const { walker } = draft;
-  if (dtype !== 'f32' || constantValue(batch) !== 1) return undefined;
+  if (dtype !== 'f32' || constantValue(batch) !== 1 || !isMultiple(depth, 4)) return undefined;
   const { algebra } = walker;
   const column = variableIndex('probe_column', columns);
   const step = variableIndex('probe_step', depth);
@@ -44,14 +47,19 @@ export function packedRight(product: Product): PackedRight | undefined {
     index = moved;
   }
   const buffer = walker.context.inputs[walker.context.inputNodes.indexOf(value.node)];
-  const access = buffer?.packed;
+  const access = buffer && formOf(buffer);
   if (!buffer || !access) return undefined;
   const place = packedIndex(walker, buffer, access, index);
+  return place.row.key === column.key && place.column.key === step.key ? buffer : undefined;
+}
+
+/** Undefined where the right operand is something else than a packed weight under views, or its words do not hold whole steps. */
+export function packedRight(product: Product): PackedRight | undefined {
+  const buffer = weightOnRight(product, ({ packed }) => packed);
+  const access = buffer?.packed;
+  if (!buffer || !access) return undefined;
   const { format, places } = access;
-  if (place.row.key !== column.key || place.column.key !== step.key) return undefined;
-  if (!isMultiple(depth, 4)) return undefined;
-  if (format.group !== undefined && format.group % places.perWord !== 0) return undefined;
-  return { buffer, access };
+  return format.group !== undefined && format.group % places.perWord !== 0 ? undefined : { buffer, access };
 }
 
 export interface PackedSums {
@@ -193,7 +201,7 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
 }
 
 /** Four numbers of a row of the left operand; 0 where a word reaches past the end of the sum. */
-function leftAt(
+export function leftAt(
   product: Product,
   batch: Index,
   row: Index,

@@ -30,7 +30,7 @@ export function packedAccess(shape: readonly Dim[], format: PackedFormat | undef
 export function packedIndex(
   walker: ValueWalker,
   buffer: BufferAccess,
-  { format }: PackedAccess,
+  { format }: { readonly format: { readonly transposed?: boolean } },
   index: IndexVector,
 ): { readonly row: Index; readonly column: Index } {
   const [first = constantIndex(0), ...rest] = index;
@@ -49,12 +49,14 @@ export function packedOffset({ kind, asymmetric }: PackedFormat): number | undef
 }
 
 /** Outputs that are read: one, or four neighbours from a multiple of four on, of which the number by four is given. */
-type Outputs = { readonly kind: 'one'; readonly row: Index } | { readonly kind: 'four'; readonly quarter: Index };
+export type Outputs =
+  | { readonly kind: 'one'; readonly row: Index }
+  | { readonly kind: 'four'; readonly quarter: Index };
 
-const lanesOf = ({ kind }: Outputs): Lanes => (kind === 'four' ? 4 : 1);
+export const lanesOf = ({ kind }: Outputs): Lanes => (kind === 'four' ? 4 : 1);
 
 /** Of [P][count][width] from `start` on, the words of these outputs: one, or a vector. */
-function loadWords(
+export function loadWords(
   walker: ValueWalker,
   buffer: BufferAccess,
   outputs: Outputs,
@@ -88,7 +90,7 @@ function loadWords(
   return words;
 }
 
-const vectorOf = (text: string, lanes: Lanes, type: string): string =>
+export const vectorOf = (text: string, lanes: Lanes, type: string): string =>
   lanes === 4 ? `vec4<${type}>(${text})` : `${type}(${text})`;
 
 /** Whole numbers of words, not yet less their offset, as f32. */

@@ -40,6 +40,7 @@ import {
 import { loadPacked, type PackedAccess } from './packed.ts';
 import { dotShape, outerToFull, reducedAxes, reducerOf, UnsupportedOp } from './regions.ts';
 import { fromMemory, type Lanes, literal, memoryFour, memoryType, unpackFour, wgslType } from './scalars.ts';
+import { loadSparse, type SparseAccess } from './sparse.ts';
 import { viewIndex } from './views.ts';
 import type { Binding, KernelWriter } from './writer.ts';
 
@@ -60,8 +61,9 @@ export interface BufferAccess {
   readonly shape: readonly Dim[];
   /** Width of the panels of a weight (see WeightLayout); undefined: row-major. */
   readonly panels: number | undefined;
-  /** Whole numbers with scales (PackedLayout). */
+  /** Whole numbers with scales (PackedLayout), some of neighbouring numbers with their places (NmLayout). */
   readonly packed: PackedAccess | undefined;
+  readonly sparse: SparseAccess | undefined;
   /** `w`: the kernel writes it too. */
   readonly access: 'r' | 'w';
 }
@@ -172,6 +174,7 @@ export class ValueWalker {
   /** One load of a buffer at a row-major position, or at the position that its layout gives. */
   load(buffer: BufferAccess, index: IndexVector): Expression {
     if (buffer.packed) return loadPacked(this, buffer, buffer.packed, index);
+    if (buffer.sparse) return loadSparse(this, buffer, buffer.sparse, index);
     const position = this.position(buffer, index);
     if (!mentions(position, FOURTH)) return this.#loadOne(buffer, position);
     const { writer, scalarBuffers } = this.context;

@@ -84,6 +84,12 @@ describe('index algebra', () => {
     expect(place?.terms.some((term) => term.atom.key === 'lane')).toBe(true);
   });
 
+  test('remainders that differ by a constant are different ones', () => {
+    const quarter = scaleIndex(variableIndex('q', constantDim(16)), 4);
+    const at = (lane: number) => algebra.remainder(addIndices(quarter, constantIndex(lane)), constantDim(8)).key;
+    expect(new Set([0, 1, 2, 3].map(at)).size).toBe(4);
+  });
+
   test('an index below the divisor needs no division', () => {
     const row = addIndices(scaleIndex(variableIndex('t', T), 384), variableIndex('d', constantDim(384)));
     const bound = multiplyDims(T, constantDim(384));

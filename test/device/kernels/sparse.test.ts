@@ -1,0 +1,101 @@
+/**
+ * n:m weights: kernels of both profiles on every adapter against the interpreter, which is given the numbers that are there. What is left
+ * is rounding: f32 sums in another order.
+ */
+import { describe, expect, test } from 'vitest';
+import { type ProfileName, profileNames } from '../../../src/ir/target.ts';
+import type { Artifact } from '../../../src/runtime/artifact.ts';
+import { createModel, type Inputs, openSafetensors } from '../../../src/runtime/index.ts';
+import { masked, nmMask } from '../../../src/runtime/masks.ts';
+import { encodeSafetensors } from '../../../src/runtime/safetensors.ts';
+import { gpuDevices, type TestDevice } from '../../support/devices.ts';
+import { randomNumbers } from '../../support/equivalence.ts';
+import { compiled, matrixText, randomCheckpoint, withProfile } from '../../support/packed.ts';
+
+/** Ends of panels, of words of places; small groups of which several make a step. */
+const cases: readonly (readonly [outputs: number, inputs: number, keep: number, of: number])[] = [
+  [1, 4, 2, 4],
+  [7, 36, 2, 4],
+  [33, 64, 2, 8],
+  [129, 132, 1, 4],
+  [13, 20, 1, 2],
+  [40, 96, 1, 16],
+  [160, 72, 1, 8],
+];
+
+type Call = readonly [entry: string, inputs: Inputs, result: string];
+
+function callsOf(outputs: number, inputs: number): readonly Call[] {
+  const next = randomNumbers(outputs + inputs);
+  const x = (rows: number) => ({
+    data: Float32Array.from({ length: rows * inputs }, () => 2 * next() - 1),
+    shape: [rows, inputs],
+  });
+  const products = [1, 3, 17].flatMap((rows): Call[] => [
+    ['product', { x: x(rows) }, 'y'],
+    ['turned', { x: x(rows) }, 'y'],
+  ]);
+  const ids = Int32Array.from({ length: 5 }, (_, at) => (at * 7 + 3) % outputs);
+  const one = { x: { data: Float32Array.of(1), shape: [1] } };
+  return [...products, ['rows', { ids: { data: ids, shape: [5] } }, 'y'], ['doubled', one, 'w'], ['doubled', one, 't']];
+}
+
+async function resultsOf(artifact: Artifact, weights: Uint8Array, adapter: TestDevice, calls: readonly Call[]) {
+  const model = await createModel(artifact, { weights, adapter });
+  const results: ArrayLike<number>[] = [];
+  for (const [entry, inputs, name] of calls) results.push((await model.call(entry, inputs))[name]?.data ?? []);
+  await model.close();
+  return results;
+}
+
+/** max |a - b| / max |b| */
+function distance(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
+  const size = Math.max(...Array.from(wanted, Math.abs));
+  const gaps = Array.from(wanted, (value, at) => Math.abs(value - (got[at] ?? Number.NaN)));
+  return got.length === wanted.length ? Math.max(...gaps) / size : Number.POSITIVE_INFINITY;
+}
+
+function sparseText(outputs: number, inputs: number, keep: number, of: number): string {
+  const text = matrixText(outputs, inputs, 'f32');
+  return `${text.slice(0, text.indexOf('quantize'))}prune Packed { "**": nm(${keep}, ${of}) }\n`;
+}
+
+/** SwiftShader takes ten times as long as lavapipe for new kernels: each case has one profile there. */
+function placesOf(at: number): readonly (readonly [device: TestDevice, profile: ProfileName])[] {
+  return gpuDevices.flatMap((device, which) =>
+    profileNames.filter((_, turn) => which === 0 || (at + turn) % 2 === 0).map((profile) => [device, profile] as const),
+  );
+}
+
+describe.each(cases.map((one, at) => [...one, at] as const))('[%i, %i], %i of %i', (outputs, inputs, keep, of, at) => {
+  const { artifact } = compiled(sparseText(outputs, inputs, keep, of));
+  const weights = randomCheckpoint(artifact);
+  const calls = callsOf(outputs, inputs);
+  const wanted = resultsOf(artifact, weights, 'cpu', calls);
+
+  test('the interpreter sees the numbers that are there', async () => {
+    const file = await openSafetensors(weights);
+    const dense = compiled(sparseText(outputs, inputs, keep, of).replace(/prune[\s\S]*/, '')).artifact;
+    const pruned = await Promise.all(
+      [...file.tensors.values()].map(async ({ name, shape }) => {
+        const data = await file.readTensor(name, 'f32');
+        return { name, shape, data: masked(data, nmMask(data, shape, name === 't' ? 0 : 1, { keep, of })) };
+      }),
+    );
+    const want = await resultsOf(dense, encodeSafetensors(pruned), 'cpu', calls);
+    expect((await wanted).map((values) => [...Array.from(values)])).toEqual(
+      want.map((values) => [...Array.from(values)]),
+    );
+    expect(artifact.weights.map(({ layout }) => layout.kind)).toEqual(['nm', 'nm']);
+  });
+
+  test.each(placesOf(at))('%s, %s', { timeout: 240_000 }, async (device, profile) => {
+    const results = await resultsOf(withProfile(artifact, profile), weights, device, calls);
+    for (const [call, want] of (await wanted).entries()) {
+      // Sums of up to 132 products round in another order; lookups are exact.
+      const [entry = ''] = calls[call] ?? [];
+      const tolerance = entry === 'product' || entry === 'turned' ? 2e-6 : 0;
+      expect(distance(results[call] ?? [], want), `${entry}, call ${call}`).toBeLessThanOrEqual(tolerance);
+    }
+  });
+});
