@@ -65,8 +65,9 @@ function sparsityOf(weight: Weight, { keep, of }: Pattern, isTransposed: boolean
   return { keep, of, ...(isTransposed ? { transposed: true } : {}) };
 }
 
-/** The program with packed forms of weights that an n:m rule is the last to name. */
+/** The program with packed forms of weights that an n:m rule is the last to name. A model that trains has all of its weights as they are. */
 export function chooseSparseFormats(program: Program): Stage<Program> {
+  if (program.train) return { value: program, diagnostics: [] };
   const rules: readonly WeightRule[] = program.prune?.weights ?? [];
   const diagnostics = rules.flatMap(({ sparsity, span }) => {
     const pattern = patternOf(sparsity);

@@ -49,6 +49,13 @@ describe('which', () => {
     expect(sparseOf('"w": keep 0.5\n "w": nm(1, 4)').w).toEqual({ keep: 1, of: 4 });
   });
 
+  test('none of a model that trains', () => {
+    const block = 'train Net.go { target y: f32[B, 5], loss: mse(a, y), optimizer: sgd(0.1) }';
+    const { value, diagnostics } = lowerSource({ file: sourceFile(`${text('"**": nm(4, 8)')}${block}\n`) });
+    expect(describeDiagnostics(diagnostics)).toEqual([]);
+    expect(value?.weights.some(({ sparse }) => sparse !== undefined)).toBe(false);
+  });
+
   test('not those with a number format', () => {
     const source = `${text('"**": nm(2, 4)')}quantize Net { "w": int8 }\n`;
     const { value } = lowerSource({ file: sourceFile(source) });
