@@ -51,6 +51,7 @@ export function checkWeights(
   const expected = new Map(program.weights.map((weight) => [weight.path, weight]));
   const nameOf = nameFinder(new Set(headers.keys()));
   const headerOf = (path: string) => headers.get(nameOf(path) ?? '');
+  const sliced = new Set(program.pruned?.sets.flatMap(({ members }) => members.map(({ path }) => path)));
   const ignored = options.ignore.map(globPattern);
   const used = new Set([...expected.keys()].map(nameOf));
   const unexpected = [...headers.keys()].filter(
@@ -64,7 +65,7 @@ export function checkWeights(
     const span = weight.span ?? start;
     const header = headerOf(weight.path) ?? (weight.tied === undefined ? undefined : headerOf(weight.tied));
     if (header === undefined) diagnostics.push(missing(weight, span, [...free], headers));
-    else diagnostics.push(...mismatch(weight, span, header));
+    else diagnostics.push(...mismatch(weight, span, header, sliced.has(weight.path)));
   }
   if (options.strict) diagnostics.push(...unexpected.map((name) => unused(name, expected, headers, start)));
   return { diagnostics: joinAlike(diagnostics), unexpected };
@@ -139,7 +140,7 @@ function nearestName(
   return suffixed ?? closest(weight.path, alike) ?? closest(weight.path, unexpected);
 }
 
-function mismatch(weight: Weight, span: Span, header: TensorHeader): readonly Diagnostic[] {
+function mismatch(weight: Weight, span: Span, header: TensorHeader, isSliced: boolean): readonly Diagnostic[] {
   const shape = staticShape(weight);
   const { path, type } = weight;
   if (shape.join() !== header.shape.join()) {
@@ -147,7 +148,9 @@ function mismatch(weight: Weight, span: Span, header: TensorHeader): readonly Di
     const message = `\`${path}\` is [${header.shape.join(', ')}] in the checkpoint, [${shape.join(', ')}] in the model`;
     const help = isTransposed
       ? 'the tensor is stored transposed'
-      : 'does the config belong to this checkpoint? give it with --config config.json';
+      : isSliced
+        ? 'heads and neurons are cut out of this model: `sorac compress` cuts them out of a checkpoint'
+        : 'does the config belong to this checkpoint? give it with --config config.json';
     return [diagnose('SORA7202', message, span, { help })];
   }
   const isFloat = type.dtype === 'f32' || type.dtype === 'f16';

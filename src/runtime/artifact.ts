@@ -104,6 +104,8 @@ export interface WeightSource {
   readonly path: string;
   readonly shape: readonly number[];
   readonly tied?: string;
+  /** Heads or neurons were cut out of it: the checkpoint that the model was trained as is larger. */
+  readonly sliced?: boolean;
   readonly initial?: InitializerSpec;
 }
 

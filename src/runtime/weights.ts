@@ -102,6 +102,9 @@ const LISTED = 8;
 const ownConfig =
   'was the module compiled for this checkpoint? `sorac compile` takes its sizes with `--config config.json`';
 
+/** Rules of `prune` make matrices smaller, not files. */
+const cutOut = 'heads and neurons are cut out of this model: `sorac compress` cuts them out of a checkpoint';
+
 /**
  * Compares names and shapes before anything is loaded, and reports everything that is wrong at once.
  *
@@ -111,10 +114,12 @@ export function checkCheckpoint(checkpoint: Checkpoint, specs: readonly WeightSp
   const sources = new Map(specs.flatMap((spec) => spec.sources.map((source) => [source.path, source] as const)));
   const missing: string[] = [];
   const wrong: string[] = [];
-  for (const { path, shape, tied } of sources.values()) {
+  let isDense = false;
+  for (const { path, shape, tied, sliced } of sources.values()) {
     const found = checkpoint.find(path, tied);
     if (!found) missing.push(path);
     else if (!sameShape(found.info.shape, shape)) {
+      isDense ||= sliced === true;
       wrong.push(`\`${path}\`: the model has [${shape.join(', ')}], the file [${found.info.shape.join(', ')}]`);
     }
   }
@@ -137,7 +142,7 @@ export function checkCheckpoint(checkpoint: Checkpoint, specs: readonly WeightSp
     throw new SoraError(
       'SORA7202',
       `${wrong.length} weights of ${where} have another shape\n${withRest(lines, wrong.length)}`,
-      { help: ownConfig },
+      { help: isDense ? cutOut : ownConfig },
     );
   }
 }

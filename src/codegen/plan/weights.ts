@@ -150,6 +150,7 @@ export function weightTable(program: Program, perProfile: readonly Program[]): W
     for (const { value } of graph.results) if (value.node.op === 'weight') use(value.node, 'other');
   }
   const declared = new Map(program.weights.map((weight, at) => [weight.path, { weight, at }]));
+  const sliced = new Set(program.pruned?.sets.flatMap(({ members }) => members.map(({ path }) => path)));
   const order = (node: Node) => declared.get(stringsOf(node.attributes, 'paths')[0] ?? '')?.at ?? 0;
   const sorted = [...nodes].sort(
     ([a, left], [b, right]) => order(left) - order(right) || firstRow(left) - firstRow(right) || (a < b ? -1 : 1),
@@ -172,6 +173,7 @@ export function weightTable(program: Program, perProfile: readonly Program[]): W
         path,
         shape: numbers(own?.type.shape ?? type.shape),
         ...(own?.tied === undefined ? {} : { tied: own.tied }),
+        ...(sliced.has(path) ? { sliced: true } : {}),
         // Only what trains begins without a checkpoint.
         ...(program.training && own?.initial ? { initial: own.initial } : {}),
       };

@@ -4,10 +4,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { compile } from '../../../src/compile.ts';
 import { printKept } from '../../../src/compression/kept.ts';
-import { openSafetensors } from '../../../src/runtime/index.ts';
+import { createModel, openSafetensors } from '../../../src/runtime/index.ts';
 import { encodeSafetensors } from '../../../src/runtime/safetensors.ts';
-import { emptyFolder, points, sorac, uniform } from './train-kit.ts';
+import { emptyFolder, points, sorac, uniform, weightsOf } from './train-kit.ts';
 
 const text = `${points
   .replace(
@@ -65,6 +66,26 @@ describe('a file that says what it holds', () => {
     const { exitCode, stderr } = await sorac(['check', model, '--weights', plain]);
     expect(exitCode).not.toBe(0);
     expect(stderr).toContain('SORA7202');
+    expect(stderr).toContain('sorac compress');
+  });
+
+  test('a module says what to do with a dense one', async () => {
+    const { value } = compile({ file: { path: 'points.sora', text } });
+    if (!value) throw new Error('does not compile');
+    const dense = at('whole.safetensors');
+    writeFileSync(
+      dense,
+      weightsOf({
+        ...{ 'first.up.weight': [8, 2], 'first.up.bias': [8], 'first.down.weight': [3, 8], 'first.down.bias': [3] },
+        ...{ 'second.up.weight': [8, 2], 'second.up.bias': [8], 'second.down.weight': [3, 8], 'second.down.bias': [3] },
+      }),
+    );
+    const loading = createModel(value.artifact, {
+      weights: dense,
+      adapter: 'cpu',
+      cpu: () => import('../../../src/cpu.ts'),
+    });
+    await expect(loading).rejects.toMatchObject({ code: 'SORA7202', help: expect.stringContaining('sorac compress') });
   });
 
   test('runs', async () => {
