@@ -10,7 +10,7 @@ import { layeredSource } from '../../support/layered.ts';
 import { expectNear, trainable } from '../../support/training.ts';
 
 const source = (block: string, factor = ''): string =>
-  layeredSource(block, 2)
+  layeredSource(block, 1)
     .replace('T in 1..64', 'T in 4..64 multiple of 4')
     .replace('(logits, label)', `(logits, label)${factor}`);
 const plain = trainable(source('')).artifact;
