@@ -52,7 +52,7 @@ export function calibrate(input: CalibrationInput): Calibrated {
     if (codes) {
       const encoded = encodedOf(Int8Array.from(codes), scales, format);
       const { most, isSymmetric } = levels;
-      const bounds = { group, low: isSymmetric ? -most : 0, high: most, rounds: refinements(weight.length) };
+      const bounds = { group, low: isSymmetric ? -most : 0, high: most, rounds: refinements(weight.length, columns) };
       const { values, scales: own, zeros } = encoded;
       refine({ weight, columns, moments: damped(moments, columns), ...bounds }, { codes: values, scales: own, zeros });
       return { encoded, by: 'gptq' };
@@ -61,9 +61,9 @@ export function calibrate(input: CalibrationInput): Calibrated {
   return { encoded: encodedOf(nearest(input, levels, scales), scales, format), by: clipping.kind };
 }
 
-/** Turns of codes and scales behind the first choice: of large matrices, such as heads, fewer. */
-function refinements(elements: number): number {
-  return elements > 4_000_000 ? 1 : 3;
+/** Turns of codes and scales behind the first choice: fewer where each takes long. */
+function refinements(elements: number, columns: number): number {
+  return elements * columns > 4e8 ? 1 : 3;
 }
 
 /** A little of every direction, so that none is free. */

@@ -46,6 +46,8 @@ class Row {
   /** w - w', and H times it. */
   readonly #error: Float64Array;
   readonly #pull: Float64Array;
+  /** H times the steps of one group. */
+  readonly #seen: Float64Array;
   #row = 0;
 
   constructor(input: RefineInput, rounded: Rounded) {
@@ -54,6 +56,7 @@ class Row {
     this.#groups = Math.max(1, Math.ceil(input.columns / input.group));
     this.#error = new Float64Array(input.columns);
     this.#pull = new Float64Array(input.columns);
+    this.#seen = new Float64Array(input.columns);
   }
 
   open(row: number): void {
@@ -126,22 +129,28 @@ class Row {
     const groups = this.#groups;
     const first = this.#row * groups;
     const before = this.#loss();
+    const own = this.#row * columns;
     const steps = Float64Array.from({ length: columns }, (_, at) => this.#steps(at));
     const left = new Float64Array(groups * groups);
     const right = new Float64Array(groups);
-    for (let at = 0; at < columns; at++) {
-      const own = steps[at] as number;
-      if (own === 0) continue;
-      const g = Math.floor(at / group);
-      const base = at * columns;
-      let value = 0;
-      for (let k = 0; k < columns; k++) {
-        const moment = moments[base + k] as number;
-        const place = g * groups + Math.floor(k / group);
-        left[place] = (left[place] as number) + own * moment * (steps[k] as number);
-        value += moment * (weight[this.#row * columns + k] as number);
+    const seen = this.#seen;
+    for (let g = 0; g < groups; g++) {
+      // H times the steps of the group.
+      seen.fill(0);
+      for (let at = g * group; at < Math.min((g + 1) * group, columns); at++) {
+        const step = steps[at] as number;
+        if (step === 0) continue;
+        const base = at * columns;
+        for (let k = 0; k < columns; k++) seen[k] = (seen[k] as number) + step * (moments[base + k] as number);
       }
-      right[g] = (right[g] as number) + own * value;
+      for (let h = 0, k = 0; h < groups; h++) {
+        let sum = 0;
+        for (; k < Math.min((h + 1) * group, columns); k++) sum += (seen[k] as number) * (steps[k] as number);
+        left[g * groups + h] = sum;
+      }
+      let sum = 0;
+      for (let k = 0; k < columns; k++) sum += (seen[k] as number) * (weight[own + k] as number);
+      right[g] = sum;
     }
     const found = solve(left, right, groups);
     if (!found?.every((scale) => scale > 0 && Number.isFinite(Math.fround(scale)))) return false;

@@ -57,10 +57,11 @@ export function openOutFolder(
   for (const [name, original] of names) {
     const path = join(target, name);
     if (!existsSync(path)) continue;
+    // The same bytes again are no loss, even where they are read from.
+    if (original !== undefined && readFileSync(path).equals(readFileSync(original))) continue;
     if (read.has(realpathSync(path)))
       throw usageError(`\`${join(folder, name)}\` is read and would be replaced`, 'choose another folder with --out');
-    const isCopy = original !== undefined && readFileSync(path).equals(readFileSync(original));
-    if (isForced || isCopy || isOurs(path)) continue;
+    if (isForced || isOurs(path)) continue;
     throw usageError(
       `\`${join(folder, name)}\` was not written by sorac compress`,
       'choose another folder with --out, or replace it with --force',
