@@ -2,8 +2,18 @@
  * The way of the README from data to a small module, command by command as it stands there, on digits that are drawn here; and the
  * compressed file in PyTorch, where that is installed.
  */
-import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -79,6 +89,21 @@ test('every command of the README ends well, and the app runs', () => {
   expect(report.measured.quality.dense.accuracy).toBeGreaterThanOrEqual(0);
   expect(statSync(at('small/model.safetensors')).size).toBeLessThan(statSync(at('run/best.safetensors')).size / 4);
 }, 290_000);
+
+test('Ctrl-C while it calibrates leaves nothing', async () => {
+  const model = ['models/vit-mnist/vit-mnist.sora', '--weights', 'models/vit-mnist/model.safetensors'];
+  const argv = ['compress', ...model, '--data', 'digits.safetensors', '--recipe', 'int4:gptq', '--out', 'stopped'];
+  const child = spawn(process.execPath, [join(root, 'bin/sorac.js'), ...argv, '--device', 'cpu'], { cwd: folder });
+  let said = '';
+  child.stderr.on('data', (data: Buffer) => {
+    if (!said.includes('calibrating') && `${said}${data}`.includes('calibrating'))
+      setTimeout(() => child.kill('SIGINT'), 200);
+    said += String(data);
+  });
+  const code = await new Promise((resolve) => child.on('close', resolve));
+  expect(code, said).toBe(130);
+  expect(readdirSync(folder).filter((name) => name.includes('stopped'))).toEqual([]);
+}, 120_000);
 
 test('PyTorch reads the file with the script of docs/', async () => {
   const python = '/usr/bin/python3';

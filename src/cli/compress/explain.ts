@@ -57,11 +57,17 @@ export function explainRecipe(
     block.items.flatMap((item) => (item.kind === 'rule' && item.about?.text !== 'state' ? [{ block, item }] : [])),
   );
   const holds = ({ globs }: UseRule, path: string): boolean => globs.some(({ text }) => matchesGlob(text, path));
-  const units = rules.filter(({ item }) => item.about !== undefined);
+  const units = rules.filter(({ item }) => item.about?.text === 'heads' || item.about?.text === 'neurons');
+  const left = new Set(compressed.program.weights.map(({ path }) => path));
+  const dropped = dense.program.weights.filter(({ path }) => !left.has(path));
   const sets = compressed.program.pruned?.sets ?? [];
   // The last rule of a block that names a weight is the one that holds.
   const explained = rules.map((rule, at) => {
     const { block, item } = rule;
+    if (item.about?.text === 'layers') {
+      const own = dropped.filter(({ path }) => item.globs.some(({ text }) => isInPart(text, path)));
+      return explainedRule(block, item, own, before, []);
+    }
     // Sets of units know the rule that they come from: its place among those about units.
     const unit = units.indexOf(rule);
     const members = new Set(
@@ -72,13 +78,7 @@ export function explainRecipe(
       if (item.about !== undefined) return members.has(path);
       return rules.findLastIndex((other) => isAlike(other, rule) && holds(other.item, path)) === at;
     });
-    return {
-      block: block.use as 'quantize' | 'prune',
-      rule: textOf(item),
-      weights: own.map(({ path }) => path),
-      bytesBefore: own.reduce((sum, { path }) => sum + bytesOf(before.get(path)), 0),
-      bytesAfter: own.reduce((sum, weight) => sum + weightBytes(weight), 0),
-    };
+    return explainedRule(block, item, own, before, own);
   });
   return {
     recipe: name,
@@ -86,6 +86,29 @@ export function explainRecipe(
     bytesBefore: modelBytes(dense.program),
     bytesAfter: modelBytes(compressed.program),
     predicted: predictBoth(dense, compressed),
+  };
+}
+
+/** Whether a weight lies in a part that a glob names. */
+function isInPart(glob: string, path: string): boolean {
+  const ends = [...path.matchAll(/\./g)].map(({ index }) => index);
+  return ends.some((end) => matchesGlob(glob, path.slice(0, end)));
+}
+
+/** @param left what is left of `weights` afterwards */
+function explainedRule(
+  block: UseBlock,
+  item: UseRule,
+  weights: readonly Weight[],
+  before: ReadonlyMap<string, Weight>,
+  left: readonly Weight[],
+): ExplainedRule {
+  return {
+    block: block.use as 'quantize' | 'prune',
+    rule: textOf(item),
+    weights: weights.map(({ path }) => path),
+    bytesBefore: weights.reduce((sum, { path }) => sum + bytesOf(before.get(path)), 0),
+    bytesAfter: left.reduce((sum, weight) => sum + weightBytes(weight), 0),
   };
 }
 

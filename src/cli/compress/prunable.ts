@@ -52,3 +52,9 @@ function pathsBehind(node: Node): readonly string[] {
   if (node.op === 'weight') return stringsOf(node.attributes, 'paths');
   return hasTrait(node, 'view') ? node.inputs.flatMap((input) => pathsBehind(input.node)) : [];
 }
+
+/** Parts whose children are numbered: `encoder.layer` of `encoder.layer.0.…`. */
+export function stacksOf(program: Program): readonly string[] {
+  const parts = program.weights.flatMap(({ path }) => /^(.*?)\.\d+\./.exec(path)?.[1] ?? []);
+  return [...new Set(parts)];
+}

@@ -6,7 +6,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Program } from '../../ir/graph.ts';
 import { usageError } from '../exit-codes.ts';
-import { otherTensors, prunableParts } from './prunable.ts';
+import { otherTensors, prunableParts, stacksOf } from './prunable.ts';
 
 export interface Recipe {
   /** As it was asked for, for tables. */
@@ -88,6 +88,17 @@ const words: readonly Word[] = [
       if (parts.length === 0) throw usageError(`\`${word}\`: no ${units} of \`${program.name}\` can be taken out`);
       const names = parts.map((part) => JSON.stringify(part)).join(', ');
       return plain(word, given, { block: 'prune', text: `${units} ${names}: keep ${kept}` });
+    },
+  },
+  {
+    pattern: /^layers(\d{1,3})$/,
+    example: 'layers50',
+    rule([, percent], given, word, program) {
+      const kept = share(percent, word);
+      const parts = stacksOf(program);
+      if (parts.length === 0) throw usageError(`\`${word}\`: \`${program.name}\` has no numbered layers`);
+      const names = parts.map((part) => JSON.stringify(part)).join(', ');
+      return plain(word, given, { block: 'prune', text: `layers ${names}: keep ${kept}` });
     },
   },
 ];

@@ -275,7 +275,8 @@ describe('refusals', () => {
 
 describe('explain', () => {
   test('what each rule holds for and saves', async () => {
-    const argv = ['--recipe', 'int8', '--recipe', 'int4:16:gptq', '--recipe', 'heads50+int8'];
+    const recipesGiven = ['int8', 'int4:16:gptq', 'heads50+int8', 'layers50'];
+    const argv = recipesGiven.flatMap((recipe) => ['--recipe', recipe]);
     const { exitCode, stdout } = await sorac(['explain', at('letters.sora'), ...argv, '--json']);
     expect(exitCode).toBe(0);
     const { recipes } = JSON.parse(stdout) as {
@@ -283,11 +284,12 @@ describe('explain', () => {
         recipe: string;
         bytesBefore: number;
         bytesAfter: number;
-        rules: { rule: string; weights: string[] }[];
+        rules: { rule: string; weights: string[]; bytesAfter: number }[];
       }[];
     };
-    expect(recipes.map(({ recipe }) => recipe)).toEqual(['int8', 'int4:16:gptq', 'heads50+int8']);
-    const [int8, int4, both] = recipes;
+    expect(recipes.map(({ recipe }) => recipe)).toEqual(recipesGiven);
+    const [int8, int4, both, layers] = recipes;
+    expect(layers?.rules).toMatchObject([{ rule: 'layers "block": keep 0.5', weights: { length: 16 }, bytesAfter: 0 }]);
     expect(int8?.rules).toMatchObject([{ rule: '"**": int8', weights: { length: 14 } }]);
     expect((int8?.bytesAfter ?? 0) / (int8?.bytesBefore ?? 1)).toBeCloseTo(0.29, 1);
     expect(int4?.rules[0]?.rule).toBe('"**": int4(group: 16, calibrate: gptq)');
