@@ -149,7 +149,7 @@ function mismatch(weight: Weight, span: Span, header: TensorHeader, isSliced: bo
     const help = isTransposed
       ? 'the tensor is stored transposed'
       : isSliced
-        ? 'heads and neurons are cut out of this model: `sorac compress` cuts them out of a checkpoint'
+        ? 'heads or neurons are cut out: `sorac compress` cuts the checkpoint'
         : 'does the config belong to this checkpoint? give it with --config config.json';
     return [diagnose('SORA7202', message, span, { help })];
   }

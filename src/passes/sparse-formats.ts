@@ -19,9 +19,9 @@ const sizes: readonly number[] = [2, 4, 8, 16];
 const mostBytes = 0.75;
 
 /**
- * Comparisons that spread a group out, per step of the sum, at most. Processor time of a product of one to four rows with 8192 x 3072
- * numbers on lavapipe, the dense one 1.0: 1 of 4 (one comparison) 0.7 to 1.1, 2 of 4 (1.5) 0.9 to 1.15, 4 of 8 (2.5) 1.8, 8 of 16
- * (4.5) 1.9.
+ * Comparisons that spread a group out, per step of the sum, at most. Processor time of a product of one, four and 64 rows with
+ * 8192 x 3072 numbers on lavapipe, the dense one 1.0: 1 of 4 (one comparison) 0.7, 1.1, 1.1; 2 of 4 (1.5) 0.95, 0.8, 1.2; in an earlier
+ * form 4 of 8 (2.5) 1.8, 8 of 16 (4.5) 1.9.
  */
 const mostComparisons = 1.75;
 

@@ -40,11 +40,6 @@ function maskOf(data: Float32Array, shape: readonly number[], spec: PruningSpec,
   return nmMask(data, matrix, spec.transposed ? 0 : 1, { keep: spec.keep, of: spec.of ?? spec.keep });
 }
 
-/** Whether a rule needs to know how long the run is. */
-export function prunesGradually({ groups }: TrainingSpec): boolean {
-  return groups.some(({ parameters }) => parameters.some(({ pruning }) => pruning?.kind === 'gradual'));
-}
-
 /**
  * Sets weights to 0 as the rules have it before a step, counted from 0.
  *
@@ -56,14 +51,11 @@ export async function pruneBefore(
   step: number,
   totalSteps: number | undefined,
 ): Promise<void> {
-  if (totalSteps === undefined && prunesGradually(spec)) {
-    throw new SoraError('SORA6032', 'gradual pruning needs the number of steps', {
-      help: 'pass `totalSteps` to `trainer`',
-    });
-  }
   for (const { weights, parameters } of spec.groups) {
     let content: Floats | undefined;
     for (const { pruning, shape, offset } of parameters) {
+      if (pruning?.kind === 'gradual' && totalSteps === undefined)
+        throw new SoraError('SORA6032', 'gradual pruning needs `totalSteps`');
       const share = pruning && shareAt(pruning, step, totalSteps ?? 1);
       if (!pruning || share === undefined) continue;
       content ??= await arenas.read(weights);

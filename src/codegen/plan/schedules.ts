@@ -49,11 +49,22 @@ export interface Schedule {
   readonly maximum: number | undefined;
 }
 
+/**
+ * The tile for so many columns: three vectors where two would leave the last tile half empty and three leave none (96, 288, …). On
+ * lavapipe a transformer whose projections have 96 columns takes 3 % less processor time.
+ */
+export function tileFor(tile: RegisterTile, columns: number | undefined): RegisterTile {
+  const panels = columns === undefined ? 0 : Math.ceil(columns / (4 * tile.lanes));
+  return tile.vectors === 2 && tile.steps === 1 && panels % 6 === 3 ? { ...tile, vectors: 3 } : tile;
+}
+
 export interface ContractionSchedules {
   /** One matrix product: `linear`. */
   readonly single: readonly Schedule[];
   /** One with a packed weight. */
   readonly packed: readonly Schedule[];
+  /** One with an n:m weight. */
+  readonly sparse: readonly Schedule[];
   /** Many small ones: scores and mixtures of attention. */
   readonly batched: readonly Schedule[];
 }
@@ -70,6 +81,12 @@ export const contractionSchedules: Readonly<Record<ProfileName, ContractionSched
       { tile: { kind: 'registers', rows: 4, vectors: 2, lanes: 8, steps: 4 }, minimum: 2, maximum: 4 },
       { tile: { kind: 'registers', rows: 8, vectors: 2, lanes: 8, steps: 4 }, minimum: 5, maximum: undefined },
     ],
+    // Spreading a group out takes registers of its own: half of the outputs of packed weights, 1.2 times as fast.
+    sparse: [
+      { tile: { kind: 'registers', rows: 1, vectors: 2, lanes: 8, steps: 4 }, minimum: 0, maximum: 1 },
+      { tile: { kind: 'registers', rows: 4, vectors: 2, lanes: 8, steps: 4 }, minimum: 2, maximum: 4 },
+      { tile: { kind: 'registers', rows: 8, vectors: 1, lanes: 8, steps: 4 }, minimum: 5, maximum: undefined },
+    ],
     batched: [{ tile: { kind: 'registers', rows: 8, vectors: 1, lanes: 8, steps: 1 }, minimum: 0, maximum: undefined }],
   },
   gpu: {
@@ -78,6 +95,10 @@ export const contractionSchedules: Readonly<Record<ProfileName, ContractionSched
       { tile: { kind: 'shared', rows: 4, lanes: 16, depth: 16 }, minimum: 9, maximum: undefined },
     ],
     packed: [
+      { tile: { kind: 'sliced', rows: 4, lanes: 8, slices: 8 }, minimum: 0, maximum: 8 },
+      { tile: { kind: 'shared', rows: 4, lanes: 16, depth: 16 }, minimum: 9, maximum: undefined },
+    ],
+    sparse: [
       { tile: { kind: 'sliced', rows: 4, lanes: 8, slices: 8 }, minimum: 0, maximum: 8 },
       { tile: { kind: 'shared', rows: 4, lanes: 16, depth: 16 }, minimum: 9, maximum: undefined },
     ],

@@ -11,7 +11,7 @@ import { type Node, onlyOutput } from '../../ir/graph.ts';
 import { constantValue, type Dim, dimBounds } from '../../ir/symbolic.ts';
 import type { DType } from '../../ir/types.ts';
 import { unreachable } from '../../support/error.ts';
-import { contractionSchedules, type Schedule } from '../plan/schedules.ts';
+import { type ContractionSchedules, contractionSchedules, type Schedule, tileFor } from '../plan/schedules.ts';
 import type { Index } from './index-algebra.ts';
 import {
   type Draft,
@@ -123,7 +123,7 @@ const unlimited = 2 ** 32 - 1;
 function writeProduct(product: Product, schedule: Schedule): Written {
   switch (schedule.tile.kind) {
     case 'registers':
-      return writeRegisterTile(product, schedule.tile);
+      return writeRegisterTile(product, tileFor(schedule.tile, constantValue(product.columns)));
     case 'shared':
       return writeSharedTile(product, schedule.tile);
     case 'sliced':
@@ -131,9 +131,10 @@ function writeProduct(product: Product, schedule: Schedule): Written {
   }
 }
 
-/** Whether a product reads a weight of which a lane reads several steps of the sum at once. */
-function hasPackedRight(product: Product): boolean {
-  return packedRight(product) !== undefined || sparseRight(product) !== undefined;
+/** Which schedules a product of two matrices has: weights of which a lane reads several steps at once have their own. */
+function kindOf(product: Product): keyof ContractionSchedules {
+  if (sparseRight(product) !== undefined) return 'sparse';
+  return packedRight(product) === undefined ? 'single' : 'packed';
 }
 
 export function contractionKernels(request: KernelRequest): readonly Kernel[] {
@@ -146,8 +147,8 @@ export function contractionKernels(request: KernelRequest): readonly Kernel[] {
   const shape = dotShape(dot);
   const rows = elements(shape.rows);
   const isBatched = constantValue(elements(shape.batch)) !== 1;
-  const isPacked = !isBatched && hasPackedRight(makeProduct(probe(request), dot, targets));
-  const schedules = contractionSchedules[request.profile][isBatched ? 'batched' : isPacked ? 'packed' : 'single'];
+  const kind = isBatched ? 'batched' : kindOf(makeProduct(probe(request), dot, targets));
+  const schedules = contractionSchedules[request.profile][kind];
   const fitting = schedules.filter((schedule) => fits(schedule, rows, request));
   const chosen = request.isSingle ? [singleOf(schedules, shape)] : fitting;
   return chosen.map((schedule) =>

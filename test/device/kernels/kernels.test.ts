@@ -160,6 +160,7 @@ const cases: Readonly<Record<string, Case>> = {
   'linear and erf': { write: (s) => ({ y: s.emit('erf', [linear(s, 24, 72)]) }), dims: [{ B: 1, T: 129 }] },
   'linear of odd sizes': { write: (s) => ({ y: linear(s, 13, 7) }), dims: [{ B: 1, T: 129 }] },
   'linear to one column': { write: (s) => ({ y: linear(s, 32, 1) }) },
+  'linear of three panels of columns': { write: (s) => ({ y: linear(s, 20, 96) }), dims: [{ B: 1, T: 17 }] },
   'linear one past a tile': { write: (s) => ({ y: linear(s, 20, 65) }), dims: [{ B: 1, T: 65 }] },
   'product over a runtime dim': {
     write: (s) => {
