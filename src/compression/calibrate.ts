@@ -63,7 +63,7 @@ export function calibrate(input: CalibrationInput): Calibrated {
 
 /** Turns of codes and scales behind the first choice: fewer where each takes long. */
 function refinements(elements: number, columns: number): number {
-  return elements * columns > 4e8 ? 1 : 3;
+  return elements * columns > 2e9 ? 1 : 3;
 }
 
 /** A little of every direction, so that none is free. */

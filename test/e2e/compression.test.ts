@@ -109,7 +109,7 @@ test('PyTorch reads the file with the script of docs/', async () => {
   const python = '/usr/bin/python3';
   if (spawnSync(python, ['-c', 'import torch, numpy']).status !== 0) return;
   const { status, stdout, stderr } = run(python, [
-    join(root, 'docs/load-compressed.py'),
+    join(root, 'docs/load_compressed.py'),
     at('small/model.safetensors'),
   ]);
   expect(status, stderr).toBe(0);

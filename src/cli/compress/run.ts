@@ -14,7 +14,6 @@ import type { OutFolder } from './out-folder.ts';
 import {
   encodeModel,
   formatLines,
-  lookedUp,
   needsMoments,
   type Packed,
   type Placed,
@@ -174,13 +173,12 @@ async function packAll(
   checkpoint: Checkpoint,
 ): Promise<ReadonlyMap<Placed, Packed>> {
   const placed = placeWeights(program, checkpoint, new Set(pruning.constants.keys()));
-  const wanted = needsMoments(placed);
-  const tables = lookedUp(program);
+  const wanted = needsMoments(program, placed);
   const packed = new Map<Placed, Packed>();
   const pack = async (moments: Moments, isReady: (path: string) => boolean): Promise<void> => {
     for (const one of placed) {
       if (packed.has(one) || ![one.weight, ...one.others].some(({ path }) => isReady(path))) continue;
-      packed.set(one, await packWeight(one, { moments, pruning, tables }));
+      packed.set(one, await packWeight(one, moments, pruning));
       await pause();
     }
   };
