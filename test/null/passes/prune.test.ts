@@ -2,6 +2,7 @@
  * Structured pruning: what hangs together is found in every model of models/ and in awkward ones, and the smaller program gives
  * what the dense one gives with the columns of what went set to zero.
  */
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { compile, lowerSource } from '../../../src/compile.ts';
 import { chooseUnits, columnScores, type DenseTensor } from '../../../src/compression/units.ts';
@@ -226,6 +227,14 @@ const projections = `  q = Linear(16, 24)
   k = Linear(16, 12)
   v = Linear(16, 8)
   mix = Linear(16, 16)`;
+
+test.each(readdirSync('examples/vit-mnist/recipes'))('the recipe %s of the digits', (name) => {
+  const uses = readFileSync(`examples/vit-mnist/recipes/${name}`, 'utf8');
+  const { value, diagnostics } = lowerSource(inputOf({ path: 'vit-mnist/vit-mnist.sora' }, uses));
+  expect(describeDiagnostics(diagnostics)).toEqual([]);
+  const rules = value?.prune?.weights.length ?? 0;
+  expect([value?.pruned?.sets.length ?? 0, rules]).toEqual(name === 'half.sora' ? [6, 0] : [0, 1]);
+});
 
 describe('layers', () => {
   /** The dense program of as many layers as stay, with the weights of those. */
