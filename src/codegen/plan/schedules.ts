@@ -126,3 +126,16 @@ export const keySplits: Readonly<Record<ProfileName, KeySplits>> = {
 
 /** Width of the panels that weights of contractions are laid out in: one vector of each of eight neighbouring lanes. */
 export const panelWidth = 32;
+
+/** What a vector of outputs costs where a lane has so many: vectors share the loads of the other factor. */
+const costOfVectors = [1.5, 1.2, 1.08, 1];
+
+/**
+ * Vectors of a lane in products of one row with a packed weight of so many outputs. Its panels are as wide, so that what a workgroup reads
+ * is one piece of memory.
+ */
+export function packedVectors(outputs: number): number {
+  const panels = Math.max(1, Math.ceil(outputs / panelWidth));
+  const costs = costOfVectors.map((cost, at) => Math.ceil(panels / (at + 1)) * (at + 1) * cost);
+  return costs.indexOf(Math.min(...costs)) + 1;
+}

@@ -14,7 +14,7 @@ import type {
   WeightSpec,
 } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
-import { panelWidth } from './schedules.ts';
+import { packedVectors, panelWidth } from './schedules.ts';
 
 const rowMajor: WeightLayout = { kind: 'row-major' };
 
@@ -57,6 +57,8 @@ function useOf(node: Node, operand: number): Use {
 
 /** Where the parts of a packed weight begin, in words, and how many of each a panel has. */
 export interface PackedPlaces {
+  /** Outputs of a panel. */
+  readonly width: number;
   /** Outputs and inputs. */
   readonly rows: number;
   readonly columns: number;
@@ -77,15 +79,17 @@ export function packedPlaces(shape: readonly number[], format: PackedFormat): Pa
   const perWord = format.kind === 'int8' ? 4 : 8;
   const words = Math.ceil(columns / perWord);
   const groups = format.group === undefined ? 1 : Math.max(1, Math.ceil(columns / format.group));
-  const padded = Math.ceil(rows / panelWidth) * panelWidth;
+  const width = panelWidth * packedVectors(rows);
+  const padded = Math.ceil(rows / width) * width;
   const scales = padded * words;
   const zeros = scales + padded * groups;
   const end = zeros + (format.asymmetric ? (padded * groups) / 4 : 0);
-  return { rows, columns, perWord, words, groups, scales, zeros, end };
+  return { width, rows, columns, perWord, words, groups, scales, zeros, end };
 }
 
 function packedLayout(shape: readonly number[], format: PackedFormat): WeightLayout {
-  return { kind: 'packed', width: panelWidth, format, words: packedPlaces(shape, format).end };
+  const { width, end } = packedPlaces(shape, format);
+  return { kind: 'packed', width, format, words: end };
 }
 
 /** Where the parts of an n:m weight begin, in words, and how many of each a panel has. */

@@ -7,6 +7,7 @@
 import type { Node } from '../../ir/graph.ts';
 import { numberOf } from '../../ir/ops/shared.ts';
 import { constantDim } from '../../ir/symbolic.ts';
+import { finishFour } from './attention-columns.ts';
 import { finishScore, keyBounds, masked, perHead, positionConditions, scoreMapper } from './attention-scores.ts';
 import { type Geometry, geometryOf, last, openWork, workGroups } from './attention-shape.ts';
 import {
@@ -108,8 +109,8 @@ export function laneSplit(request: KernelRequest, node: Node): Split | undefined
   return splitOf(request, node, mostRows);
 }
 
-/** A lane per split of the keys, which takes every so-manieth key, and some heads; it gives partials. */
-export function writeLanePartials(draft: Draft, node: Node, split: Split): Written {
+/** Opens the body of a lane that takes every so-manieth key for some heads, and streams them. */
+function streamSplit(draft: Draft, node: Node, split: Split) {
   const { writer } = draft;
   const { geometry, count } = split;
   const pieces = count / lanes;
@@ -123,6 +124,14 @@ export function writeLanePartials(draft: Draft, node: Node, split: Split): Writt
   const here = writer.index(query);
   const bounds = keyBounds(draft, node, { batch, heads }, { first: here, last: here }, geometry.keys);
   writeStream({ draft, node, geometry, batch, rows, group }, `${bounds.first} + ${number}`, bounds.end, count);
+  return { pieces, work, number, rows };
+}
+
+/** A lane per split of the keys, which takes every so-manieth key, and some heads; it gives partials. */
+export function writeLanePartials(draft: Draft, node: Node, split: Split): Written {
+  const { writer } = draft;
+  const { geometry, count } = split;
+  const { pieces, work, number, rows } = streamSplit(draft, node, split);
   const partials = bindPartials(draft, 'w');
   rows.forEach(({ head }, row) => {
     const place = writer.let('place', partialPlace(draft, split, work, head, number));
@@ -138,6 +147,68 @@ export function writeLanePartials(draft: Draft, node: Node, split: Split): Writt
     note: `attention of few queries: ${split.heads} heads per lane, the keys that they may see in ${count} splits`,
     variant: 'split',
     scratch: partialBytes(split),
+  };
+}
+
+/** Workgroup memory that every device has (16 KiB), in vectors. */
+const memory = 1024;
+
+/** Whether the splits of a query are the lanes of one workgroup, which can put them together itself. */
+export function isOneWorkgroup({ count, heads, geometry }: Split): boolean {
+  return count === lanes && lanes * heads * (1 + geometry.valueWidth / 4) <= memory;
+}
+
+/** The same with the sums of all splits put together by the workgroup: one kernel. */
+export function writeLanesTogether(draft: Draft, node: Node, targets: readonly Target[], split: Split): Written {
+  const { writer } = draft;
+  const { geometry } = split;
+  const value4 = geometry.valueWidth / 4;
+  const stride = 1 + value4;
+  const { work, rows, pieces } = streamSplit(draft, node, split);
+  const partials = writer.workgroupVariable('partials', `array<vec4f, ${lanes * rows.length * stride}>`);
+  for (const row of rows.keys()) {
+    const place = writer.let('place', `(${row * lanes}u + lane) * ${stride}u`);
+    writer.line(`${partials}[${place}] = vec4f(greatest_${row}, sum_${row}, 0.0f, 0.0f);`);
+    for (const column of range(value4)) writer.line(`${partials}[${place} + ${1 + column}u] = mixed_${row}_${column};`);
+  }
+  writer.line('workgroupBarrier();');
+  const finish = finisher(draft, node, targets);
+  rows.forEach(({ head }, row) => {
+    const sink = perHead(draft, node, 'sinks', head);
+    const [top, sum, part, column] = ['all_top', 'all_sum', 'part', 'column4'].map((name) => writer.fresh(name));
+    const first = `${row * lanes * stride}u`;
+    const lanesLoop = `for (var ${part} = 0u; ${part} < ${lanes}u; ${part}++)`;
+    const at = `${partials}[${first} + ${part} * ${stride}u`;
+    writer.line(`var ${top} = ${sink ?? masked};`);
+    writer.open(lanesLoop);
+    writer.line(`${top} = max(${top}, ${at}].x);`);
+    writer.close();
+    writer.line(`var ${sum} = 0.0f;`);
+    writer.open(lanesLoop);
+    writer.line(`${sum} = fma(${at}].y, exp(${at}].x - ${top}), ${sum});`);
+    writer.close();
+    const total = sink === undefined ? sum : `(${sum} + exp(${sink} - ${top}))`;
+    const normalizer = writer.let('normalizer', `select(0.0f, 1.0f / ${total}, ${sum} > 0.0f)`);
+    writer.open(`for (var ${column} = lane; ${column} < ${value4}u; ${column} += ${lanes}u)`);
+    const column4 = writer.variable(column ?? '', constantDim(value4));
+    const mixed = writer.fresh('mixed');
+    writer.line(`var ${mixed} = vec4f(0);`);
+    writer.open(lanesLoop);
+    writer.line(`${mixed} = fma(${at} + 1u + ${writer.operand(column4)}], vec4f(exp(${at}].x - ${top})), ${mixed});`);
+    writer.close();
+    const index = (place: Index) => [
+      ...work.batch,
+      work.query,
+      addIndices(scaleIndex(head, geometry.valueWidth), place),
+    ];
+    finishFour(draft, finish, { index, column4, width: geometry.valueWidth, text: `${mixed} * ${normalizer}` });
+    writer.close();
+  });
+  writer.close();
+  return {
+    workgroup: lanes,
+    groups: splitGroups(split, pieces),
+    note: `attention of few queries: ${split.heads} heads, a lane for every ${lanes}th of the keys that they may see`,
   };
 }
 

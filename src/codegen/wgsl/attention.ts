@@ -14,7 +14,7 @@ import { numberOf } from '../../ir/ops/shared.ts';
 import { constantDim, type Dim } from '../../ir/symbolic.ts';
 import type { ProfileName } from '../../ir/target.ts';
 import { finishFour, readFour } from './attention-columns.ts';
-import { laneSplit, writeLanePartials, writeLanes } from './attention-lanes.ts';
+import { isOneWorkgroup, laneSplit, writeLanePartials, writeLanes, writeLanesTogether } from './attention-lanes.ts';
 import { finishScore, keyBounds, masked, perHead, positionConditions, scoreMapper } from './attention-scores.ts';
 import { ceiling, type Geometry, geometryOf, last, openWork, workGroups } from './attention-shape.ts';
 import { type Split, writeCombination } from './attention-splits.ts';
@@ -77,6 +77,9 @@ export function attentionKernels(request: KernelRequest): readonly Kernel[] {
   const { whole, split, partials } = families[request.profile];
   const pieces = split(request, node);
   if (!pieces) return [writeKernel(request, (draft) => whole(draft, node, targets))];
+  if (request.profile === 'software' && isOneWorkgroup(pieces)) {
+    return [writeKernel(request, (draft) => writeLanesTogether(draft, node, targets, pieces))];
+  }
   return [
     writeKernel(request, (draft) => partials(draft, node, pieces)),
     writeKernel(request, (draft) => writeCombination(draft, node, targets, pieces)),

@@ -101,16 +101,22 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
   const byWord = format.kind === 'int8';
   const all = columns.map((_, c) => c);
   // Where a lane's words begin, in vectors of four words; panels are padded, so that every place up to the last panel's end exists.
-  const panels = Math.ceil(places.rows / 32);
-  const place = sums.places.map((text, c) => writer.let(`panel_place_${c}`, `min(${text}, ${panels * 8 - 1}u)`));
+  const quarters = places.width / 4;
+  const panels = Math.ceil(places.rows / places.width);
+  const place = sums.places.map((text, c) => writer.let(`panel_place_${c}`, `min(${text}, ${panels * quarters - 1}u)`));
   const starts = (what: string, start: number, count: number) =>
-    place.map((at, c) => writer.let(`${what}_${c}`, `${at} / 8u * ${count * 8}u + ${at} % 8u + ${start / 4}u`));
+    place.map((at, c) =>
+      writer.let(`${what}_${c}`, `${at} / ${quarters}u * ${count * quarters}u + ${at} % ${quarters}u + ${start / 4}u`),
+    );
   const wordStarts = starts('words_at', 0, places.words);
   const scaleStarts = starts('scales_at', places.scales, places.groups);
   const zeroStarts =
     offset === undefined
       ? place.map((at, c) =>
-          writer.let(`zeros_at_${c}`, `${at} / 8u * ${places.groups * 8}u + ${at} % 8u + ${places.zeros}u`),
+          writer.let(
+            `zeros_at_${c}`,
+            `${at} / ${quarters}u * ${places.groups * quarters}u + ${at} % ${quarters}u + ${places.zeros}u`,
+          ),
         )
       : [];
   const part = (row: number, c: number) => (isGrouped || !byWord ? `part_${row}_${c}` : sums.sum(row, c));
@@ -122,7 +128,7 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
 
   /** Scales what a group or row has come to, and begins anew. */
   const settle = (group: string, isLast: boolean): void => {
-    const at = group === '0u' ? '' : ` + ${group} * 8u`;
+    const at = group === '0u' ? '' : ` + ${group} * ${quarters}u`;
     for (const c of all) {
       const scale = writer.let('scale', `bitcast<vec4<f32>>(${name}[${scaleStarts[c]}${at}])`);
       const word = offset === undefined ? writer.let('zero_word', `${zeroStarts[c]}${at}`) : '';
@@ -153,9 +159,8 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
   else
     writer.open(`for (var ${counter} = 0u; ${counter} < ${writer.unrolledNever(constantDim(blocks))}; ${counter}++)`);
   const k = writer.variable(counter, constantDim(blocks));
-  const quarters = range(steps / 4);
   const left = rows.map((row, r) => {
-    const fours = quarters.map((at) => leftAt(product, sums.batch, row, k, steps / 4, at, depth));
+    const fours = range(steps / 4).map((at) => leftAt(product, sums.batch, row, k, steps / 4, at, depth));
     const total = fours.map((four) => `((${four}.x + ${four}.y) + (${four}.z + ${four}.w))`).join(' + ');
     if (byWord) return { fours, correction: writer.let('correction', `-${offset}.0f * ${total}`) };
     writer.line(`left_sum_${r} += ${total};`);
@@ -171,7 +176,7 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
     });
   });
   for (const c of all) {
-    const read = writer.let('words', `${name}[${wordStarts[c]} + ${wordIndex} * 8u]`);
+    const read = writer.let('words', `${name}[${wordStarts[c]} + ${wordIndex} * ${quarters}u]`);
     const words =
       parts === 1 ? read : writer.let('half', `${read} >> ${vector(`${counter} % ${parts}u * 16u`, 'u32')}`);
     if (byWord) {

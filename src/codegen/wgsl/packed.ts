@@ -9,7 +9,6 @@
 import { constantDim, constantValue, type Dim } from '../../ir/symbolic.ts';
 import type { PackedFormat } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
-import { panelWidth } from '../plan/schedules.ts';
 import { type PackedPlaces, packedPlaces } from '../plan/weights.ts';
 import { addIndices, constantIndex, type Index, mentions, scaleIndex } from './index-algebra.ts';
 import type { Lanes } from './scalars.ts';
@@ -63,7 +62,7 @@ export function loadWords(
   at: Index,
   start: number,
   count: number,
-  width: number = panelWidth,
+  width: number,
 ): string {
   const { algebra, context } = walker;
   const { writer } = context;
@@ -118,7 +117,7 @@ function neighboursOf(
   const { places } = access;
   const perFour = constantDim(places.perWord / 4);
   const at = walker.algebra.quotient(quarter, perFour);
-  const text = loadWords(walker, buffer, outputs, at, 0, places.words);
+  const text = loadWords(walker, buffer, outputs, at, 0, places.words, places.width);
   const half = walker.algebra.remainder(quarter, perFour);
   const word = places.perWord === 4 ? text : `(${text} >> ${writer.operand(scaleIndex(half, 16))})`;
   const bits = 32 / places.perWord;
@@ -137,13 +136,13 @@ function ofGroup(
   const { algebra, context } = walker;
   const { groups } = places;
   const group = format.group === undefined ? constantIndex(0) : algebra.quotient(column, constantDim(format.group));
-  const scales = loadWords(walker, buffer, outputs, group, places.scales, groups);
+  const scales = loadWords(walker, buffer, outputs, group, places.scales, groups, places.width);
   const scale = `bitcast<${lanesOf(outputs) === 4 ? 'vec4<f32>' : 'f32'}>(${scales})`;
   const offset = packedOffset(format);
   if (offset !== undefined) return { scale, zero: `${offset}.0f` };
   // Zero points of four outputs are one word.
   const zeroWord = (row: Index) =>
-    loadWords(walker, buffer, { kind: 'one', row }, group, places.zeros, groups, panelWidth / 4);
+    loadWords(walker, buffer, { kind: 'one', row }, group, places.zeros, groups, places.width / 4);
   if (outputs.kind === 'four') return { scale, zero: zeroPoints(zeroWord(outputs.quarter)) };
   const four = constantDim(4);
   const word = zeroWord(algebra.quotient(outputs.row, four));
@@ -184,7 +183,13 @@ export function loadPacked(
   const outputs: Outputs = quarter ? { kind: 'four', quarter } : { kind: 'one', row };
   const lanes = lanesOf(outputs);
   const at = algebra.quotient(column, constantDim(places.perWord));
-  const numbers = numbersOf(walker, access, loadWords(walker, buffer, outputs, at, 0, places.words), lanes, column);
+  const numbers = numbersOf(
+    walker,
+    access,
+    loadWords(walker, buffer, outputs, at, 0, places.words, places.width),
+    lanes,
+    column,
+  );
   const { scale, zero } = ofGroup(walker, buffer, access, outputs, column);
   return { text: `(${numbers} - ${zero}) * ${scale}`, lanes, dtype: 'f32' };
 }

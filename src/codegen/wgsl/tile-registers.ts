@@ -5,7 +5,7 @@
  *   c[m, n] += a[m, k] * b[k, n]      four columns are one vec4; neighbouring lanes have neighbouring vectors
  */
 import { constantValue } from '../../ir/symbolic.ts';
-import type { RegisterTile } from '../plan/schedules.ts';
+import { panelWidth, type RegisterTile } from '../plan/schedules.ts';
 import {
   accumulate,
   ceiling,
@@ -33,7 +33,9 @@ import { fourth } from './values.ts';
 export function writeRegisterTile(product: Product, tile: RegisterTile): Written {
   const { draft, batch, rows, columns } = product;
   const { writer } = draft;
-  const { vectors, lanes } = tile;
+  const { lanes } = tile;
+  const packed = packedRight(product);
+  const vectors = packed && tile.rows === 1 ? packed.access.places.width / panelWidth : tile.vectors;
   const width = 4 * vectors * lanes;
   const height = Math.min(tile.rows, constantValue(rows) ?? tile.rows);
   const covered = isMultiple(rows, height);
@@ -65,7 +67,7 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
     for (const c of range(vectors)) writer.line(`var sum_${r}_${c} = ${product.vector}(0);`);
   }
 
-  const own = { packed: packedRight(product), sparse: sparseRight(product) };
+  const own = { packed, sparse: sparseRight(product) };
   if (own.packed || own.sparse) {
     const sums: PackedSums = {
       rows: rowIndices,

@@ -78,6 +78,8 @@ export const attention: OpDefinition = {
     if (profile === 'gpu') return widths.every((width) => width <= widest);
     const isNarrow = widths.every((width) => width % 4 === 0 && width <= widestInLanes);
     if (!isNarrow) return false;
+    // One query at a time: what counts is how many kernels a step has.
+    if (constantValue(geometry.queries) === 1) return true;
     const window = windowOf(attributes);
     const most = dimBounds(geometry.keys, ranges).maximum;
     return rolesOf(attributes).includes('reach') || (window > 0 && most >= windowsToWin * window);

@@ -33,7 +33,12 @@ function specOf(shapes: readonly Shape[], format: PackedFormat, first?: number, 
     shape,
     ...(first === undefined ? {} : { first }),
     dtype: 'f32',
-    layout: { kind: 'packed', width: 32, format, words: packedPlaces(shape, format).end },
+    layout: {
+      kind: 'packed',
+      width: packedPlaces(shape, format).width,
+      format,
+      words: packedPlaces(shape, format).end,
+    },
   };
 }
 
@@ -58,13 +63,13 @@ async function filled(file: Uint8Array, spec: WeightSpec): Promise<Uint32Array> 
 
 /** Reads an element back, by the words of PackedLayout. */
 function elementAt(words: Uint32Array, spec: WeightSpec, format: PackedFormat, row: number, column: number): number {
-  const { perWord, words: ofRow, groups, scales, zeros } = packedPlaces(spec.shape, format);
+  const { width, perWord, words: ofRow, groups, scales, zeros } = packedPlaces(spec.shape, format);
   const bits = 32 / perWord;
-  const [panel, lane] = [Math.floor(row / 32), row % 32];
-  const word = words[(panel * ofRow + Math.floor(column / perWord)) * 32 + lane] ?? 0;
+  const [panel, lane] = [Math.floor(row / width), row % width];
+  const word = words[(panel * ofRow + Math.floor(column / perWord)) * width + lane] ?? 0;
   const number = (word >>> (bits * (column % perWord))) & (2 ** bits - 1);
   const group = format.group === undefined ? 0 : Math.floor(column / format.group);
-  const place = (panel * groups + group) * 32 + lane;
+  const place = (panel * groups + group) * width + lane;
   const scale = new Float32Array(words.buffer)[scales + place] ?? 0;
   const zero = format.asymmetric
     ? (new Uint8Array(words.buffer)[4 * zeros + place] ?? 0)
