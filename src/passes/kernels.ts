@@ -65,7 +65,7 @@ export function toKernels(program: Program, profile: ProfileName, options: Kerne
       const result = pass.run(graph, context);
       graph = record(pass.name, entry, result.graph, result.fired);
     }
-    const fusion = fuse(graph, entry.span);
+    const fusion = fuse(graph, entry.span, program.dims);
     diagnostics.push(...fusion.diagnostics);
     if (fusion.diagnostics.length > 0) return entry;
     return { ...entry, graph: record('fuse', entry, fusion.graph, fusion.fired) };

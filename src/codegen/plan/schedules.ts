@@ -8,6 +8,7 @@
  * vectors per lane 5 % faster for twice the time to compile; slices of the sum, wider panels, row-major rows with
  * subgroup sums, and loads from textures are slower. A left operand with its rows side by side (weight
  * gradients) is read four rows at a time: 1.3 to 1.6 times as fast. GPUs: tiles in workgroup memory; not measured here.
+ * Packed weights: unpacking costs four instructions per eight numbers and loads are saved, so a lane takes more columns (docs/decisions/0009).
  * Ends of short loops are hidden (`unrolledNever`): with them known, Mesa unrolled a training step's row kernels for 31 of 53 s.
  */
 import type { ProfileName } from '../../ir/target.ts';

@@ -9,6 +9,7 @@
 import { constantDim, constantValue, type Dim } from '../../ir/symbolic.ts';
 import type { PackedFormat } from '../../runtime/artifact.ts';
 import { unreachable } from '../../support/error.ts';
+import { panelWidth } from '../plan/schedules.ts';
 import { type PackedPlaces, packedPlaces } from '../plan/weights.ts';
 import { addIndices, constantIndex, type Index, mentions, scaleIndex } from './index-algebra.ts';
 import type { Lanes } from './scalars.ts';
@@ -62,7 +63,7 @@ export function loadWords(
   at: Index,
   start: number,
   count: number,
-  width: number,
+  width: number = panelWidth,
 ): string {
   const { algebra, context } = walker;
   const { writer } = context;

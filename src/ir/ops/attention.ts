@@ -68,7 +68,7 @@ export const attention: OpDefinition = {
   tileOperands: plainOperands,
   /**
    * A streaming kernel wins on GPUs. On CPU drivers it loses against matrix products with the scores in memory, but for
-   * windows and spans that leave most keys out (measured on lavapipe: docs/attention.md). Entmax needs all scores of a row at
+   * windows and spans that leave most keys out and for single queries (measured on lavapipe: docs/attention.md). Entmax needs all scores of a row at
    * once.
    */
   staysWhole(profile, inputs, attributes, { ranges }) {

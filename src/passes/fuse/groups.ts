@@ -113,7 +113,7 @@ function withoutMixing(group: Cone, seed: Node, ground: Ground): Cone {
   const givesUp =
     roleOf(seed) === 'reduction'
       ? readers.length === 1 && sums.length === 1 && beside.some(readsActivations)
-      : sums.length > 0 && beside.some((node) => isNeededAgain(node, root, flow) && isCheap(node, stored));
+      : sums.length > 0 && beside.some((node) => isNeededAgain(node, root, flow) && isCheap(node, stored, undefined));
   return givesUp ? groupEndingAt(input.node, seed, (node) => group.nodes.has(node), ground) : group;
 }
 

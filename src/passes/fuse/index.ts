@@ -13,6 +13,7 @@ import { type Diagnostic, diagnose } from '../../support/diagnostic.ts';
 import { unreachable } from '../../support/error.ts';
 import type { Span } from '../../support/source.ts';
 import { copyNode, hasTrait } from '../pass.ts';
+import type { Ranges } from './cheap.ts';
 import { coneOf, coneOfAll } from './cone.ts';
 import { bindingsOf, materialize, maxBindings } from './materialize.ts';
 import { orderOf } from './order.ts';
@@ -41,10 +42,13 @@ function refusal(node: Node, entry: Span | undefined): Diagnostic {
   });
 }
 
-/** @param entry where to point when the offending node has no place of its own */
-export function fuse(given: Graph, entry?: Span): Fusion {
+/**
+ * @param entry where to point when the offending node has no place of its own
+ * @param ranges of the dims; without them nothing counts as small
+ */
+export function fuse(given: Graph, entry?: Span, ranges?: Ranges): Fusion {
   const { graph, phaseOf } = separatePhases(given);
-  const { stored, groups } = materialize(graph, phaseOf);
+  const { stored, groups } = materialize(graph, phaseOf, ranges);
   const isStored = (node: Node) => stored.has(node) || roleOf(node) === 'stored';
   const builder = new GraphBuilder();
   const values = new Map<Value, Value>();

@@ -12,7 +12,7 @@
  * Source of the idea of growing along post-dominators: TVM's FuseOps.
  */
 import type { Graph, Node } from '../../ir/graph.ts';
-import { isCheap } from './cheap.ts';
+import { isCheap, type Ranges } from './cheap.ts';
 import { type Cone, coneOf, coneOfAll, skeletonOf, straysOf } from './cone.ts';
 import { type Flow, flowOf } from './flow.ts';
 import { groupOf, isBehindHeavy, seedsOf, tileSources } from './groups.ts';
@@ -30,8 +30,15 @@ export interface Materialized {
   readonly groups: readonly (readonly Node[])[];
 }
 
-/** @param phaseOf kernels of different phases stay apart (phases.ts) */
-export function materialize(graph: Graph, phaseOf: (node: Node) => number = () => 0): Materialized {
+/**
+ * @param phaseOf kernels of different phases stay apart (phases.ts)
+ * @param ranges of the dims, to know what is small
+ */
+export function materialize(
+  graph: Graph,
+  phaseOf: (node: Node) => number = () => 0,
+  ranges: Ranges | undefined = undefined,
+): Materialized {
   const flow = flowOf(graph);
   const stored = new Set<Node>(graph.nodes.filter((node) => roleOf(node) === 'update'));
   const groups = new Groups(updateGroups(flow));
@@ -46,7 +53,7 @@ export function materialize(graph: Graph, phaseOf: (node: Node) => number = () =
     for (const node of group.nodes) if (isBehindHeavy(node, group)) claimed.add(node);
   }
   for (const result of graph.results) if (roleOf(result.value.node) !== 'stored') stored.add(result.value.node);
-  storeTheRest(flow, stored, claimed, anchored, groups);
+  storeTheRest(flow, stored, claimed, anchored, groups, ranges);
   absorbViews(flow, stored);
   split(flow, stored, groups);
   const isStored = (node: Node) => stored.has(node) || roleOf(node) === 'stored';
@@ -70,6 +77,7 @@ function storeTheRest(
   claimed: ReadonlySet<Node>,
   anchored: ReadonlySet<Node>,
   groups: Groups,
+  ranges: Ranges | undefined,
 ): void {
   const places = new Map<Node, Place>();
   const placeOf = (node: Node): Place => {
@@ -93,7 +101,7 @@ function storeTheRest(
     const place = placeOf(node);
     places.set(node, place);
     if (claimed.has(node)) continue;
-    if (mustStore(node, place, flow, anchored, stored)) stored.add(node);
+    if (mustStore(node, place, flow, anchored, stored, ranges)) stored.add(node);
   }
 }
 
@@ -107,6 +115,7 @@ function mustStore(
   flow: Flow,
   anchored: ReadonlySet<Node>,
   stored: ReadonlySet<Node>,
+  ranges: Ranges | undefined,
 ): boolean {
   const role = roleOf(node);
   if (role === 'stored' || role === 'inline') return false;
@@ -115,7 +124,7 @@ function mustStore(
   if (role === 'view') return false;
   if (place.tiled) return !isCast(node);
   if (role === 'lookup') return place.kernels.size > 1 || [...place.kernels].some((root) => anchored.has(root));
-  return (place.kernels.size > 1 || place.repeated) && !isCheap(node, stored);
+  return (place.kernels.size > 1 || place.repeated) && !isCheap(node, stored, ranges);
 }
 
 /** A stored value that is only read through a view is stored as the view shows it: the reader's addresses stay plain. */
