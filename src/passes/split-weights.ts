@@ -48,11 +48,9 @@ export function bytesOfWeight(node: Node, context: InferContext): number {
   return Math.ceil((elements * bitsOf(format, format.transposed ? rows : elements / Math.max(1, rows))) / 8);
 }
 
-/** Where the rows are what is summed over, parts are whole groups. */
+/** Where the rows are what is summed over, parts are whole groups; those of n:m weights divide `rowMultiple`. */
 function groupRows(node: Node, context: InferContext): number {
   const format = formatOf(node, context);
-  const sparse = sparsityOf(node, context);
-  if (sparse?.transposed) return sparse.of;
   return format?.transposed && format.group !== undefined ? format.group : 1;
 }
 

@@ -3,6 +3,7 @@
  * is rounding: f32 sums in another order.
  */
 import { describe, expect, test } from 'vitest';
+import { compile } from '../../../src/compile.ts';
 import { type ProfileName, profileNames } from '../../../src/ir/target.ts';
 import type { Artifact } from '../../../src/runtime/artifact.ts';
 import { createModel, type Inputs, openSafetensors } from '../../../src/runtime/index.ts';
@@ -98,4 +99,23 @@ describe.each(cases.map((one, at) => [...one, at] as const))('[%i, %i], %i of %i
       expect(distance(results[call] ?? [], want), `${entry}, call ${call}`).toBeLessThanOrEqual(tolerance);
     }
   });
+});
+
+test('weights larger than a binding lie in parts, whichever way they lie', { timeout: 240_000 }, async () => {
+  const [device] = gpuDevices;
+  if (device === undefined) return;
+  // Only products and lookups can do with parts.
+  const text = sparseText(256, 320, 2, 4).replace(/ {2}entry doubled.*\n/, '');
+  const file = { path: 'parts.sora', text };
+  const { value } = compile({ file, bindingBytes: 64 * 1024 });
+  if (!value) throw new Error('does not compile');
+  const weights = randomCheckpoint(value.artifact);
+  // Three rows, both ways.
+  const calls = callsOf(256, 320).slice(2, 4);
+  const whole = await resultsOf(compiled(file.text).artifact, weights, device, calls);
+  const parts = await resultsOf(value.artifact, weights, device, calls);
+  expect(value.artifact.weights.filter(({ first, layout }) => first !== undefined && layout.kind === 'nm')).not.toEqual(
+    [],
+  );
+  for (const [call, want] of whole.entries()) expect(distance(parts[call] ?? [], want)).toBeLessThanOrEqual(2e-6);
 });
