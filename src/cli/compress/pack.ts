@@ -79,8 +79,8 @@ export function placeWeights(
   return [...placed.values()];
 }
 
-/** Tables of which rows are looked up. */
-function lookedUp(program: Program): ReadonlySet<string> {
+/** Tables of which rows are looked up: what stands there is used as it is, not only multiplied. */
+export function lookedUp(program: Program): ReadonlySet<string> {
   const paths = program.entries.flatMap(({ graph }) =>
     graph.nodes.flatMap((node) =>
       node.op === 'gather' && node.inputs[0]?.node.op === 'weight'
@@ -91,26 +91,41 @@ function lookedUp(program: Program): ReadonlySet<string> {
   return new Set(paths);
 }
 
-/**
- * Matrices whose inputs have to be seen. Not tables of which rows are looked up: what stands there is used as it is, also where the
- * table is the head too, and rounding it for the head alone was measured to be worse.
- */
-export function needsMoments(program: Program, placed: readonly Placed[]): ReadonlySet<string> {
-  const tables = lookedUp(program);
+/** Matrices whose inputs have to be seen. */
+export function needsMoments(placed: readonly Placed[]): ReadonlySet<string> {
   return new Set(
-    placed.flatMap(({ weight, others }) => {
-      const all = [weight, ...others].map(({ path }) => path);
-      return weight.calibration?.kind === 'gptq' && !all.some((path) => tables.has(path)) ? all : [];
-    }),
+    placed.flatMap(({ weight, others }) =>
+      weight.calibration?.kind === 'gptq' ? [weight, ...others].map(({ path }) => path) : [],
+    ),
   );
 }
 
+/** What rounding one weight depends on, apart from the weight itself. */
+export interface PackContext {
+  readonly moments: Moments;
+  readonly pruning: Pruning;
+  /** Tables of which rows are looked up. */
+  readonly tables: ReadonlySet<string>;
+}
+
+/**
+ * Second moments of what a matrix is multiplied with. Rows of a table that is also multiplied (a tied head) are used as they are,
+ * too: half of its error counts in all directions alike.
+ */
+function momentsFor(all: readonly Weight[], { moments, tables }: PackContext): Float64Array | undefined {
+  const [own] = all.flatMap(({ path }) => moments.get(path) ?? []);
+  if (!own || !all.some(({ path }) => tables.has(path))) return own;
+  const columns = Math.sqrt(own.length);
+  const both = Float64Array.from(own);
+  let mean = 0;
+  for (let at = 0; at < columns; at++) mean += (own[at * columns + at] ?? 0) / columns;
+  for (let at = 0; at < columns; at++) both[at * columns + at] = (both[at * columns + at] ?? 0) + mean;
+  return both;
+}
+
 /** One weight, with the second moments of what it is multiplied with when there are some. */
-export async function packWeight(
-  { weight, found, others }: Placed,
-  moments: Moments,
-  pruning: Pruning,
-): Promise<Packed> {
+export async function packWeight({ weight, found, others }: Placed, context: PackContext): Promise<Packed> {
+  const { pruning } = context;
   const { format, calibration = { kind: 'minmax' } as const } = weight;
   const { info, file } = found;
   const name = others.length === 0 && weight.path !== info.name ? weight.path : info.name;
@@ -133,8 +148,8 @@ export async function packWeight(
   }
   const { rows, columns } = matrixOf(shape, format);
   const matrix = format.transposed === true ? transpose(data, columns, rows) : data;
-  const [own] = [weight, ...others].flatMap(({ path }) => moments.get(path) ?? []);
-  const { encoded, by } = calibrate({ weight: matrix, columns, format, calibration, moments: own });
+  const moments = momentsFor([weight, ...others], context);
+  const { encoded, by } = calibrate({ weight: matrix, columns, format, calibration, moments });
   const tensors = packEncoded(name, encoded, shape, format);
   const text = describeFormat(format, shape).replace(/ (?:transposed )?\[.*$/, '');
   const values = decodeRows(encoded, columns, format);

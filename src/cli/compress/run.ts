@@ -14,6 +14,7 @@ import type { OutFolder } from './out-folder.ts';
 import {
   encodeModel,
   formatLines,
+  lookedUp,
   needsMoments,
   type Packed,
   type Placed,
@@ -173,12 +174,13 @@ async function packAll(
   checkpoint: Checkpoint,
 ): Promise<ReadonlyMap<Placed, Packed>> {
   const placed = placeWeights(program, checkpoint, new Set(pruning.constants.keys()));
-  const wanted = needsMoments(program, placed);
+  const wanted = needsMoments(placed);
+  const tables = lookedUp(program);
   const packed = new Map<Placed, Packed>();
   const pack = async (moments: Moments, isReady: (path: string) => boolean): Promise<void> => {
     for (const one of placed) {
       if (packed.has(one) || ![one.weight, ...one.others].some(({ path }) => isReady(path))) continue;
-      packed.set(one, await packWeight(one, moments, pruning));
+      packed.set(one, await packWeight(one, { moments, pruning, tables }));
       await pause();
     }
   };
