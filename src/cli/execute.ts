@@ -24,7 +24,7 @@ export interface CompileRequest {
   readonly uses?: string;
   /** Use blocks whose settings stand for those of the file's blocks. */
   readonly settings?: string;
-  /** Nothing is to be trained: `train` and `adapter` blocks are left out. */
+  /** Nothing is to be trained: `train` blocks are left out. Adapters behind parts belong to the model. */
   readonly isForInference?: boolean;
   /** What `uses` is called in diagnostics. */
   readonly usesPath?: string;
@@ -52,7 +52,7 @@ export function compileFile(request: CompileRequest): Compiled {
     ...(request.uses === undefined ? {} : { uses: { path: request.usesPath ?? '(options)', text: request.uses } }),
     ...(request.settings === undefined ? {} : { settings: { path: '(options)', text: request.settings } }),
     ...optional('kept', request.kept),
-    ...(request.isForInference === true ? { without: ['train', 'adapter'] as const } : {}),
+    ...(request.isForInference === true ? { without: ['train'] as const } : {}),
   });
   const compilation = hasErrors(stage.diagnostics) ? undefined : stage.value;
   return { source, compilation, diagnostics: stage.diagnostics, milliseconds: performance.now() - start };

@@ -52,8 +52,11 @@ function checkGroup(site: UseSite, rule: UseRule, group: number, weight: Weight,
   if (size === undefined || size % group === 0) return true;
   const what = isTransposed ? 'columns' : 'rows';
   const message = `groups of ${group} do not divide the ${what} of \`${path}\`, ${size} long`;
+  const divisors = [128, 64, 32, 16, 8].filter((each) => size % each === 0);
+  const list = divisors.map((each) => `\`group: ${each}\``).join(', ');
   report(site.context, 'SORA2304', message, rule.value.span, {
     labels: span ? [{ span, text: 'the weight' }] : [],
+    help: divisors.length === 0 ? 'a scale per output has no groups: `int8`' : `what divides them: ${list}`,
   });
   return false;
 }

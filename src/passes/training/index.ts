@@ -152,7 +152,8 @@ function updateGraph(block: TrainBlock, layout: Layout, context: InferContext): 
     const next = updateOf(
       emitter,
       block.optimizer,
-      { weights, gradients: scaled, slots },
+      // The average is not the optimizer's.
+      { weights, gradients: scaled, slots: group.average === undefined ? slots : slots.slice(0, -1) },
       rateSet,
       group.decay,
       group.rate,

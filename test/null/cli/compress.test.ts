@@ -62,13 +62,17 @@ const shapes = (): ReadonlyMap<string, readonly number[]> => {
   return all;
 };
 
-beforeAll(() => {
-  writeFileSync(at('letters.sora'), source);
-  const tensors = [...shapes()].map(([name, shape], lane) => {
+function writeWeights(path: string, all: ReadonlyMap<string, readonly number[]>): void {
+  const tensors = [...all].map(([name, shape], lane) => {
     const count = shape.reduce((product, size) => product * size, 1);
     return { name, shape, data: Float32Array.from({ length: count }, (_, index) => uniform(index, lane) - 0.5) };
   });
-  writeFileSync(weights, encodeSafetensors(tensors));
+  writeFileSync(path, encodeSafetensors(tensors));
+}
+
+beforeAll(() => {
+  writeFileSync(at('letters.sora'), source);
+  writeWeights(weights, shapes());
   const ids = Int32Array.from({ length: 24 * 8 }, (_, index) => Math.floor(uniform(index, 99) * 24));
   writeFileSync(at('sample.safetensors'), encodeSafetensors([{ name: 'ids', shape: [24, 8], data: ids }]));
 });
@@ -91,6 +95,28 @@ async function reportOf(out: string): Promise<Report> {
 }
 
 describe('recipes', () => {
+  test('adapters behind parts belong to the model', async () => {
+    const path = at('adapted.sora');
+    writeFileSync(path, `${source}\nadapter Letters {\n  after "block.*": bottleneck(size: 8)\n}\n`);
+    const added = [0, 1].flatMap((layer): (readonly [string, readonly number[]])[] => {
+      const part = `block.${layer}.adapter`;
+      return [
+        [`${part}_down.weight`, [8, 32]],
+        [`${part}_down.bias`, [8]],
+        [`${part}_up.weight`, [32, 8]],
+        [`${part}_up.bias`, [32]],
+      ];
+    });
+    writeWeights(at('adapted.safetensors'), new Map([...shapes(), ...added]));
+    const options = ['--weights', at('adapted.safetensors'), '--data', at('sample.safetensors'), '--device', 'cpu'];
+    const argv = ['compress', path, ...options, '--recipe', 'int8', '--out', at('adapted')];
+    const { exitCode, stderr } = await sorac(argv);
+    expect(stderr).not.toMatch(/error/);
+    expect(exitCode).toBe(0);
+    const file = await openSafetensors(readFileSync(join(at('adapted'), 'model.safetensors')));
+    for (const [name] of added) expect([...file.tensors.keys()]).toContain(name);
+  });
+
   test('one that prunes leaves a model that loads, a report and its own text', async () => {
     const { exitCode, stdout, stderr } = await compress('--recipe', 'heads50+neurons75', '--out', at('pruned'));
     expect(stderr).not.toMatch(/error/);

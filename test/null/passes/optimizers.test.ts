@@ -80,6 +80,9 @@ describe('optimizers', () => {
       return w - lr * (all + 0.9 * kept[0]);
     }));
 
+  test('sgd without momentum beside an average of the weights', () =>
+    check(`optimizer: sgd(${lr}, weight_decay: 0.1)\n  ema: 0.9`, (w, g) => w - lr * (g + 0.1 * w)));
+
   test('adam, clipped', () =>
     check(
       `optimizer: adam(${lr}, beta1: 0.8, beta2: 0.95)\n  clip_norm: 0.5`,
