@@ -2,6 +2,7 @@
  * Scales of groups of weights: by the greatest, by a percentile, or by the least squared error. A scale that cuts off the
  * greatest weights rounds all the others more finely.
  */
+import { roundEven } from '../runtime/number-formats.ts';
 
 /** Integers that a format has: -most..most, or 0..most with a zero point. */
 export interface Levels {
@@ -22,14 +23,6 @@ export type Clipping =
   | { readonly kind: 'percentile'; readonly share: number }
   | { readonly kind: 'mse' };
 
-/** Half to even, as the language rounds. */
-export function roundHalfEven(value: number): number {
-  const low = Math.floor(value);
-  const rest = value - low;
-  if (rest !== 0.5) return rest < 0.5 ? low : low + 1;
-  return low % 2 === 0 ? low : low + 1;
-}
-
 /** The scale whose range is `low` to `high`; 0 belongs to every range. */
 export function scaleOfRange(low: number, high: number, { most, isSymmetric }: Levels): Scale {
   const [least, greatest] = [Math.min(low, 0), Math.max(high, 0)];
@@ -37,7 +30,7 @@ export function scaleOfRange(low: number, high: number, { most, isSymmetric }: L
   const scale = Math.fround(Math.fround(range) / most);
   // Nothing but zeros, or what an f32 takes for it.
   if (!(scale > 0)) return { scale: 1, zero: 0 };
-  const zero = isSymmetric ? 0 : clamp(roundHalfEven(Math.fround(-least / scale)), 0, most);
+  const zero = isSymmetric ? 0 : clamp(roundEven(Math.fround(-least / scale)), 0, most);
   return { scale, zero };
 }
 
@@ -47,7 +40,7 @@ function clamp(value: number, low: number, high: number): number {
 
 /** The stored integer, zero point included. */
 export function codeOf(value: number, { scale, zero }: Scale, { most, isSymmetric }: Levels): number {
-  return clamp(roundHalfEven(Math.fround(value / scale)) + zero, isSymmetric ? -most : 0, most);
+  return clamp(roundEven(Math.fround(value / scale)) + zero, isSymmetric ? -most : 0, most);
 }
 
 export function numberOf(code: number, { scale, zero }: Scale): number {

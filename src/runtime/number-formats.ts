@@ -42,7 +42,7 @@ export function groupsOf(columns: number, { group }: NumberFormat): number {
 }
 
 /** `Math.fround` is the rounding of f32; this is that of whole numbers. */
-function roundEven(value: number): number {
+export function roundEven(value: number): number {
   const rounded = Math.round(value);
   // Math.round takes halves up.
   return rounded - value === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;

@@ -1,7 +1,7 @@
 /**
  * Structured pruning: rules about heads and neurons of a `prune` block make matrices smaller (decision 0009).
  *
- * Shapes follow from the rules alone. Which units stay is said by the weights: `planOf` gives what belongs to each, src/compressionion
+ * Shapes follow from the rules alone. Which units stay is said by the weights: `planOf` gives what belongs to each, src/compression
  * scores and slices by it, and the program that `prune` makes loads the sliced file.
  *
  * Sources: Michel et al. 2019 (heads); Fang et al. 2023 (DepGraph: what hangs together is found in the graph).

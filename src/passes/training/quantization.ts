@@ -9,8 +9,6 @@ import { reshapeTo } from '../../ir/ops/build.ts';
 import { constantDim, constantValue, multiplyDims } from '../../ir/symbolic.ts';
 import { isTable } from '../fuse/roles.ts';
 
-const bitsOf = { int4: 4, int8: 8 } as const;
-
 export class FakeQuantizer {
   readonly #builder: GraphBuilder;
   readonly #context: InferContext;
@@ -70,7 +68,7 @@ export class FakeQuantizer {
     const emitter = createEmitter(this.#builder, this.#context, { span: node.span, label: node.label });
     const width = constantValue(value.type.shape.at(-1) ?? constantDim(1)) ?? 1;
     return emitter.emit('fake_quantize', [value], {
-      bits: bitsOf[kind === 'int4' ? 'int4' : 'int8'],
+      bits: kind === 'int4' ? 4 : 8,
       group: group ?? width,
       asymmetric: asymmetric ?? false,
     });
