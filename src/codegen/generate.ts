@@ -5,7 +5,7 @@
  *
  * Not here: the text of the generated module (module/).
  */
-import type { Entry, Node, Program, State, Training } from '../ir/graph.ts';
+import type { Entry, EntryParameter, Node, Program, State, Training } from '../ir/graph.ts';
 import { hasTrait, opNamed } from '../ir/ops/index.ts';
 import { stringsOf } from '../ir/ops/shared.ts';
 import { printGraph, printProgram } from '../ir/print.ts';
@@ -145,6 +145,16 @@ function indexRange(entry: Entry, name: string): readonly [number, number] | und
   return Number.isFinite(most) ? [0, most] : undefined;
 }
 
+/** What an input may hold, where that is known. */
+function allowed(entry: Entry, { name, classes }: EntryParameter): Pick<TensorSpec, 'range' | 'except'> {
+  if (classes) {
+    const { count, ignore } = classes;
+    return { range: [0, count - 1], ...(ignore === undefined ? {} : { except: ignore }) };
+  }
+  const range = indexRange(entry, name);
+  return range === undefined ? {} : { range };
+}
+
 function stateSpec({ path, dtype, width }: State): StateSpec {
   return { path, dtype, width };
 }
@@ -157,11 +167,11 @@ function entrySpec(
   const pieces = training ? piecesOf(entry, training) : [];
   const inputs = entry.parameters.flatMap((parameter): TensorSpec[] => {
     if (parameter.role !== undefined) return [];
-    const range = indexRange(entry, parameter.name);
+    const range = allowed(entry, parameter);
     const rest = {
       ...(parameter.doc === undefined ? {} : { doc: parameter.doc }),
       ...(parameter.initial === undefined ? {} : { initial: parameter.initial }),
-      ...(range === undefined ? {} : { range }),
+      ...range,
     };
     return [tensorSpec(parameter.name, parameter.type, rest)];
   });

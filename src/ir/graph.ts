@@ -340,6 +340,14 @@ export interface EntryParameter {
   /** The value that fills the whole tensor when the caller leaves it out; undefined: required. */
   readonly initial: number | undefined;
   readonly role?: ParameterRole;
+  /** Targets that are numbers of classes. */
+  readonly classes?: ClassRange;
+}
+
+/** 0 to `count` - 1, and the number that does not count. */
+export interface ClassRange {
+  readonly count: number;
+  readonly ignore: number | undefined;
 }
 
 export interface EntryResult {

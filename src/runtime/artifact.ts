@@ -19,8 +19,10 @@ export interface TensorSpec {
   readonly doc?: string;
   /** Inputs: the value that fills the tensor when the caller leaves it out. */
   readonly initial?: number;
-  /** Inputs that index a table: least and greatest value allowed, checked on the host before anything runs. */
+  /** Inputs that index a table or say a class: least and greatest value allowed, checked on the host before anything runs. */
   readonly range?: readonly [number, number];
+  /** Allowed beside them: a class that does not count. */
+  readonly except?: number;
   /** Results that stay on the device until somebody asks for them. */
   readonly lazy?: boolean;
 }

@@ -35,14 +35,14 @@ export function allInputs(entry: EntrySpec): readonly TensorSpec[] {
 
 export function bindInputs(artifact: Pick<Artifact, 'dims'>, entry: EntrySpec, inputs: Inputs): BoundInputs {
   if (typeof inputs !== 'object' || inputs === null) {
-    throw new SoraError('SORA6011', `\`${entry.name}\` takes an object with ${listNames(entry.inputs)}`);
+    throw new SoraError('SORA6011', `${titleOf(entry)} takes an object with ${listNames(entry.inputs)}`);
   }
   const names = new Set(entry.inputs.map((spec) => spec.name));
   const unknown = Object.keys(inputs).find((name) => !names.has(name));
   if (unknown !== undefined) {
     throw new SoraError(
       'SORA6011',
-      `\`${entry.name}\` has no input \`${unknown}\`, it takes ${listNames(entry.inputs)}`,
+      `${titleOf(entry)} has no input \`${unknown}\`, it takes ${listNames(entry.inputs)}`,
     );
   }
   const given = entry.inputs.map((spec) => (Object.hasOwn(inputs, spec.name) ? inputs[spec.name] : undefined));
@@ -50,7 +50,7 @@ export function bindInputs(artifact: Pick<Artifact, 'dims'>, entry: EntrySpec, i
     const input = given[at];
     if (input !== undefined) checkTensor(spec, input, artifact.dims);
     else if (spec.initial === undefined)
-      throw new SoraError('SORA6011', `\`${entry.name}\` needs the input \`${spec.name}\``);
+      throw new SoraError('SORA6011', `${titleOf(entry)} needs the input \`${spec.name}\``);
   });
   const dims = inferDims(artifact.dims, entry, given);
   entry.inputs.forEach((spec, at) => {
@@ -62,6 +62,13 @@ export function bindInputs(artifact: Pick<Artifact, 'dims'>, entry: EntrySpec, i
     data: given.map((input) => input?.data),
     shapes: entry.inputs.map((spec) => spec.shape.map((size) => evaluateSize(size, dims))),
   };
+}
+
+/** Entries of a trainer are named after the one that they train: `classify:gradients`. */
+function titleOf({ name, internal }: EntrySpec): string {
+  const [own = name, part] = name.split(':');
+  if (!internal || part === undefined) return `\`${name}\``;
+  return part === 'evaluate' ? `\`evaluate\` of \`${own}\`` : `a step of \`${own}\``;
 }
 
 function listNames(specs: readonly TensorSpec[]): string {
@@ -100,8 +107,9 @@ function checkValues(spec: TensorSpec, data: InputData): void {
   const [least, greatest] = range;
   for (let at = 0; at < data.length; at++) {
     const value = data[at] ?? 0;
-    if (!(value >= least && value <= greatest)) {
-      const what = `element ${at} is ${value}, allowed are ${least} to ${greatest}`;
+    if (!(value >= least && value <= greatest) && value !== spec.except) {
+      const and = spec.except === undefined ? '' : ` and ${spec.except}`;
+      const what = `element ${at} is ${value}, allowed are ${least} to ${greatest}${and}`;
       throw new SoraError('SORA6014', `\`${spec.name}\`: ${what}`);
     }
   }
@@ -132,7 +140,7 @@ function inferDims(ranges: Artifact['dims'], entry: EntrySpec, given: readonly (
     // A dim with one possible value needs no input to tell it.
     const range = Object.hasOwn(ranges, name) ? ranges[name] : undefined;
     if (range && range.minimum === range.maximum) dims.set(name, range.minimum);
-    else throw new SoraError('SORA6013', `\`${entry.name}\`: the inputs given do not tell the dim \`${name}\``);
+    else throw new SoraError('SORA6013', `${titleOf(entry)}: the inputs given do not tell the dim \`${name}\``);
   }
   return dims;
 }

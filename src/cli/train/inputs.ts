@@ -101,8 +101,8 @@ const makers: Readonly<Partial<Record<ReadMethod, Maker>>> = {
     if (!map) throw new RangeError(`no labels of \`${columnOf(read)}\``);
     return labelField({ column: columnOf(read), labels: map, name: read.name });
   },
-  labels: (read, { ranges }) => {
-    const { most, ...padding } = paddingOf(read.type.shape[1], ranges);
+  labels: (read, context) => {
+    const { most, ...padding } = paddingOf(read.type.shape[1], context.ranges);
     const padValue = numberAt(read, 'pad') ?? -100;
     return tensorField({
       ...padding,
@@ -111,6 +111,7 @@ const makers: Readonly<Partial<Record<ReadMethod, Maker>>> = {
       dtype: 'i32',
       padValue,
       maxLength: most,
+      ...optional('mask', follower(read, 'mask', context)?.name),
     });
   },
   number: (read) => tensorField({ column: columnOf(read), name: read.name, dtype: 'f32', shape: [] }),

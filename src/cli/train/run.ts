@@ -115,10 +115,9 @@ async function takeStep({ trainer, diagnose }: RunJob, { inputs }: Group): Promi
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'SORA6033')) throw error;
     const place = await diagnose(inputs);
-    const help = 'help' in error && typeof error.help === 'string' ? { help: error.help } : {};
     const found = place === undefined ? '' : `the first value that is not finite is ${place}`;
     throw new SoraError('SORA6033', [error.message, found].filter((text) => text !== '').join('\n  '), {
-      ...help,
+      help: 'a smaller learning rate or `clip_norm` in the `train` block may help',
       cause: error,
     });
   }

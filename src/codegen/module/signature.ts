@@ -11,6 +11,7 @@ function tensorData(tensor: TensorSpec): Data {
     shape: tensor.shape.map((size) => (typeof size === 'number' ? size : printSize(size))),
     ...(tensor.initial === undefined ? {} : { initial: tensor.initial }),
     ...(tensor.range === undefined ? {} : { range: [...tensor.range] }),
+    ...(tensor.except === undefined ? {} : { except: tensor.except }),
   };
 }
 

@@ -6,8 +6,10 @@
  */
 import type { Expression } from '../../parser/ast.ts';
 import { closest } from '../../support/suggest.ts';
-import type { Scored, Value } from '../graph.ts';
+import type { ClassRange, Scored, Value } from '../graph.ts';
 import type { Emitter } from '../op.ts';
+import { hasTrait } from '../ops/index.ts';
+import { constantDim, constantValue } from '../symbolic.ts';
 import { isFloat, sameType } from '../types.ts';
 import { matchArguments } from './arguments.ts';
 import { numberOf, poison } from './binding.ts';
@@ -52,17 +54,31 @@ function checkTypes(site: UseSite, loss: Loss, given: readonly Given[]): boolean
 }
 
 /** Told what the losses compare. */
-type Note = (pair: Scored) => void;
+export interface LossNotes {
+  scored(pair: Scored): void;
+  /** An input of the loss holds numbers of classes. */
+  classes(input: string, range: ClassRange): void;
+}
+
+/** Says which input the classes of a loss come from, as they are or in part, and how many there are. */
+function noteClasses(notes: LossNotes, scores: Value, target: Value, ignore: number | undefined): void {
+  const count = constantValue(scores.type.shape.at(-1) ?? constantDim(1));
+  let source = target;
+  while (source.node.inputs[0] && hasTrait(source.node, 'view')) source = source.node.inputs[0];
+  const { name } = source.node.attributes;
+  if (count !== undefined && source.node.op === 'input' && typeof name === 'string')
+    notes.classes(name, { count, ignore });
+}
 
 /** A sum, difference, product or quotient of losses and numbers. */
 function lowerBinary(
   site: UseSite,
   emitter: Emitter,
   expression: Extract<Expression, { kind: 'binary' }>,
-  note: Note,
+  notes: LossNotes,
 ): Value | undefined {
   const op = operators[expression.operator];
-  const sides = [expression.left, expression.right].map((side) => lowerLoss(site, emitter, side, note));
+  const sides = [expression.left, expression.right].map((side) => lowerLoss(site, emitter, side, notes));
   const [left, right] = sides;
   return op && left && right ? emitter.emit(op, [left, right]) : undefined;
 }
@@ -70,10 +86,15 @@ function lowerBinary(
 const operators: Readonly<Partial<Record<string, string>>> = { '+': 'add', '-': 'sub', '*': 'mul', '/': 'div' };
 
 /** The loss as a scalar f32[]; undefined when something is wrong (reported). */
-export function lowerLoss(site: UseSite, emitter: Emitter, expression: Expression, note: Note): Value | undefined {
+export function lowerLoss(
+  site: UseSite,
+  emitter: Emitter,
+  expression: Expression,
+  notes: LossNotes,
+): Value | undefined {
   if (expression.kind === 'missing') return undefined;
   if (expression.kind === 'binary' && operators[expression.operator] !== undefined)
-    return lowerBinary(site, emitter, expression, note);
+    return lowerBinary(site, emitter, expression, notes);
   if (expression.kind === 'number')
     return emitter.emit('constant', [], { values: [expression.value], dtype: 'f32', shape: [] });
   const names = Object.keys(losses);
@@ -125,8 +146,9 @@ export function lowerLoss(site: UseSite, emitter: Emitter, expression: Expressio
   if (!isWhole || !first || !checkTypes(site, loss, given)) return undefined;
   if (loss.scored && first.written.kind === 'name' && second?.written.kind === 'name') {
     const [scores, target] = [first.written.name, second.written.name];
-    note({ scores, target, kind: loss.scored, ignore: options.ignore });
+    notes.scored({ scores, target, kind: loss.scored, ignore: options.ignore });
   }
+  if (second && loss.scored === 'classes') noteClasses(notes, first.value, second.value, options.ignore);
   const values = Object.fromEntries(given.slice(1).map(({ name, value }) => [name, value]));
   return loss.build(emitter, first.value, values, options);
 }

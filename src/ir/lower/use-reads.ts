@@ -42,7 +42,7 @@ const methods: Readonly<Record<ReadMethod, Method>> = {
     follows: ['tokens'],
     options: { share: { kind: 'number', above: 0, below: 1 }, mask: id },
   },
-  mask: { ...ids, about: 'input', follows: ['tokens', 'audio'], options: {} },
+  mask: { ...ids, about: 'input', follows: ['tokens', 'labels', 'audio'], options: {} },
   segments: { ...ids, about: 'input', follows: ['tokens'], options: {} },
   label: { dtype: 'i32', rank: 1, written: 'i32[B]', about: 'column', options: {} },
   labels: { ...ids, about: 'column', options: { pad: { kind: 'number' } } },

@@ -4,6 +4,7 @@
 import type { Expression, UseBlock, UseSetting } from '../../parser/ast.ts';
 import { createEmitter } from '../emit.ts';
 import {
+  type ClassRange,
   type Entry,
   type EntryParameter,
   GraphBuilder,
@@ -163,6 +164,7 @@ export function readTraining(
   const parameters = entry.parameters.filter(({ role }) => role === undefined);
   const reads = readReads(site, block, { parameters, targets: operands.targets });
   const scored: Scored[] = [];
+  const classes = new Map<string, ClassRange>();
   context.site = { builder, weights: new Map(), nodes: 0 };
   const written = settings.get('loss')?.values[0]?.value;
   const loss =
@@ -171,7 +173,7 @@ export function readTraining(
       operands.site,
       createEmitter(builder, { ranges: context.ranges }, { span: written.span, label: 'loss' }),
       written,
-      (pair) => scored.push(pair),
+      { scored: (pair) => scored.push(pair), classes: (input, range) => classes.set(input, range) },
     );
   context.site = undefined;
   const chosen = settings.get('optimizer')?.values[0]?.value;
@@ -192,7 +194,10 @@ export function readTraining(
     return undefined;
   return {
     entry: entry.name,
-    targets: operands.targets,
+    targets: operands.targets.map((target) => {
+      const range = classes.get(target.name);
+      return range ? { ...target, classes: range } : target;
+    }),
     reads,
     scored: scored.filter(({ scores }) => results.has(scores)),
     loss: builder.finish('loss', [{ name: 'loss', value: loss }]),

@@ -399,9 +399,15 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
   };
 }
 
+/** Whether a block says something about the formats of the model. */
+function quantizes(root: SourceTree, model: string): boolean {
+  return root.uses.some(({ use, model: { text }, items }) => use === 'quantize' && text === model && items.length > 0);
+}
+
 /** The formats that a step computes with: those of the model where the `train` block says `quantization_aware: true`. */
 function quantizationOf(
   context: Context,
+  root: SourceTree,
   block: UseBlock | undefined,
   scope: Scope,
   formats: Used['formats'],
@@ -414,7 +420,9 @@ function quantizationOf(
   const chosen = [...(formats ?? [])].flatMap(([path, each]): (readonly [string, WeightFormat])[] =>
     each === undefined ? [] : [[path, each.format]],
   );
-  if (chosen.length === 0) {
+  // Rules that give no weight a format, not even f32, are wrong, and that is said.
+  const areRulesWrong = formats?.size === 0 && quantizes(root, block.model.text);
+  if (chosen.length === 0 && !areRulesWrong) {
     report(
       context,
       'SORA2305',
@@ -467,6 +475,6 @@ export function checkUses(
   }
   const { training, adapters: all = new Map() } = used;
   if (training === undefined) return used;
-  const formats = quantizationOf(context, first.get('train'), model?.instance.scope ?? fileScope, used.formats);
+  const formats = quantizationOf(context, root, first.get('train'), model?.instance.scope ?? fileScope, used.formats);
   return { ...used, training: { ...training, ...trainedBeside(context, all), formats } };
 }

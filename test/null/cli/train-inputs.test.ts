@@ -181,6 +181,29 @@ describe('texts', () => {
     });
   });
 
+  test('ids that a file holds ready, with a mask', async () => {
+    const source = model(
+      'ids: i32[B, T], attention_mask: i32[B, T] = 1',
+      'read ids: labels("ids", pad: 0), read attention_mask: mask(ids)',
+    );
+    const { ids = [], attention_mask: masks = [] } = await first(
+      await open(source, { 'data.jsonl': jsonl([{ ids: [7, 8, 9] }, { ids: [5, 6] }]) }),
+    );
+    const pairs = ids.map((row, at) => [row, masks[at]]);
+    expect(pairs).toEqual(
+      expect.arrayContaining([
+        [
+          [7, 8, 9],
+          [1, 1, 1],
+        ],
+        [
+          [5, 6, 0],
+          [1, 1, 0],
+        ],
+      ]),
+    );
+  });
+
   test('windows of a text: its characters are its tokens; the end is for validation', async () => {
     const source = model('ids: i32[B, T]', 'target y: i32[B, T], read ids: window(4), read y: next(ids)');
     const data = await open(

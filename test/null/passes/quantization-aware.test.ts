@@ -136,4 +136,8 @@ test('the setting without a format is a mistake', () => {
   const text = source('quantization_aware: true', '"**.weight": f32');
   const { diagnostics } = lowerSource({ file: { path: 'words.sora', text } });
   expect(describeDiagnostics(diagnostics)).toEqual([expect.stringContaining('`quantization_aware` without a format')]);
+  // A rule that is wrong is said once.
+  const wrong = source('quantization_aware: true', '"**.weight": int8(group: 7)');
+  const codes = lowerSource({ file: { path: 'm.sora', text: wrong } }).diagnostics.map(({ code }) => code);
+  expect(new Set(codes)).toEqual(new Set(['SORA2304']));
 });

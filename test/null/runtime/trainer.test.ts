@@ -66,6 +66,35 @@ describe('a trainer on the interpreter', () => {
     await expect(trainer.step(classifierBatch(1))).rejects.toEqual(coded('SORA6002'));
   });
 
+  test('refuses classes that there are not, but for the one that does not count', async () => {
+    const model = await open();
+    const trainer = await model.trainer();
+    const batch = classifierBatch(1, 3, 4);
+    const labelled = (...data: number[]) => ({ ...batch, label: { data: Int32Array.from(data), shape: [3] } });
+    for (const bad of [5, -1, -100]) {
+      const refused = coded('SORA6014', new RegExp(`label.*element 1 is ${bad}, allowed are 0 to 4$`));
+      await expect(trainer.step(labelled(0, bad, 4))).rejects.toEqual(refused);
+      await expect(trainer.evaluate([labelled(0, bad, 4)])).rejects.toEqual(refused);
+    }
+    const { label: _, ...unlabelled } = batch;
+    const needs = (what: string) => coded('SORA6011', new RegExp(`^${what} of \`classify\` needs the input \`label\``));
+    await expect(trainer.step(unlabelled)).rejects.toEqual(needs('a step'));
+    await expect(trainer.evaluate([unlabelled])).rejects.toEqual(needs('`evaluate`'));
+    expect(trainer.steps).toBe(0);
+    await model.close();
+
+    // As they are or in part: the names of what a loss compares do not matter.
+    const shifted = classifierSource()
+      .replace('target label: i32[B]', 'target label: i32[B, 1]')
+      .replace('cross_entropy(logits, label)', 'cross_entropy(logits, label[:, 0], ignore: -100)');
+    const ignoring = await open({ weights: randomWeights(artifact) }, trainable(shifted).artifact);
+    const own = await ignoring.trainer();
+    const columns = (...data: number[]) => ({ ...batch, label: { data: Int32Array.from(data), shape: [3, 1] } });
+    expect((await own.step(columns(0, -100, 4))).loss).toBeGreaterThan(0);
+    await expect(own.step(columns(0, -99, 4))).rejects.toEqual(coded('SORA6014', /allowed are 0 to 4 and -100$/));
+    await ignoring.close();
+  });
+
   test('goes on with a checkpoint bit for bit, from a file too', async () => {
     const model = await open();
     const through = await model.trainer();
