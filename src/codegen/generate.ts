@@ -27,6 +27,7 @@ import { InternalError } from '../support/error.ts';
 import type { Span } from '../support/source.ts';
 import { layoutOf, type Planned, planEntry } from './plan/entry.ts';
 import { halveStored } from './plan/halves.ts';
+import type { Joins } from './plan/launches.ts';
 import { bytesOf, sizeOf } from './plan/sizes.ts';
 import { arenaPlaces, piecesOf, trainingSpec } from './plan/training.ts';
 import { type WeightTable, weightTable } from './plan/weights.ts';
@@ -194,6 +195,13 @@ function entrySpec(
   };
 }
 
+/** Which kernels of an entry share dispatches. */
+function joinsOf({ name }: Entry, training: Training | undefined): Joins {
+  if (name === training?.gradients) return 'all';
+  const others = training ? [training.evaluate, training.accumulate, training.update] : [];
+  return others.includes(name) ? 'none' : 'small';
+}
+
 /** Plans of all entries, with what the plan checker needs; `generate` without the artifact around it. */
 export interface PlannedEntries {
   readonly kernels: ReadonlyMap<string, KernelSpec>;
@@ -250,7 +258,7 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
       weights,
       states: program.states.map((state) => state.path),
       arenas,
-      joins: isStep,
+      joins: joinsOf(entry, program.training),
       kernelsOf(node: Node, layouts: readonly InputLayout[]) {
         try {
           const kernels = kernelsOnce(node, profile, layouts, isStep);

@@ -18,7 +18,7 @@ import { unreachable } from '../../support/error.ts';
 import { type InputLayout, type Kernel, scratchKey } from '../wgsl/kernel.ts';
 import { overwrittenInput } from '../wgsl/regions.ts';
 import type { StepMeaning } from './check.ts';
-import { launchesOf, valueAt } from './launches.ts';
+import { type Joins, launchesOf, valueAt } from './launches.ts';
 import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
 import { SlotAllocator } from './slots.ts';
 import type { WeightTable } from './weights.ts';
@@ -33,8 +33,8 @@ export interface PlanContext {
   readonly states: readonly string[];
   /** Where the state paths of training lie: whole arenas and pieces of them. */
   readonly arenas: ReadonlyMap<string, ArenaPlace>;
-  /** Whether kernels that do not wait for each other share a dispatch. */
-  readonly joins?: boolean;
+  /** Which kernels that do not wait for each other share a dispatch. */
+  readonly joins: Joins;
   /** Kernels of a fused node; empty when it cannot be written (a diagnostic says why). */
   kernelsOf(node: Node, layouts: readonly InputLayout[]): readonly Kernel[];
   /** The name under which the kernel stands in the artifact. */
@@ -164,7 +164,11 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
       : { kind: 'result', name, bytes: sizeOf(bytesOf(value.type)) };
     resultBuffers.set(value, table.add(spec));
   }
-  const hasUpdates = nodes.some((node) => node.outputs.some(updated));
+  /** Updates are written where what they update lies. */
+  const firstOf = (value: Value): Value => {
+    const source = updated(value);
+    return source ? firstOf(source) : value;
+  };
   const launches = launchesOf(
     nodes,
     (node) =>
@@ -172,7 +176,8 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
         node,
         node.inputs.map((value) => layoutOf(value, context.weights)),
       ),
-    context.joins === true && !hasUpdates,
+    firstOf,
+    context.joins,
   );
   const lastUse = new Map<Value, number>();
   launches.forEach((launch, at) => {
@@ -181,7 +186,7 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
 
   /** Of a step: what the backward part reads of the forward part. */
   const livesLong = (value: Value, from: number): boolean =>
-    context.joins === true && (lastUse.get(value) ?? from) > from + longLife;
+    context.joins === 'all' && (lastUse.get(value) ?? from) > from + longLife;
 
   /** Slot of each scratch value; slots become buffers when all sizes are known. */
   const slotOf = new Map<Value, number>();

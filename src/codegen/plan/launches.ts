@@ -1,9 +1,11 @@
 /**
  * Which kernels share a dispatch: kernels near each other in the order that do not wait for each other (wgsl/join.ts).
  *
- * The order of the graph is kept otherwise, so that what is joined needs little more memory at once.
+ * The order of the graph is kept otherwise, so that what is joined needs little more memory at once. What is written in place comes behind
+ * everything that reads or writes the same buffer.
  */
 import type { Node, Value } from '../../ir/graph.ts';
+import { stringOf } from '../../ir/ops/shared.ts';
 import { unreachable } from '../../support/error.ts';
 import { joinKernels, type Part } from '../wgsl/join.ts';
 import type { Kernel } from '../wgsl/kernel.ts';
@@ -15,6 +17,11 @@ export interface Launch {
   /** For each binding of a kernel the node and the key under which it stands for an operand or a result. */
   bindings(kernel: Kernel): readonly { readonly node: Node; readonly key: string }[];
 }
+
+/** Which kernels may share a dispatch: all, as in a training step, or those alone that take little more than the dispatch itself. */
+export type Joins = 'all' | 'small' | 'none';
+
+const small: ReadonlySet<string> = new Set(['map', 'row', 'append']);
 
 /** How far back a kernel may move. */
 const reach = 4;
@@ -32,16 +39,22 @@ interface Draft {
   readonly members: { readonly node: Node; readonly kernels: readonly Kernel[] }[];
 }
 
+function isSmall(node: Node): boolean {
+  return small.has(stringOf(node.attributes, 'skeleton'));
+}
+
 function plain(node: Node, kernels: readonly Kernel[]): Launch {
   return { nodes: [node], kernels, bindings: (kernel) => kernel.text.bindings.map(({ key }) => ({ node, key })) };
 }
 
+/** @param bufferOf the value in whose buffer a value lies: another one where it is written in place */
 export function launchesOf(
   nodes: readonly Node[],
   kernelsOf: (node: Node) => readonly Kernel[],
-  mayJoin: boolean,
+  bufferOf: (value: Value) => Value,
+  joins: Joins,
 ): readonly Launch[] {
-  if (!mayJoin) return nodes.map((node) => plain(node, kernelsOf(node)));
+  if (joins === 'none') return nodes.map((node) => plain(node, kernelsOf(node)));
   const numbers = new Map<Value, string>();
   const wordOf = (value: Value): string => {
     const known = numbers.get(value) ?? String(numbers.size);
@@ -62,12 +75,21 @@ export function launchesOf(
   };
   const drafts: Draft[] = [];
   const placeOf = new Map<Value, number>();
+  /** The last launch so far that reads or writes a buffer. */
+  const touched = new Map<Value, number>();
   for (const node of nodes) {
     const member = { node, kernels: kernelsOf(node) };
-    const after = Math.max(-1, ...node.inputs.map((value) => placeOf.get(value) ?? -1));
+    const overwritten = node.outputs.map(bufferOf).filter((value) => !node.outputs.includes(value));
+    const after = Math.max(
+      -1,
+      ...node.inputs.map((value) => placeOf.get(value) ?? -1),
+      ...overwritten.map((value) => touched.get(value) ?? -1),
+    );
     let place = drafts.length;
-    for (let at = drafts.length - 1; at > after && at >= drafts.length - reach; at--) {
+    const mayMove = joins === 'all' || isSmall(node);
+    for (let at = drafts.length - 1; mayMove && at > after && at >= drafts.length - reach; at--) {
       const members = drafts[at]?.members ?? [];
+      if (joins === 'small' && !members.every((other) => isSmall(other.node))) continue;
       if (members.length < most && join([...members, member])) {
         place = at;
         break;
@@ -77,6 +99,8 @@ export function launchesOf(
     if (draft) draft.members.push(member);
     else drafts.push({ members: [member] });
     for (const output of node.outputs) placeOf.set(output, place);
+    for (const value of [...node.inputs, ...node.outputs].map(bufferOf))
+      touched.set(value, Math.max(touched.get(value) ?? -1, place));
   }
   return drafts.map(({ members }): Launch => {
     const [only, another] = members;

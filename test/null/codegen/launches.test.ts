@@ -3,9 +3,12 @@
  */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { launchesOf } from '../../../src/codegen/plan/launches.ts';
 import { evaluateSize } from '../../../src/codegen/plan/sizes.ts';
+import type { Kernel } from '../../../src/codegen/wgsl/kernel.ts';
 import { KernelWriter } from '../../../src/codegen/wgsl/writer.ts';
 import { compile } from '../../../src/compile.ts';
+import { GraphBuilder, type Node, onlyOutput, type Value } from '../../../src/ir/graph.ts';
 import { constantDim, multiplyDims } from '../../../src/ir/symbolic.ts';
 import { profileNames } from '../../../src/ir/target.ts';
 import type { EntryPlan, Step } from '../../../src/runtime/artifact.ts';
@@ -65,6 +68,58 @@ describe('a training step of the small classifier', () => {
         // The tiles of a product on a GPU, the right one by fours or by elements; parts of a kernel use the same ones.
       ).toBeLessThanOrEqual(12_288);
     }
+  });
+});
+
+describe('small kernels of other entries', () => {
+  const x = sketch();
+  const [given, state] = [x.argument('x', 'f32', [T]), x.argument('state', 'f32', [T])];
+  const kernel: Kernel = {
+    name: 'k',
+    text: {
+      code: '',
+      bindings: [],
+      params: [],
+      source: { header: [], fields: [], variables: [], helpers: new Set(), body: [], workgroup: 32 },
+    },
+    groups: { factors: [{ size: constantDim(1), divisor: 1 }] },
+  };
+  const builder = new GraphBuilder();
+  const fused = (skeleton: string, input: Value): Node =>
+    builder.add('fused', [input], [input.type], { attributes: { skeleton } });
+  /** Names of the nodes of each launch, when `written` nodes write in place of what they read. */
+  const launched = (nodes: Readonly<Record<string, Node>>, written: readonly Node[] = []): readonly string[] => {
+    const names = new Map(Object.entries(nodes).map(([name, node]) => [node, name]));
+    const bufferOf = (value: Value): Value => {
+      const [source] = written.includes(value.node) ? value.node.inputs : [];
+      return source ? bufferOf(source) : value;
+    };
+    const launches = launchesOf(Object.values(nodes), () => [kernel], bufferOf, 'small');
+    return launches.map(({ nodes: own }) => own.map((node) => names.get(node)).join('+'));
+  };
+
+  test('share a dispatch, contractions do not', () => {
+    const nodes = {
+      a: fused('map', given),
+      b: fused('contraction', given),
+      c: fused('row', given),
+      d: fused('map', state),
+    };
+    expect(launched(nodes)).toEqual(['a+c+d', 'b']);
+  });
+
+  test('what waits for another kernel comes behind it', () => {
+    const a = fused('map', given);
+    const b = fused('row', onlyOutput(a));
+    expect(launched({ a, b, c: fused('map', onlyOutput(a)) })).toEqual(['a', 'b+c']);
+  });
+
+  test('what is written in place comes behind everything that touches it before', () => {
+    const reader = fused('map', state);
+    const update = fused('append', state);
+    const again = fused('append', onlyOutput(update));
+    const nodes = { first: fused('map', given), reader, update, last: fused('map', given), again };
+    expect(launched(nodes, [update, again])).toEqual(['first+reader', 'update+last', 'again']);
   });
 });
 

@@ -5,6 +5,7 @@ import { SlotAllocator } from '../../../src/codegen/plan/slots.ts';
 import type { Program } from '../../../src/ir/graph.ts';
 import { addDims, constantDim, multiplyDims, symbolDim } from '../../../src/ir/symbolic.ts';
 import { profileNames } from '../../../src/ir/target.ts';
+import type { Step } from '../../../src/runtime/artifact.ts';
 import { decoder } from '../../support/decoder.ts';
 import { B, bertGraph, programOf, sketch, smallBert, T, testDims } from '../../support/graphs.ts';
 import { planned } from './compiled.ts';
@@ -158,11 +159,15 @@ describe('plans with states', () => {
     expect(planProblems(plan, twice, dims).join()).toContain('again');
   });
 
-  test('share their kernels between layers, and keys and values of a layer share a dispatch', () => {
+  test('share their kernels between layers, and keys, values and rotated queries of a layer share a dispatch', () => {
     for (const profile of profileNames) {
-      const steps = artifact.entries.find(({ name }) => name === 'prefill')?.plans[profile].steps ?? [];
-      const appends = steps.filter(({ kernel }) => kernel.includes('append')).map(({ kernel }) => kernel);
+      const { steps = [], buffers = [] } =
+        artifact.entries.find(({ name }) => name === 'prefill')?.plans[profile] ?? {};
+      const writes = ({ kernel, buffers: bound }: Step) =>
+        bound.filter((at, place) => buffers[at]?.kind === 'state' && artifact.kernels[kernel]?.bindings[place] === 'w');
+      const appends = steps.filter((step) => writes(step).length > 0).map(({ kernel }) => kernel);
       expect(appends).toHaveLength(2);
+      for (const kernel of appends) expect(kernel).toMatch(/_and_1(_gpu)?(_\d+)?$/);
       expect(new Set(appends).size).toBe(1);
     }
   });
