@@ -5,7 +5,7 @@
  *
  * Not here: the text of the generated module (module/).
  */
-import type { Entry, EntryParameter, Node, Program, State, Training } from '../ir/graph.ts';
+import type { Entry, EntryParameter, Node, Program, State, Training, Value } from '../ir/graph.ts';
 import { hasTrait, opNamed } from '../ir/ops/index.ts';
 import { stringsOf } from '../ir/ops/shared.ts';
 import { printGraph, printProgram } from '../ir/print.ts';
@@ -29,6 +29,7 @@ import { layoutOf, type Planned, planEntry } from './plan/entry.ts';
 import { halveStored } from './plan/halves.ts';
 import type { Joins } from './plan/launches.ts';
 import { bytesOf, sizeOf } from './plan/sizes.ts';
+import type { Merged } from './plan/staged-rows.ts';
 import { arenaPlaces, piecesOf, trainingSpec } from './plan/training.ts';
 import { type WeightTable, weightTable } from './plan/weights.ts';
 import { kernelsFor } from './wgsl/index.ts';
@@ -225,16 +226,29 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
     profile: ProfileName,
     layouts: readonly InputLayout[],
     isSingle: boolean,
+    staged?: Value,
   ): readonly Kernel[] => {
     const region = node.region ? printGraph(node.region, { labels: false }) : '';
     // An operand that stands twice is bound once, so which ones are the same belongs to the key.
     const operands = node.inputs.map((value) => node.inputs.indexOf(value));
-    const key = [profile, isSingle, String(node.attributes.skeleton), JSON.stringify([layouts, operands]), region].join(
-      '\n',
-    );
+    const key = [
+      profile,
+      isSingle,
+      staged?.node.id,
+      String(node.attributes.skeleton),
+      JSON.stringify([layouts, operands]),
+      region,
+    ].join('\n');
     const known = made.get(key);
     if (known) return known;
-    const kernels = kernelsFor({ node, profile, ranges: program.dims, layouts, isSingle });
+    const kernels = kernelsFor({
+      node,
+      profile,
+      ranges: program.dims,
+      layouts,
+      isSingle,
+      ...(staged ? { staged } : {}),
+    });
     made.set(key, kernels);
     return kernels;
   };
@@ -274,6 +288,19 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
           return [];
         }
       },
+      ...(profile === 'software' && !isStep
+        ? {
+            stagedKernelOf({ node, staged }: Merged, layouts: readonly InputLayout[]) {
+              try {
+                const [kernel] = kernelsOnce(node, profile, layouts, false, staged);
+                return kernel;
+              } catch (error) {
+                if (error instanceof UnsupportedOp) return undefined;
+                throw error;
+              }
+            },
+          }
+        : {}),
       register: (kernel) => table.register(kernel, profile),
     });
   };

@@ -21,6 +21,7 @@ import type { StepMeaning } from './check.ts';
 import { type Joins, launchesOf, valueAt } from './launches.ts';
 import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
 import { SlotAllocator } from './slots.ts';
+import { type Merged, type StagedRows, stagedRows } from './staged-rows.ts';
 import type { WeightTable } from './weights.ts';
 
 /** Part of an arena, in bytes. */
@@ -37,6 +38,8 @@ export interface PlanContext {
   readonly joins: Joins;
   /** Kernels of a fused node; empty when it cannot be written (a diagnostic says why). */
   kernelsOf(node: Node, layouts: readonly InputLayout[]): readonly Kernel[];
+  /** The kernel of a product of one row that computes its left operand; undefined when there is none. */
+  stagedKernelOf?(merged: Merged, layouts: readonly InputLayout[]): Kernel | undefined;
   /** The name under which the kernel stands in the artifact. */
   register(kernel: Kernel): string;
 }
@@ -148,6 +151,14 @@ export function layoutOf(value: Value, weights: WeightTable): InputLayout {
   };
 }
 
+/** Kernels of a node, those for one row put together with what computes their row. */
+function withStagedRow(node: Node, kernels: readonly Kernel[], staged: StagedRows): readonly Kernel[] {
+  const merged = staged.products.get(node);
+  const when = staged.conditions.get(node);
+  if (merged) return kernels.map((kernel) => (kernel.when?.maximum === 1 ? merged.kernel : kernel));
+  return when ? kernels.map((kernel) => ({ ...kernel, when })) : kernels;
+}
+
 /** Launches that a value of a step's forward part is read in, at most; a layer of BERT takes nine. */
 const longLife = 16;
 
@@ -169,19 +180,17 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     const source = updated(value);
     return source ? firstOf(source) : value;
   };
-  const launches = launchesOf(
-    nodes,
-    (node) =>
-      context.kernelsOf(
-        node,
-        node.inputs.map((value) => layoutOf(value, context.weights)),
-      ),
-    firstOf,
-    context.joins,
-  );
+  const layoutsOf = (node: Node) => node.inputs.map((value) => layoutOf(value, context.weights));
+  const kernelsOf = (node: Node) => context.kernelsOf(node, layoutsOf(node));
+  const isResult = (value: Value) => resultBuffers.has(value);
+  const staged: StagedRows = context.stagedKernelOf
+    ? stagedRows(nodes, isResult, kernelsOf, (merged) => context.stagedKernelOf?.(merged, layoutsOf(merged.node)))
+    : { products: new Map(), conditions: new Map() };
+  const launches = launchesOf(nodes, (node) => withStagedRow(node, kernelsOf(node), staged), firstOf, context.joins);
+  const readsOf = (node: Node) => [...node.inputs, ...(staged.products.get(node)?.node.inputs ?? [])];
   const lastUse = new Map<Value, number>();
   launches.forEach((launch, at) => {
-    for (const node of launch.nodes) for (const value of node.inputs) lastUse.set(value, at);
+    for (const value of launch.nodes.flatMap(readsOf)) lastUse.set(value, at);
   });
 
   /** Of a step: what the backward part reads of the forward part. */
@@ -235,7 +244,9 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
       const origins = launch.bindings(kernel);
       const places = kernel.text.bindings.map(({ access }, binding) => {
         const { node, key } = origins[binding] ?? unreachable(`kernel ${kernel.name} has more bindings`);
-        const value = key === scratchKey ? undefined : valueAt(node, key);
+        const merged = staged.products.get(node);
+        const reader = merged?.kernel === kernel && !key.startsWith('out') ? merged.node : node;
+        const value = key === scratchKey ? undefined : valueAt(reader, key);
         const between = scratch && { place: scratch, name: `%scratch.${node.id}`, bytes };
         const use = value ? useOf(value) : between || unreachable(`kernel ${kernel.name} has no scratch`);
         const source = value && updated(value);
@@ -246,7 +257,7 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
       drafts.push({ kernel, reads, writes, places });
     }
     if (scratch) slots.release(scratch.slot);
-    for (const value of new Set(launch.nodes.flatMap((node) => [...node.inputs, ...node.outputs]))) {
+    for (const value of new Set(launch.nodes.flatMap((node) => [...readsOf(node), ...node.outputs]))) {
       const slot = slotOf.get(value);
       if (slot !== undefined && (lastUse.get(value) ?? at) === at) slots.release(slot);
     }

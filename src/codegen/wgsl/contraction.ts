@@ -149,12 +149,13 @@ export function contractionKernels(request: KernelRequest): readonly Kernel[] {
   const isBatched = constantValue(elements(shape.batch)) !== 1;
   const kind = isBatched ? 'batched' : kindOf(makeProduct(probe(request), dot, targets));
   const schedules = contractionSchedules[request.profile][kind];
-  const fitting = schedules.filter((schedule) => fits(schedule, rows, request));
+  const isAsked = ({ maximum }: Schedule) => request.staged === undefined || maximum === 1;
+  const fitting = schedules.filter((schedule) => fits(schedule, rows, request) && isAsked(schedule));
   const chosen = request.isSingle ? [singleOf(schedules, shape)] : fitting;
   return chosen.map((schedule) =>
     writeKernel(request, (draft) => {
       const written = writeProduct(makeProduct(draft, dot, targets), schedule);
-      if (chosen.length === 1) return written;
+      if (chosen.length === 1 && request.staged === undefined) return written;
       const when = { value: rows, minimum: schedule.minimum, maximum: schedule.maximum ?? unlimited };
       return { ...written, when, ...variantOf(schedule) };
     }),

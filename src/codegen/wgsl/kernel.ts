@@ -44,6 +44,8 @@ export interface KernelRequest {
   readonly ranges: ReadonlyMap<string, DimRange>;
   /** For each input of the node. */
   readonly layouts: readonly InputLayout[];
+  /** A value of the region, [..., K]: the row of a product of one row, which every workgroup computes first (staged-row.ts). */
+  readonly staged?: Value;
 }
 
 /** When a kernel of several for one node is the right one: `minimum <= value <= maximum`. */

@@ -27,13 +27,13 @@ export function startTotal(draft: Draft, node: Node): Total {
   return { name, dtype, reducer, vector: false };
 }
 
-/** Adds up what the lanes of a workgroup have; every lane gets the whole. */
-export function foldLanes(draft: Draft, total: Omit<Total, 'vector'>): string {
+/** Adds up what the lanes of a workgroup have, a power of two; every lane gets the whole. */
+export function foldLanes(draft: Draft, total: Omit<Total, 'vector'>, lanes = lanesPerRow): string {
   const { writer } = draft;
-  const shared = writer.workgroupVariable(`${total.name}_lanes`, `array<${total.dtype}, ${lanesPerRow}>`);
+  const shared = writer.workgroupVariable(`${total.name}_lanes`, `array<${total.dtype}, ${lanes}>`);
   writer.line(`${shared}[lane] = ${total.name};`);
   writer.line('workgroupBarrier();');
-  writer.open(`for (var half = ${lanesPerRow / 2}u; half > 0u; half = half >> 1u)`);
+  writer.open(`for (var half = ${lanes / 2}u; half > 0u; half = half >> 1u)`);
   writer.open('if (lane < half)');
   writer.line(`${shared}[lane] = ${total.reducer.combine(`${shared}[lane]`, `${shared}[lane + half]`)};`);
   writer.close();

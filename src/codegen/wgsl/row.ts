@@ -27,11 +27,11 @@ import {
 import { mapKernels } from './map.ts';
 import { fullToOuter, operandOf, reducedAxes } from './regions.ts';
 import { keyOf } from './results.ts';
-import { foldLanes, lanesPerRow, startTotal, writeIterated } from './row-totals.ts';
+import { foldLanes, lanesPerRow, startTotal, type Total, writeIterated } from './row-totals.ts';
 import { type Expression, fourth, type IndexVector } from './values.ts';
 import { reshapeIndex } from './views.ts';
 
-interface RowShape {
+export interface RowShape {
   readonly shape: Shape;
   readonly axes: readonly number[];
   /** Reductions in the order of their loops. */
@@ -115,6 +115,61 @@ function writeRows(draft: Draft, row: RowShape, results: readonly number[]): Wri
     return fullIndex(width === 4 ? addIndices(scaleIndex(at, 4), fourth) : at);
   };
 
+  writeReductions(draft, row, { openLoop, outer, width, fold: gpu ? (total) => foldLanes(draft, total) : undefined });
+
+  const kind = (at: number) => resultKind(row, region.results[at]?.value.type.shape ?? []);
+  const resultValue = (at: number) => region.results[at]?.value;
+  const full = results.filter((at) => kind(at) === 'full');
+  if (full.length > 0) {
+    const index = openLoop();
+    for (const at of full) {
+      const value = resultValue(at);
+      if (!value) continue;
+      const place = reshapeIndex(walker.algebra, index, row.shape, value.type.shape);
+      draft.store(at, place, walker.at(value, place));
+    }
+    writer.close();
+  }
+  const single = results.filter((at) => kind(at) === 'outer' && !full.includes(at));
+  if (single.length > 0) {
+    if (gpu) writer.open('if (lane == 0u)');
+    for (const at of single) {
+      const value = resultValue(at);
+      if (!value) continue;
+      const place = reshapeIndex(walker.algebra, outer, outerShape, value.type.shape);
+      draft.store(at, place, walker.at(value, place));
+    }
+    if (gpu) writer.close();
+  }
+  writer.close();
+  return gpu
+    ? {
+        workgroup: lanesPerRow,
+        groups: { factors: [{ size: rows, divisor: 1 }] },
+        note: `row: ${lanesPerRow} lanes per row`,
+      }
+    : {
+        workgroup: rowsPerGroup,
+        groups: { factors: [{ size: rows, divisor: rowsPerGroup }] },
+        note: 'row: one invocation per row',
+      };
+}
+
+/** How a kernel walks over a row. */
+export interface RowWalk {
+  /** Opens the loop over the row; the index of the element, or of four neighbours. */
+  openLoop(): IndexVector;
+  /** Index of the row, 0 along the reduced axes. */
+  readonly outer: IndexVector;
+  readonly width: 1 | 4;
+  /** Adds up what the lanes have that share a row; undefined: each has one of its own. */
+  readonly fold: ((total: Total) => string) | undefined;
+}
+
+/** Writes the reductions of a row, one loop per stage; whoever asks for them later finds them. */
+export function writeReductions(draft: Draft, row: RowShape, walk: RowWalk): void {
+  const { writer, walker } = draft;
+  const { openLoop, outer, width, fold } = walk;
   const known = new Map<Node, { index: string; expression: Expression }>();
   walker.addOverride((value, index) => {
     const found = known.get(value.node);
@@ -156,47 +211,10 @@ function writeRows(draft: Draft, row: RowShape, results: readonly number[]): Wri
     stage.forEach((node, at) => {
       const total = totals[at];
       if (!total) return;
-      const text = gpu ? foldLanes(draft, total) : total.name;
+      const text = fold ? fold(total) : total.name;
       known.set(node, { index: outerKey(node), expression: { text, lanes: 1, dtype: total.dtype } });
     });
   }
-
-  const kind = (at: number) => resultKind(row, region.results[at]?.value.type.shape ?? []);
-  const resultValue = (at: number) => region.results[at]?.value;
-  const full = results.filter((at) => kind(at) === 'full');
-  if (full.length > 0) {
-    const index = openLoop();
-    for (const at of full) {
-      const value = resultValue(at);
-      if (!value) continue;
-      const place = reshapeIndex(walker.algebra, index, row.shape, value.type.shape);
-      draft.store(at, place, walker.at(value, place));
-    }
-    writer.close();
-  }
-  const single = results.filter((at) => kind(at) === 'outer' && !full.includes(at));
-  if (single.length > 0) {
-    if (gpu) writer.open('if (lane == 0u)');
-    for (const at of single) {
-      const value = resultValue(at);
-      if (!value) continue;
-      const place = reshapeIndex(walker.algebra, outer, outerShape, value.type.shape);
-      draft.store(at, place, walker.at(value, place));
-    }
-    if (gpu) writer.close();
-  }
-  writer.close();
-  return gpu
-    ? {
-        workgroup: lanesPerRow,
-        groups: { factors: [{ size: rows, divisor: 1 }] },
-        note: `row: ${lanesPerRow} lanes per row`,
-      }
-    : {
-        workgroup: rowsPerGroup,
-        groups: { factors: [{ size: rows, divisor: rowsPerGroup }] },
-        note: 'row: one invocation per row',
-      };
 }
 
 /** Rows are read by four when the innermost axis is reduced and a static multiple of four. */

@@ -28,6 +28,7 @@ import { addIndices, type Index, scaleIndex } from './index-algebra.ts';
 import type { Written } from './kernel.ts';
 import { type PackedSums, packedRight, writePackedSums } from './packed-sums.ts';
 import { sparseRight, writeSparseSums } from './sparse-sums.ts';
+import { writeStagedRow } from './staged-row.ts';
 import { fourth } from './values.ts';
 
 export function writeRegisterTile(product: Product, tile: RegisterTile): Written {
@@ -50,6 +51,9 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
   const rowIndices = rowTexts.map((text, r) =>
     writer.variable(`row_${r}`, rows, covered ? text : `min(${text}, ${lastOf(product, rows)})`),
   );
+  const { staged: stagedRow } = draft.request;
+  const [firstRow] = rowIndices;
+  if (stagedRow && firstRow) writeStagedRow(draft, stagedRow, firstRow, lanes);
   const fours = range(vectors).map((c) =>
     nameColumns(product, `column4_${c}`, `column_tile * ${lanes * vectors}u + ${c * lanes}u + lane`, width),
   );
