@@ -9,6 +9,7 @@ import type { Graph, Node, Value, Weight } from './graph.ts';
 import { concreteShape } from './interpret.ts';
 import { hasTrait, opNamed } from './ops/index.ts';
 import { stringsOf } from './ops/shared.ts';
+import { nmWords } from './pruning.ts';
 import { constantValue } from './symbolic.ts';
 import { elementCount } from './tensor.ts';
 import type { DType } from './types.ts';
@@ -28,9 +29,10 @@ type Dims = ReadonlyMap<string, number>;
 export type WeightBytes = ReadonlyMap<string, number>;
 
 /** What a whole weight takes, scales and zero points included. */
-export function weightBytes({ type, format }: Weight): number {
+export function weightBytes({ type, format, sparse }: Weight): number {
   const sizes = type.shape.map((dim) => constantValue(dim) ?? 0);
   const elements = elementCount(sizes);
+  if (sparse !== undefined) return (elements / sparse.of) * nmWords(sparse) * 4;
   if (format === undefined) return elements * bytesPerElement[type.dtype];
   if (format.kind === 'f16') return elements * 2;
   const rows = format.transposed === true ? (sizes.at(-1) ?? 1) : (sizes[0] ?? 1);
@@ -42,7 +44,7 @@ export function weightBytes({ type, format }: Weight): number {
 
 /** What an element of each weight with a number format takes, in bytes: a share of its scale included. */
 export function storedBytes(weights: readonly Weight[]): WeightBytes {
-  const formatted = weights.filter(({ format }) => format !== undefined);
+  const formatted = weights.filter(({ format, sparse }) => format !== undefined || sparse !== undefined);
   return new Map(
     formatted.map((weight) => {
       const elements = elementCount(weight.type.shape.map((dim) => constantValue(dim) ?? 0));

@@ -94,3 +94,13 @@ export interface UnitSet {
 export interface PrunePlan {
   readonly sets: readonly UnitSet[];
 }
+
+/** Bits of the places of a group of which `keep` of `of` numbers are there: a power of two, so that those of a group lie in one word. */
+export function placeBits({ keep, of }: { readonly keep: number; readonly of: number }): number {
+  return 2 ** Math.ceil(Math.log2(keep * Math.log2(of)));
+}
+
+/** Words of a group, where the dense matrix has `of`. */
+export function nmWords(pattern: { readonly keep: number; readonly of: number }): number {
+  return pattern.keep + placeBits(pattern) / 32;
+}

@@ -5,7 +5,7 @@
  * lie in one word.
  */
 import type { Program, SparseFormat, Weight } from '../ir/graph.ts';
-import type { Sparsity, WeightRule } from '../ir/pruning.ts';
+import { nmWords, type Sparsity, type WeightRule } from '../ir/pruning.ts';
 import { transposedMatrices } from '../ir/summed-axis.ts';
 import { constantValue } from '../ir/symbolic.ts';
 import { diagnose, type Stage } from '../support/diagnostic.ts';
@@ -24,16 +24,6 @@ const mostBytes = 0.75;
  * form 4 of 8 (2.5) 1.8, 8 of 16 (4.5) 1.9.
  */
 const mostComparisons = 1.75;
-
-/** Bits of the places of a group. */
-export function placeBits({ keep, of }: Pattern): number {
-  return 2 ** Math.ceil(Math.log2(keep * Math.log2(of)));
-}
-
-/** Words of a group, where the dense matrix has `of`. */
-export function nmWords(pattern: Pattern): number {
-  return pattern.keep + placeBits(pattern) / 32;
-}
 
 const percent = (share: number) => `${Math.round(share * 1000) / 10} %`;
 

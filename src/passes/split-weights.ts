@@ -8,10 +8,10 @@ import { createEmitter } from '../ir/emit.ts';
 import { type Node, usersOf, type Value, type WeightFormat } from '../ir/graph.ts';
 import type { InferContext } from '../ir/op.ts';
 import { stringsOf } from '../ir/ops/shared.ts';
+import { nmWords } from '../ir/pruning.ts';
 import { constantDim, constantValue, multiplyDims } from '../ir/symbolic.ts';
 import type { TensorType } from '../ir/types.ts';
 import { definitionOf, formatOf, type Pass, type RewriteContext, rewriteGraph, sparsityOf } from './pass.ts';
-import { nmWords } from './sparse-formats.ts';
 
 /** What every WebGPU device can bind (the default of `maxStorageBufferBindingSize`). */
 export const maxBindingBytes = 128 * 1024 * 1024;

@@ -22,6 +22,7 @@ export interface ExplainedRule {
   readonly rule: string;
   /** Weights that are stored as this rule says: a later one may have taken others. */
   readonly weights: readonly string[];
+  /** As a loaded model holds them. */
   readonly bytesBefore: number;
   readonly bytesAfter: number;
 }
@@ -41,7 +42,7 @@ function blocksOf(program: Program, file: SourceFile): readonly UseBlock[] {
 }
 
 function changes(before: Weight | undefined, after: Weight): boolean {
-  const key = ({ type, format }: Weight) => JSON.stringify([type.shape.map((dim) => dim.key), format]);
+  const key = ({ type, format, sparse }: Weight) => JSON.stringify([type.shape.map((dim) => dim.key), format, sparse]);
   return before === undefined || key(before) !== key(after);
 }
 
@@ -52,7 +53,11 @@ export function explainRecipe(
   compressed: Compilation,
 ): ExplainedRecipe {
   const before = new Map(dense.program.weights.map((weight) => [weight.path, weight]));
-  const changed = compressed.program.weights.filter((weight) => changes(before.get(weight.path), weight));
+  // Weights of which some become 0 may lie as they did before.
+  const thinned = new Set((compressed.program.prune?.weights ?? []).flatMap(({ paths }) => paths));
+  const changed = compressed.program.weights.filter(
+    (weight) => thinned.has(weight.path) || changes(before.get(weight.path), weight),
+  );
   const rules = blocksOf(dense.program, file).flatMap((block) =>
     block.items.flatMap((item) => (item.kind === 'rule' && item.about?.text !== 'state' ? [{ block, item }] : [])),
   );
@@ -73,9 +78,10 @@ export function explainRecipe(
     const members = new Set(
       sets.filter((set) => set.rule === unit).flatMap((set) => set.members.map(({ path }) => path)),
     );
-    const own = changed.filter(({ path, tied }) => {
+    const own = changed.filter(({ path, tied, format }) => {
       if (tied !== undefined && before.has(tied)) return false;
       if (item.about !== undefined) return members.has(path);
+      if (block.use === 'quantize' ? format === undefined : !thinned.has(path)) return false;
       return rules.findLastIndex((other) => isAlike(other, rule) && holds(other.item, path)) === at;
     });
     return explainedRule(block, item, own, before, own);
@@ -128,12 +134,17 @@ function textOf({ span }: UseRule): string {
   return span.file.text.slice(span.start, span.end).replace(/\s+/g, ' ').trim();
 }
 
+/** Rules may name many weights. */
+function shortened(rule: string): string {
+  return rule.length <= 72 ? rule : `${rule.slice(0, 44)} … ${rule.slice(-24)}`;
+}
+
 /** As a person reads it. */
 export function explainText(model: string, recipes: readonly ExplainedRecipe[]): string {
   const rules = recipes.flatMap(({ recipe, rules: own }) =>
     own.map(({ rule, weights, bytesBefore, bytesAfter }) => [
       recipe,
-      rule,
+      shortened(rule),
       String(weights.length),
       megabytes(bytesBefore),
       megabytes(bytesAfter),

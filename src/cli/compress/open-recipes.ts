@@ -88,8 +88,8 @@ export function recipeUses(
   });
   // Mistakes of the file are told by the command itself.
   if (value === undefined) return {};
-  const { name, text } = readRecipe(given, value);
-  return { ...optional('uses', text), usesPath: usesPath(name) };
+  const recipe = readRecipe(given, value);
+  return { ...optional('uses', recipe.text), usesPath: usesPath(recipe) };
 }
 
 /** @errors SORA0001 for recipes that are none, or that change nothing */
@@ -104,7 +104,7 @@ export function openRecipes(request: RecipesRequest): OpenedRecipes | { readonly
   });
   const program = checked.value;
   if (hasErrors(checked.diagnostics) || program === undefined) return { failed: checked.diagnostics };
-  const compiled = ({ name, text }: Recipe, others: Pick<CompileRequest, 'kept' | 'isForInference'> = {}): Compiled =>
+  const compiled = (recipe: Recipe, others: Pick<CompileRequest, 'kept' | 'isForInference'> = {}): Compiled =>
     compileFile({
       path: file,
       isForInference: true,
@@ -112,7 +112,7 @@ export function openRecipes(request: RecipesRequest): OpenedRecipes | { readonly
       ...others,
       ...optional('model', model),
       ...optional('configPath', configPath),
-      ...(text === undefined ? {} : { uses: text, usesPath: usesPath(name) }),
+      ...(recipe.text === undefined ? {} : { uses: recipe.text, usesPath: usesPath(recipe) }),
     });
   const none: Recipe = { name: 'dense', text: denseBlocks(program.name) };
   const dense = compiled(none);
@@ -131,10 +131,10 @@ export function openRecipes(request: RecipesRequest): OpenedRecipes | { readonly
     if (!own.compilation) return { failed: own.diagnostics };
     checkEffect(file, recipe, own.compilation, compilation, request.kept !== undefined);
     diagnostics.push(...found.filter((one) => !diagnostics.some((other) => isSame(one, other))));
-    const { name, text } = recipe;
+    const { text } = recipe;
     recipes.push({
       recipe,
-      text: text === undefined ? source.file : { path: usesPath(name), text },
+      text: text === undefined ? source.file : { path: usesPath(recipe), text },
       dense: own.compilation,
       compilation,
       compile: (kept) => compiled(recipe, { kept }),
@@ -152,7 +152,7 @@ function withoutQuantize({ text }: Recipe, model: string): string {
   return [...blocks.map(({ span }) => text.slice(span.start, span.end)), none].join('\n');
 }
 
-const usesPath = (name: string): string => `(recipe ${name})`;
+const usesPath = ({ name, path }: Recipe): string => path ?? `(recipe ${name})`;
 
 function isSame(a: Diagnostic, b: Diagnostic): boolean {
   return a.code === b.code && a.span.start === b.span.start && a.span.file.path === b.span.file.path;

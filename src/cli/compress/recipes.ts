@@ -13,6 +13,8 @@ export interface Recipe {
   readonly name: string;
   /** Use blocks; undefined: those of the file itself. */
   readonly text: string | undefined;
+  /** The file that it was read from. */
+  readonly path?: string;
 }
 
 /** What one word of a recipe adds to the blocks. */
@@ -43,6 +45,14 @@ function formatRule(kind: string, given: readonly string[], word: string): Rule 
       );
   }
   return { block: 'quantize', text: `${all}: ${kind}${settings.length === 0 ? '' : `(${settings.join(', ')})`}` };
+}
+
+/** Globs of what words mean. A `prune` block has no way to take weights out again, so they are named where `**` would be too many. */
+function matricesOf(program: Program): string {
+  const others = new Set(otherTensors(program));
+  if (others.size === 0) return all;
+  const matrices = program.weights.filter(({ path, type }) => type.shape.length > 1 && !others.has(path));
+  return matrices.map(({ path }) => JSON.stringify(path)).join(', ');
 }
 
 interface Word {
@@ -77,7 +87,8 @@ const words: readonly Word[] = [
   {
     pattern: /^nm([1-9])(\d)$/,
     example: 'nm24',
-    rule: ([, keep, of], given, word) => plain(word, given, { block: 'prune', text: `${all}: nm(${keep}, ${of})` }),
+    rule: ([, keep, of], given, word, program) =>
+      plain(word, given, { block: 'prune', text: `${matricesOf(program)}: nm(${keep}, ${of})` }),
   },
   {
     pattern: /^(heads|neurons)(\d{1,3})$/,
@@ -145,5 +156,5 @@ export function readRecipe(given: string, program: Program): Recipe {
   const own = readFileSync(given, 'utf8');
   // A block that the recipe lacks is none: otherwise it would be that of the file.
   const missing = (['quantize', 'prune'] as const).filter((block) => !new RegExp(`^\\s*${block}\\b`, 'm').test(own));
-  return { name, text: [own, ...missing.map((block) => `${block} ${program.name} {\n}\n`)].join('\n') };
+  return { name, path: given, text: [own, ...missing.map((block) => `${block} ${program.name} {\n}\n`)].join('\n') };
 }

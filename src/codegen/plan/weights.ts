@@ -3,8 +3,9 @@
  */
 import type { Node, Program, Weight } from '../../ir/graph.ts';
 import { numberOf, numbersOf, stringsOf } from '../../ir/ops/shared.ts';
+import { placeBits } from '../../ir/pruning.ts';
 import { constantValue, type Dim } from '../../ir/symbolic.ts';
-import { isTable, placeBits } from '../../passes/index.ts';
+import { isTable } from '../../passes/index.ts';
 import type {
   NmFormat,
   NmLayout,

@@ -187,6 +187,12 @@ describe('recipes', () => {
     const rows = ['0', '1'].map((layer) => file.tensors.get(`block.${layer}.query.weight`)?.shape[0] ?? 0);
     expect(rows.reduce((sum, size) => sum + size, 0)).toBe(32);
     await file.close();
+    // Half of the numbers, the smaller ones, are gone.
+    const { tensors } = await reportOf('mixed');
+    const lost = tensors.find(({ name }) => name === 'head.weight')?.relativeError ?? 0;
+    expect(lost).toBeGreaterThan(0.1);
+    expect(lost).toBeLessThan(0.5);
+    expect(readFileSync(join(at('mixed'), 'report.md'), 'utf8')).toMatch(/\| `head\.weight` \| \[24, 32\] \| f32 \|/);
   });
 
   test('halves', async () => {
@@ -256,7 +262,7 @@ describe('refusals', () => {
           ? await compress('--recipe', at('wrong.sora'), '--out', at('refused'))
           : await sorac(['explain', at('letters.sora'), '--recipe', at('wrong.sora')]);
       expect(stderr).toContain(`error[${code}]`);
-      expect(stderr).toContain('(recipe wrong):1:');
+      expect(stderr).toContain('wrong.sora:1:');
       expect(exitCode).toBe(1);
     }
     expect(existsSync(at('refused'))).toBe(false);
@@ -301,7 +307,7 @@ describe('refusals', () => {
 
 describe('explain', () => {
   test('what each rule holds for and saves', async () => {
-    const recipesGiven = ['int8', 'int4:16:gptq', 'heads50+int8', 'layers50'];
+    const recipesGiven = ['int8', 'int4:16:gptq', 'heads50+int8', 'layers50', 'nm24'];
     const argv = recipesGiven.flatMap((recipe) => ['--recipe', recipe]);
     const { exitCode, stdout } = await sorac(['explain', at('letters.sora'), ...argv, '--json']);
     expect(exitCode).toBe(0);
@@ -310,11 +316,11 @@ describe('explain', () => {
         recipe: string;
         bytesBefore: number;
         bytesAfter: number;
-        rules: { rule: string; weights: string[]; bytesAfter: number }[];
+        rules: { rule: string; weights: string[]; bytesBefore: number; bytesAfter: number }[];
       }[];
     };
     expect(recipes.map(({ recipe }) => recipe)).toEqual(recipesGiven);
-    const [int8, int4, both, layers] = recipes;
+    const [int8, int4, both, layers, nm] = recipes;
     expect(layers?.rules).toMatchObject([{ rule: 'layers "block": keep 0.5', weights: { length: 16 }, bytesAfter: 0 }]);
     expect(int8?.rules).toMatchObject([{ rule: '"**": int8', weights: { length: 14 } }]);
     expect((int8?.bytesAfter ?? 0) / (int8?.bytesBefore ?? 1)).toBeCloseTo(0.29, 1);
@@ -322,6 +328,13 @@ describe('explain', () => {
     expect(both?.rules.map(({ rule }) => rule)).toEqual(['"**": int8', 'heads "block": keep 0.5']);
     expect(both?.rules[1]?.weights).toHaveLength(14);
     expect(both?.bytesAfter).toBeLessThan(int8?.bytesAfter ?? 0);
+    // Biases get shorter, but no format.
+    expect(both?.rules[0]?.weights).toEqual(int8?.rules[0]?.weights);
+    // Two numbers and four bits of places where four numbers were.
+    expect(nm?.rules).toMatchObject([{ rule: '"**": nm(2, 4)', weights: { length: 14 } }]);
+    const [rule] = nm?.rules ?? [];
+    expect((rule?.bytesAfter ?? 0) / (rule?.bytesBefore ?? 1)).toBeCloseTo(2.125 / 4, 5);
+    expect(nm?.bytesAfter).toBeLessThan(0.6 * (nm?.bytesBefore ?? 0));
   });
 
   test('the blocks of the file itself', async () => {
