@@ -302,6 +302,8 @@ export interface ParameterGroup {
   readonly average: number | undefined;
   /** Elements that are 0 stay so. */
   readonly isPruned: boolean;
+  /** Sums of -gradient weight, behind the optimizer's vectors, where a rule goes by movement. */
+  readonly movement: number | undefined;
   readonly parameters: readonly {
     readonly weight: Weight;
     readonly offset: number;

@@ -8,6 +8,10 @@ import type { Span } from '../support/source.ts';
 export const criteria = ['magnitude', 'l1', 'l2', 'activation', 'taylor'] as const;
 export type Criterion = (typeof criteria)[number];
 
+/** How single weights are: they have no columns, so the first three are one. */
+export const weightCriteria = ['magnitude', 'l1', 'l2', 'movement'] as const;
+export type WeightCriterion = (typeof weightCriteria)[number];
+
 /** Units that are kept or dropped whole. */
 export type UnitKind = 'heads' | 'neurons';
 
@@ -30,8 +34,17 @@ export type Sparsity =
   | { readonly kind: 'nm'; readonly keep: number; readonly of: number }
   /** The share `keep` of every matrix. */
   | { readonly kind: 'share'; readonly keep: number }
-  /** The same, reached between two shares of all steps of a training run. */
-  | { readonly kind: 'gradual'; readonly keep: number; readonly from: number; readonly to: number };
+  /**
+   * The same, reached between two shares of all steps of a training run. Without `by` the smallest go, by `movement` those that steps have
+   * moved towards 0 most, or away from it least (Sanh et al. 2020).
+   */
+  | {
+      readonly kind: 'gradual';
+      readonly keep: number;
+      readonly from: number;
+      readonly to: number;
+      readonly by?: 'movement';
+    };
 
 /** `"**.dense.weight": nm(2, 4) by magnitude` */
 export interface WeightRule {

@@ -267,6 +267,8 @@ export interface PruningSpec {
   readonly of?: number;
   readonly from?: number;
   readonly to?: number;
+  /** Of `gradual`: those go first whose `movement` is least; the smallest where nothing is said. */
+  readonly by?: 'movement';
   /** The matrix lies [inputs, outputs]. */
   readonly transposed?: boolean;
 }
@@ -300,6 +302,8 @@ export interface TrainingSpec {
     readonly gradients: number;
     readonly sums: number;
     readonly slots: readonly number[];
+    /** Sums of -gradient weight, among the slots, where a rule goes by movement. */
+    readonly movement?: number;
     /** The moving average of the weights, the last of the slots. */
     readonly average?: number;
     readonly parameters: readonly ParameterSpec[];

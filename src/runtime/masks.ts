@@ -8,25 +8,40 @@ function wholePart(value: number): number {
   return Math.floor(Number(value.toPrecision(12)));
 }
 
-/** The floor(n (1 - keep)) smallest go. */
-export function magnitudeMask(data: Float32Array, keep: number): Uint8Array {
-  const mask = new Uint8Array(data.length).fill(1);
-  const dropped = wholePart(data.length * (1 - keep));
+/** How many of `count` go when a share stays. */
+export function droppedOf(count: number, keep: number): number {
+  return wholePart(count * (1 - keep));
+}
+
+/** Those with the least scores go. */
+export function scoreMask(scores: Float32Array, keep: number): Uint8Array {
+  const mask = new Uint8Array(scores.length).fill(1);
+  const dropped = droppedOf(scores.length, keep);
   if (dropped === 0) return mask;
-  const sizes = data.map(Math.abs);
-  const limit = sizes.slice().sort()[dropped - 1] ?? 0;
+  const limit = scores.slice().sort()[dropped - 1] ?? 0;
   let rest = dropped;
-  for (let i = 0; i < sizes.length; i++) {
-    if ((sizes[i] ?? 0) >= limit) continue;
+  for (let i = 0; i < scores.length; i++) {
+    if ((scores[i] ?? 0) >= limit) continue;
     mask[i] = 0;
     rest--;
   }
-  for (let i = 0; i < sizes.length && rest > 0; i++) {
-    if (sizes[i] !== limit) continue;
+  for (let i = 0; i < scores.length && rest > 0; i++) {
+    if (scores[i] !== limit) continue;
     mask[i] = 0;
     rest--;
   }
   return mask;
+}
+
+/** The floor(n (1 - keep)) smallest go. */
+export function magnitudeMask(data: Float32Array, keep: number): Uint8Array {
+  return scoreMask(data.map(Math.abs), keep);
+}
+
+/** The same number with the least movement goes; what is 0 already goes first. */
+export function movementMask(data: Float32Array, movement: Float32Array, keep: number): Uint8Array {
+  const scores = movement.map((value, at) => (data[at] === 0 ? Number.NEGATIVE_INFINITY : value));
+  return scoreMask(scores, keep);
 }
 
 /**

@@ -7,7 +7,7 @@
 import type { Arenas } from './arenas.ts';
 import type { PruningSpec, TrainingSpec } from './artifact.ts';
 import { SoraError } from './error.ts';
-import { magnitudeMask, nmMask } from './masks.ts';
+import { magnitudeMask, movementMask, nmMask } from './masks.ts';
 
 type Floats = Float32Array<ArrayBuffer>;
 
@@ -51,8 +51,9 @@ export async function pruneBefore(
   step: number,
   totalSteps: number | undefined,
 ): Promise<void> {
-  for (const { weights, parameters } of spec.groups) {
+  for (const { weights, movement, parameters } of spec.groups) {
     let content: Floats | undefined;
+    let moved: Floats | undefined;
     for (const { pruning, shape, offset } of parameters) {
       if (pruning?.kind === 'gradual' && totalSteps === undefined)
         throw new SoraError('SORA6032', 'gradual pruning needs `totalSteps`');
@@ -61,7 +62,10 @@ export async function pruneBefore(
       content ??= await arenas.read(weights);
       const size = shape.reduce((product, dim) => product * dim, 1);
       const own = content.subarray(offset, offset + size);
-      const mask = maskOf(own, shape, pruning, share);
+      if (pruning.by === 'movement' && movement !== undefined) moved ??= await arenas.read(movement);
+      const mask = moved
+        ? movementMask(own, moved.subarray(offset, offset + size), share)
+        : maskOf(own, shape, pruning, share);
       for (let i = 0; i < size; i++) if (mask[i] === 0) own[i] = 0;
     }
     if (content) arenas.write(new Map([[weights, content]]));

@@ -14,7 +14,7 @@ import {
 import type { Program, Weight } from '../../ir/graph.ts';
 import type { PrunePlan, Sparsity, UnitSet } from '../../ir/pruning.ts';
 import { transposedMatrices } from '../../ir/summed-axis.ts';
-import { magnitudeMask, masked, nmMask } from '../../runtime/masks.ts';
+import { droppedOf, magnitudeMask, masked, nmMask } from '../../runtime/masks.ts';
 import type { Checkpoint } from '../../runtime/weights.ts';
 import { dataError } from '../exit-codes.ts';
 
@@ -103,10 +103,22 @@ export async function makePruning(
       const sliced = sliceTensor(name, tensor, plan, kept);
       const sparsity = rules.get(weight.path);
       if (sparsity === undefined) return sliced;
+      checkMoved(weight.path, sliced.data, sparsity);
       const mask = maskOf(sliced, sparsity, transposed.has(weight.path) ? 0 : 1);
       return { shape: sliced.shape, data: masked(sliced.data, mask) };
     },
   };
+}
+
+/** By movement only steps of a run can prune, and a checkpoint does not say how it was moved. */
+function checkMoved(path: string, data: Float32Array, sparsity: Sparsity): void {
+  if (sparsity.kind !== 'gradual' || sparsity.by !== 'movement') return;
+  const zeros = data.reduce((count, value) => count + (value === 0 ? 1 : 0), 0);
+  if (zeros >= droppedOf(data.length, sparsity.keep)) return;
+  throw dataError(
+    `\`${path}\` has ${zeros} zeros of ${data.length}: it has not been pruned by movement yet`,
+    'train it with the rule, as `sorac train FILE.sora --recipe …`, and compress what comes out of that',
+  );
 }
 
 /** Which numbers stay; `gradual` is what a training run comes to in the end. */

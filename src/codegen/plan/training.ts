@@ -50,11 +50,12 @@ export function trainingSpec(training: Training): TrainingSpec {
     accumulate,
     update,
     targets: block.targets.map(({ name }) => name),
-    groups: groups.map(({ parameters, weights, gradients: piecesOfGradients, sums, slots, average }) => ({
+    groups: groups.map(({ parameters, weights, gradients: piecesOfGradients, sums, slots, movement, average }) => ({
       weights,
       gradients: piecesOfGradients,
       sums,
       slots,
+      ...(movement === undefined ? {} : { movement }),
       ...(average === undefined ? {} : { average }),
       parameters: parameters.map(({ weight, offset, pruning }) => ({
         path: weight.path,

@@ -3,7 +3,8 @@
  *
  *   "**.dense.weight": nm(2, 4) by magnitude          of each 4 inputs 2 stay
  *   "**.dense.weight": keep 0.5 by magnitude          half of each matrix stays
- *   "**.dense.weight": gradual(keep: 0.1, to: 0.8)    a tenth, reached step by step while training
+ *   "**.dense.weight": gradual(keep: 0.1, to: 0.8)    a tenth, reached step by step while training; `by movement`: those that steps
+ *                                                     have moved towards 0 go first
  *   layers "layer": keep 0.5                           every other layer
  *   heads "layer.*": keep 0.75 by l2                  whole heads, as many in every layer
  *   neurons "layer.*": budget(0.75) by l2             whole neurons, more where they matter more
@@ -18,7 +19,9 @@ import {
   type PruneBlock,
   type Sparsity,
   type UnitRule,
+  type WeightCriterion,
   type WeightRule,
+  weightCriteria,
 } from '../pruning.ts';
 import { type Binding, numberOf, poison } from './binding.ts';
 import { report } from './context.ts';
@@ -46,18 +49,17 @@ const sparsities: Methods = {
 
 const budgets: Methods = { budget: { parameters: [{ name: 'keep', required: true, value: kept }] } };
 
-/** Single weights have no columns, so there is one way to compare them. */
-const forWeights: readonly Criterion[] = ['magnitude', 'l1', 'l2'];
-
-function isCriterion(text: string): text is Criterion {
-  return criteria.some((name) => name === text);
-}
-
-function readCriterion(site: UseSite, rule: UseRule, isAboutUnits: boolean): Criterion | undefined {
+/** What stands behind `by`, or `otherwise`; undefined when it is not one of `known` (reported). */
+function readCriterion<Name extends string>(
+  site: UseSite,
+  rule: UseRule,
+  known: readonly Name[],
+  otherwise: Name,
+): Name | undefined {
   const { by } = rule.value;
-  if (by === undefined) return isAboutUnits ? 'l2' : 'magnitude';
-  const known = isAboutUnits ? criteria : forWeights;
-  if (isCriterion(by.text) && known.includes(by.text)) return by.text;
+  if (by === undefined) return otherwise;
+  const found = known.find((name) => name === by.text);
+  if (found !== undefined) return found;
   const guess = closest(by.text, known);
   const list = known.map((name) => `\`${name}\``).join(', ');
   report(site.context, 'SORA2303', `unknown criterion \`${by.text}\``, by.span, {
@@ -78,7 +80,7 @@ function readUnitRule(
   kind: UnitRule['kind'],
   parts: readonly string[],
 ): UnitRule | undefined {
-  const by = readCriterion(site, rule, true);
+  const by = readCriterion<Criterion>(site, rule, criteria, 'l2');
   const { value } = rule.value;
   const isBudget = value.kind === 'call' && value.callee.kind === 'name' && value.callee.name === 'budget';
   if (!rule.value.isKept && !isBudget) {
@@ -105,7 +107,16 @@ function readLayerRule(site: UseSite, rule: UseRule, parts: readonly string[]): 
   return undefined;
 }
 
-function readSparsity(site: UseSite, rule: UseRule): Sparsity | undefined {
+function readSparsity(site: UseSite, rule: UseRule, by: WeightCriterion | undefined): Sparsity | undefined {
+  const isGradual =
+    rule.value.value.kind === 'call' &&
+    rule.value.value.callee.kind === 'name' &&
+    rule.value.value.callee.name === 'gradual';
+  if (by === 'movement' && !isGradual) {
+    const help = 'write `gradual(keep: 0.1, from: 0.1, to: 0.8) by movement`';
+    wrongValue(site, '`movement` is how weights change while training', rule.value.by?.span ?? rule.span, help);
+    return undefined;
+  }
   if (rule.value.isKept) {
     const share = plainShare(site, rule);
     return share === undefined ? undefined : { kind: 'share', keep: share };
@@ -127,7 +138,7 @@ function readSparsity(site: UseSite, rule: UseRule): Sparsity | undefined {
   }
   const [from, to] = [value('from') ?? 0, value('to') ?? 1];
   if (keep === undefined) return undefined;
-  if (from < to && to <= 1) return { kind: 'gradual', keep, from, to };
+  if (from < to && to <= 1) return { kind: 'gradual', keep, from, to, ...(by === 'movement' ? { by } : {}) };
   const help = 'both are shares of all steps: `gradual(keep: 0.1, from: 0.1, to: 0.8)`';
   wrongValue(site, `\`gradual\` goes from ${from} to ${to}`, span, help);
   return undefined;
@@ -135,8 +146,8 @@ function readSparsity(site: UseSite, rule: UseRule): Sparsity | undefined {
 
 /** A rule about single weights; undefined when it is wrong (reported). */
 function readWeightRule(site: UseSite, rule: UseRule, paths: readonly string[]): WeightRule | undefined {
-  const by = readCriterion(site, rule, false);
-  const sparsity = readSparsity(site, rule);
+  const by = readCriterion<WeightCriterion>(site, rule, weightCriteria, 'magnitude');
+  const sparsity = readSparsity(site, rule, by);
   return by === undefined || sparsity === undefined || paths.length === 0
     ? undefined
     : { paths, sparsity, span: rule.span };

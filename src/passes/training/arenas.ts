@@ -20,6 +20,8 @@ interface Manner {
   /** Factor of the learning rate. */
   readonly rate: number;
   readonly isPruned: boolean;
+  /** Some rule goes by where its weights are heading. */
+  readonly isWatched: boolean;
 }
 
 export interface Layout {
@@ -57,10 +59,12 @@ export function layoutOf(
     const rate = block.rates.get(path) ?? 1;
     const pruning = prunings.get(path);
     const isPruned = pruning !== undefined;
-    const isAlike = (other: Manner) => other.decay === decay && other.rate === rate && other.isPruned === isPruned;
+    const isWatched = pruning?.sparsity.kind === 'gradual' && pruning.sparsity.by === 'movement';
+    const isAlike = (other: Manner) =>
+      other.decay === decay && other.rate === rate && other.isPruned === isPruned && other.isWatched === isWatched;
     let draft = drafts.find((other) => isAlike(other) && other.elements + size <= most);
     if (!draft) {
-      draft = { decay, rate, isPruned, parameters: [], elements: 0 };
+      draft = { decay, rate, isPruned, isWatched, parameters: [], elements: 0 };
       drafts.push(draft);
     }
     draft.parameters.push({ weight, offset: draft.elements, pruning });
@@ -68,19 +72,20 @@ export function layoutOf(
   }
   const arenas: Arena[] = [];
   const pieces: Piece[] = [];
-  const groups = drafts.map(({ decay, rate, isPruned, parameters: members, elements }, at) => {
+  const groups = drafts.map(({ parameters: members, elements, ...manner }, at) => {
     const add = (kind: string): number =>
       arenas.push({ path: `${kind}:${at}`, elements: roundUp(elements, rowLength) }) - 1;
     const [weights, gradients, sums] = [add('weights'), add('gradients'), add('sums')];
     const kept = slotsOf(block.optimizer).map(add);
+    const movement = manner.isWatched ? add('movement') : undefined;
     const average = block.ema === undefined ? undefined : add('average');
-    const slots = average === undefined ? kept : [...kept, average];
+    const slots = [...kept, ...(movement === undefined ? [] : [movement]), ...(average === undefined ? [] : [average])];
     for (const { weight, offset } of members) {
       const { type, path } = weight;
       pieces.push({ path: weightPiece(path), arena: weights, offset, type });
       pieces.push({ path: gradientPiece(path), arena: gradients, offset, type });
     }
-    return { decay, rate, isPruned, weights, gradients, sums, slots, average, parameters: members };
+    return { ...manner, weights, gradients, sums, slots, movement, average, parameters: members };
   });
   return { arenas, pieces, groups };
 }

@@ -38,8 +38,8 @@ import { NoAdapter } from './adapters.ts';
 import { type Layout, layoutOf, rowLength } from './arenas.ts';
 import { realizeDropout, seedInput } from './dropout.ts';
 import { type Forward, forwardOf, gradientPiece, lossResult, weightPiece } from './forward.ts';
-import { averageOf, updateOf } from './optimizers.ts';
-import { keepingZeros, pruningsOf } from './pruning.ts';
+import { averageOf, slotsOf, updateOf } from './optimizers.ts';
+import { keepingZeros, movedOf, pruningsOf } from './pruning.ts';
 
 /** As in torch's `clip_grad_norm_`. */
 const clipSlack = 1e-6;
@@ -152,13 +152,16 @@ function updateGraph(block: TrainBlock, layout: Layout, context: InferContext): 
     const next = updateOf(
       emitter,
       block.optimizer,
-      // The average is not the optimizer's.
-      { weights, gradients: scaled, slots: group.average === undefined ? slots : slots.slice(0, -1) },
+      { weights, gradients: scaled, slots: slots.slice(0, slotsOf(block.optimizer).length) },
       rateSet,
       group.decay,
       group.rate,
       keep,
     );
+    if (group.movement !== undefined) {
+      const place = slots[group.slots.indexOf(group.movement)] ?? unreachable('a group without its movement');
+      write(place, movedOf(emitter, place, weights, scaled));
+    }
     const written = write(weights, group.isPruned ? keepingZeros(emitter, weights, next) : next);
     if (group.average === undefined) continue;
     const average = slots.at(-1) ?? unreachable('a group without its average');

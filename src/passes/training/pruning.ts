@@ -27,3 +27,12 @@ export function keepingZeros(emitter: Emitter, weights: Value, next: Value): Val
   const zeros = c.fill(0, weights);
   return c.where('equal', weights, zeros, zeros, next);
 }
+
+/**
+ * The sum over steps of -gradient weight: above 0 where steps move the weight away from 0. Sanh et al. 2020, "Movement pruning",
+ * equation 3; there a weight that is masked keeps its gradient and may come back, here what is 0 stays 0.
+ */
+export function movedOf(emitter: Emitter, movement: Value, weights: Value, gradients: Value): Value {
+  const c = calculus(emitter);
+  return c.sub(movement, c.mul(gradients, weights));
+}

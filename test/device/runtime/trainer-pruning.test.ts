@@ -71,6 +71,67 @@ describe.each([...gpuDevices, 'cpu'] as const)('on %s', (adapter) => {
   );
 });
 
+describe.each([...gpuDevices, 'cpu'] as const)('by movement on %s', (adapter) => {
+  const rule = 'prune Classifier { "up.weight": gradual(keep: 0.5, from: 0.25, to: 0.75) by movement }';
+  const moving = trainable(
+    `${classifierSource({ block: 'optimizer: sgd(0.5)\nema: 0.9\nfreeze: "word.**"' })}\n${rule}`,
+  );
+  const path = 'up.weight';
+
+  test(
+    'those go that steps have moved towards 0 most; a checkpoint holds how far',
+    async () => {
+      const given = { weights, adapter, cpu: () => import('../../../src/cpu.ts'), warn: () => {} };
+      const model = await createModel(moving.artifact, given);
+      const trainer = await model.trainer({ totalSteps: steps });
+      const own = async () => (await trainedBy(trainer)).get(path) ?? new Float32Array();
+      let before = await own();
+      const moved = new Float64Array(before.length);
+      let kept: Uint8Array | undefined;
+      for (let at = 0; at < steps; at++) {
+        // A bite goes by what the steps before it have done.
+        const known = moved.slice();
+        const { gradients } = await trainer.gradients(classifierBatch(at));
+        await trainer.step(classifierBatch(at));
+        const after = await own();
+        const gone = Array.from(known.keys()).filter((i) => before[i] !== 0 && after[i] === 0);
+        const left = Array.from(known.keys()).filter((i) => after[i] !== 0);
+        if (gone.length > 0) {
+          const [most, least] = [
+            Math.max(...gone.map((i) => known[i] ?? 0)),
+            Math.min(...left.map((i) => known[i] ?? 0)),
+          ];
+          // Sums of products in f32: those that are as good as equal may go in either order.
+          expect(most - least, `step ${at}: ${gone.length} go`).toBeLessThanOrEqual(1e-6);
+        }
+        // The gradient of a step with a bite is that of what was left, which is not known here: none of them is summed up.
+        const gradient = gone.length > 0 ? undefined : gradients[path]?.data;
+        if (gradient === undefined) {
+          const checkpoint = await tensorsOf(await trainer.checkpoint());
+          moved.set(checkpoint.get(`movement:${path}`) ?? []);
+        } else {
+          for (let i = 0; i < moved.length; i++) moved[i] = (moved[i] ?? 0) - (gradient[i] ?? 0) * (before[i] ?? 0);
+          const told = (await tensorsOf(await trainer.checkpoint())).get(`movement:${path}`) ?? [];
+          const apart = Math.max(...Array.from(told, (value, i) => Math.abs(value - (moved[i] ?? 0))));
+          expect(apart, `movement behind step ${at}`).toBeLessThanOrEqual(1e-6);
+        }
+        before = after;
+        if (at === 5) kept = await trainer.checkpoint();
+      }
+      expect(zeros(before)).toBe(before.length / 2);
+      // By size others would have stayed.
+      const start = (await tensorsOf(weights)).get(path) ?? new Float32Array();
+      expect([...before].map((value) => (value === 0 ? 0 : 1))).not.toEqual([...magnitudeMask(start, 0.5)]);
+      const resumed = await model.trainer({ totalSteps: steps });
+      await resumed.restore(kept ?? new Uint8Array());
+      for (let at = 6; at < steps; at++) await resumed.step(classifierBatch(at));
+      expect(await resumed.checkpoint()).toEqual(await trainer.checkpoint());
+      await model.close();
+    },
+    limit,
+  );
+});
+
 test('a gradual rule needs to know how long the run is', async () => {
   const model = await opened('cpu');
   const trainer = await model.trainer({ schedule: { kind: 'constant' } });

@@ -253,6 +253,7 @@ describe('refusals', () => {
     ['a share that leaves all', 'prune Letters { heads "block": keep 0.99 }', 'SORA2313'],
     ['another model', 'quantize Letter { "**": int8 }', 'SORA2001'],
     ['a method that is none', 'quantize Letters { "**": int4(calibrate: awq) }', 'SORA2304'],
+    ['movement without steps', 'prune Letters { "**.up.weight": nm(2, 4) by movement }', 'SORA2304'],
   ];
   test.each(recipes)('%s is told with its place in the recipe', async (_, text, code) => {
     writeFileSync(at('wrong.sora'), `${text}\n`);
@@ -265,6 +266,14 @@ describe('refusals', () => {
       expect(stderr).toContain('wrong.sora:1:');
       expect(exitCode).toBe(1);
     }
+    expect(existsSync(at('refused'))).toBe(false);
+  });
+
+  test('a checkpoint that no training has pruned by movement', async () => {
+    writeFileSync(at('moved.sora'), 'prune Letters { "head.weight": gradual(keep: 0.5) by movement }\n');
+    const { exitCode, stderr } = await compress('--recipe', at('moved.sora'), '--out', at('refused'));
+    expect(stderr).toContain('`head.weight` has 0 zeros of 768: it has not been pruned by movement yet');
+    expect(exitCode).toBe(4);
     expect(existsSync(at('refused'))).toBe(false);
   });
 

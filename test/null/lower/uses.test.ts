@@ -149,6 +149,8 @@ describe('mistakes', () => {
       'gradual(keep: 0.5, from: 0.5, to: 0.2)',
       '0.5 to 0.2',
     ],
+    ['prune Tagger { "word.weight": keep 0.5 by movement }', 'SORA2304', 'movement', 'while training', 'gradual('],
+    ['prune Tagger { heads "**.attn": keep 0.5 by movement }', 'SORA2303', 'movement', 'criterion'],
     ['prune Tagger { heads "**.attn": budget(1.5) }', 'SORA2304', '1.5', 'below 1'],
     ['prune Tagger { heads "**.attn": nm(2, 4) }', 'SORA2304', 'nm(2, 4)', 'kept or dropped whole'],
     ['prune Tagger { "word.weight": keep 0.5 by magnitud }', 'SORA2303', 'magnitud', 'criterion', 'magnitude'],

@@ -92,6 +92,22 @@ describe('optimizers', () => {
   });
 });
 
+test('weights that a rule watches by movement are a group of their own, with one vector more', () => {
+  const rules = 'prune Scores { "**.weight": keep 0.5\n "head.weight": gradual(keep: 0.25, to: 0.5) by movement }';
+  const { program } = trained('optimizer: sgd(0.05)\n  ema: 0.9', rules);
+  const groups = program.training?.groups ?? [];
+  const arenas = program.training?.arenas ?? [];
+  const told = groups.map(({ parameters, slots }) => [
+    ...parameters.map(({ weight }) => weight.path),
+    ...slots.map((slot) => arenas[slot]?.path.split(':')[0]),
+  ]);
+  expect(told).toEqual([
+    ['up.weight', 'average'],
+    ['up.bias', 'head.bias', 'average'],
+    ['head.weight', 'movement', 'average'],
+  ]);
+});
+
 test('matrices [inputs, outputs] are told apart, repeated over a batch as they are', () => {
   const config = { n_layer: 1, n_embd: 32, n_head: 4, vocab_size: 13, eos_token_id: 1 };
   const { dense } = pruned(inputOf({ path: 'gpt2/gpt2.sora' }, undefined, config));
