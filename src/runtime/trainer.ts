@@ -40,7 +40,7 @@ import {
   openArenas,
   trainedTensors,
 } from './trainer-weights.ts';
-import type { Checkpoint } from './weights.ts';
+import { type Checkpoint, trainedKey } from './weights.ts';
 
 type Floats = Float32Array<ArrayBuffer>;
 
@@ -323,7 +323,7 @@ export async function makeTrainer(context: TrainerContext, options: TrainerOptio
         const tensors = await trainedTensors(arenas, spec, insteadOf('trained', given));
         return encodeSafetensors(
           [...tensors].map(([name, tensor]) => ({ name, ...tensor })),
-          forTransformers,
+          { ...forTransformers, [trainedKey]: artifact.name },
         );
       }),
     checkpoint: (given = {}) => inOrder('checkpoint', given, checkpointOptions, () => encoded(given)),

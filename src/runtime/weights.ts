@@ -57,21 +57,24 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
   };
   try {
     const tensors = new Map<string, FoundTensor>();
+    const trained = new Set<FoundTensor['file']>();
     const inputs = Array.isArray(input) ? (input as readonly SourceInput[]) : [input as SourceInput];
     const shards = await Promise.all(inputs.map((one) => findShards(one, signal)));
     for (const { source, promised = [] } of shards.flat()) {
       const file = await openSafetensors(source, signal);
       files.push(file);
+      if (file.metadata.has(trainedKey)) trained.add(file);
       const absent = promised.find((name) => !file.tensors.has(name));
       if (absent !== undefined) {
         throw new SoraError('SORA7010', `the index places \`${absent}\` in \`${file.name}\`, which has no such tensor`);
       }
       for (const info of file.tensors.values()) {
-        const other = tensors.get(info.name)?.file.name;
-        if (other !== undefined) {
-          throw new SoraError('SORA7004', `tensor \`${info.name}\` stands in \`${other}\` and in \`${file.name}\``);
+        const other = tensors.get(info.name)?.file;
+        if (other && trained.has(other) === trained.has(file)) {
+          const message = `tensor \`${info.name}\` stands in \`${other.name}\` and in \`${file.name}\``;
+          throw new SoraError('SORA7004', message);
         }
-        tensors.set(info.name, { file, info });
+        if (!other || trained.has(file)) tensors.set(info.name, { file, info });
       }
     }
     unpackTensors(tensors, files);
@@ -94,6 +97,9 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
     throw error;
   }
 }
+
+/** Key of the metadata of files that `trained()` gives: what stands there takes the place of what was before. */
+export const trainedKey = 'sorac.trained';
 
 /** How many names an error lists before it only counts. */
 const LISTED = 8;

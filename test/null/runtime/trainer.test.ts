@@ -218,6 +218,33 @@ describe('a trainer on the interpreter', () => {
   });
 });
 
+test('what trained beside adapters takes the place of what was before, in either order; other files may not name a tensor twice', async () => {
+  const block =
+    'optimizer: adam(lr: 0.05)\n}\nadapter Classifier {\n"up.weight": lora(rank: 2, alpha: 4)\n"head.**": full';
+  const own = trainable(classifierSource({ block }));
+  const start = randomWeights(own.artifact);
+  const model = await open({ weights: start }, own.artifact);
+  const trainer = await model.trainer();
+  await steps(trainer, 0, 3);
+  const trained = await trainer.trained();
+  expect([...(await tensorsOf(trained)).keys()]).toContain('head.weight');
+  const { label: _, ...inputs } = classifierBatch(3);
+  await trainer.apply();
+  const applied = await model.call('classify', inputs);
+  for (const weights of [
+    [start, trained],
+    [trained, start],
+  ]) {
+    const again = await open({ weights: weights as never }, own.artifact);
+    const other = await again.trainer();
+    await other.apply();
+    expect(await again.call('classify', inputs)).toEqual(applied);
+    await again.close();
+  }
+  await expect(open({ weights: [start, start] as never }, own.artifact)).rejects.toEqual(coded('SORA7004'));
+  await model.close();
+});
+
 describe('weights that no checkpoint gives', () => {
   const fresh = trainable(
     classifierSource({ block: 'optimizer: adam(lr: 0.02)\nfreeze: "word.**"\nseed: 3' }),
