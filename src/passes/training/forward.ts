@@ -19,6 +19,7 @@ import {
 import type { InferContext } from '../../ir/op.ts';
 import { stringsOf } from '../../ir/ops/shared.ts';
 import { substituteGraph } from '../../ir/substitute.ts';
+import { transposedMatrices } from '../../ir/summed-axis.ts';
 import { constantDim } from '../../ir/symbolic.ts';
 import { unreachable } from '../../support/error.ts';
 import { sliceOrderedLookups } from '../canonicalize.ts';
@@ -134,6 +135,7 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
     if (path === undefined || another !== undefined) return undefined;
     return block.formats.get(path) ?? block.formats.get(ownWeight(weights, path).path);
   };
+  const transposed = transposedMatrices([entry.graph]);
   const ownPath = (path: string): string => ownWeight(weights, path).path;
   const adapters = new AdapterWriter(block.adapters, {
     builder,
@@ -144,6 +146,7 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
       return path === undefined ? undefined : ownWeight(weights, path);
     },
     ownPath,
+    isTransposed: (path) => transposed.has(path),
     leafOf: (weight, span) => onlyOutput(leafOf(weight, span, weight.path)),
   });
   /** Copies a graph; `known` gives values for its inputs. */
@@ -158,7 +161,7 @@ export function forwardOf(program: Program, block: TrainBlock, context: InferCon
       else if (weight) {
         outputs = leafOf(weight, node.span, node.label).outputs;
       } else {
-        const operands = quantizer.operands(node, node.inputs.map(mapped));
+        const operands = adapters.operands(node, quantizer.operands(node, node.inputs.map(mapped)));
         const copied = copyNode(builder, node, operands).outputs;
         const [only, another] = copied;
         outputs = only && !another ? [adapters.beside(node, operands, quantizer.rows(node, operands, only))] : copied;

@@ -218,6 +218,52 @@ describe('a trainer on the interpreter', () => {
   });
 });
 
+test.each([
+  ['both', 'both: f32[80, 24]', 'gelu(linear(x, both[:40])) * linear(x, both[40:])'],
+  // [inputs, outputs]
+  ['across', 'across: f32[24, 40]', 'gelu(linear(x, transpose(across, [1, 0])))'],
+])('an adapter of a matrix that is read through views: %s', async (name, field, value) => {
+  // Query, key and value of one matrix are read so.
+  const block = `optimizer: adam(lr: 0.05)\n}\nadapter Classifier {\n"${name}": lora(rank: 2, alpha: 4)`;
+  const source = classifierSource({ block })
+    .replace('up = Linear(24, 40)', field)
+    .replace('  gate = Linear(24, 40)\n', '')
+    .replace('gelu(up(x)) * gate(x)', value);
+  const own = trainable(source);
+  const start = randomWeights(own.artifact);
+  const model = await open({ weights: start }, own.artifact);
+  const trainer = await model.trainer();
+  const first = await trainer.evaluate([classifierBatch(3)]);
+  const trained = await tensorsOf(await trainer.trained());
+  expect([...trained].map(([path, { length }]) => [path, length])).toEqual([
+    [`base_model.model.${name}.lora_A.weight`, 2 * 24],
+    [`base_model.model.${name}.lora_B.weight`, name === 'both' ? 80 * 2 : 40 * 2],
+  ]);
+  for (let at = 0; at < 6; at++) await trainer.step(classifierBatch(3));
+  const last = await trainer.evaluate([classifierBatch(3)]);
+  expect(last.loss).toBeLessThan(first.loss);
+  // Merged, it is the same model; without the adapter the one before.
+  const merged = await open({ weights: await trainer.weights() }, own.artifact);
+  const again = await (await merged.trainer()).evaluate([classifierBatch(3)]);
+  expectNear([again.loss], [last.loss], 1e-6, 'merged');
+  const [was, is] = [await tensorsOf(start), await tensorsOf(await trainer.weights())];
+  for (const [path, data] of is) {
+    if (path === name) expect(data).not.toEqual(was.get(path));
+    else expect(data, path).toEqual(was.get(path));
+  }
+  await model.close();
+  await merged.close();
+});
+
+test('dropout of an adapter needs an input to drop something of', () => {
+  const block = 'optimizer: adam(lr: 0.05)\n}\nadapter Classifier {\n"both": lora(rank: 2, dropout: 0.1)';
+  const source = classifierSource({ block })
+    .replace('up = Linear(24, 40)\n', 'both: f32[80, 24]\n')
+    .replace('  gate = Linear(24, 40)\n', '')
+    .replace('gelu(up(x)) * gate(x)', 'gelu(linear(x, both[:40])) * linear(x, both[40:])');
+  expect(() => trainable(source)).toThrow(/parts of `both` are read.*leave out `dropout`/);
+});
+
 test('what trained beside adapters takes the place of what was before, in either order; other files may not name a tensor twice', async () => {
   const block =
     'optimizer: adam(lr: 0.05)\n}\nadapter Classifier {\n"up.weight": lora(rank: 2, alpha: 4)\n"head.**": full';
