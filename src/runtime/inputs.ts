@@ -65,11 +65,7 @@ export function bindInputs(artifact: Pick<Artifact, 'dims'>, entry: EntrySpec, i
 }
 
 /** Entries of a trainer are named after the one that they train: `classify:gradients`. */
-function titleOf({ name, internal }: EntrySpec): string {
-  const [own = name, part] = name.split(':');
-  if (!internal || part === undefined) return `\`${name}\``;
-  return part === 'evaluate' ? `\`evaluate\` of \`${own}\`` : `a step of \`${own}\``;
-}
+const titleOf = ({ name }: EntrySpec): string => `\`${name.split(':')[0]}\``;
 
 function listNames(specs: readonly TensorSpec[]): string {
   return specs.map((spec) => `\`${spec.name}\``).join(', ');
@@ -108,9 +104,8 @@ function checkValues(spec: TensorSpec, data: InputData): void {
   for (let at = 0; at < data.length; at++) {
     const value = data[at] ?? 0;
     if (!(value >= least && value <= greatest) && value !== spec.except) {
-      const and = spec.except === undefined ? '' : ` and ${spec.except}`;
-      const what = `element ${at} is ${value}, allowed are ${least} to ${greatest}${and}`;
-      throw new SoraError('SORA6014', `\`${spec.name}\`: ${what}`);
+      const allowed = [`${least} to ${greatest}`, spec.except ?? []].flat().join(' and ');
+      throw new SoraError('SORA6014', `\`${spec.name}\`: element ${at} is ${value}, allowed are ${allowed}`);
     }
   }
 }

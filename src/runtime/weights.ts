@@ -56,25 +56,24 @@ export async function openCheckpoint(input: WeightsInput, signal?: AbortSignal):
     await Promise.all(files.map((file) => file.close()));
   };
   try {
-    const tensors = new Map<string, FoundTensor>();
-    const trained = new Set<FoundTensor['file']>();
+    const tensors = new Map<string, FoundTensor & { readonly isTrained: boolean }>();
     const inputs = Array.isArray(input) ? (input as readonly SourceInput[]) : [input as SourceInput];
     const shards = await Promise.all(inputs.map((one) => findShards(one, signal)));
     for (const { source, promised = [] } of shards.flat()) {
       const file = await openSafetensors(source, signal);
       files.push(file);
-      if (file.metadata.has(trainedKey)) trained.add(file);
+      const isTrained = file.metadata.has(trainedKey);
       const absent = promised.find((name) => !file.tensors.has(name));
       if (absent !== undefined) {
         throw new SoraError('SORA7010', `the index places \`${absent}\` in \`${file.name}\`, which has no such tensor`);
       }
       for (const info of file.tensors.values()) {
-        const other = tensors.get(info.name)?.file;
-        if (other && trained.has(other) === trained.has(file)) {
-          const message = `tensor \`${info.name}\` stands in \`${other.name}\` and in \`${file.name}\``;
+        const other = tensors.get(info.name);
+        if (other?.isTrained === isTrained) {
+          const message = `tensor \`${info.name}\` stands in \`${other.file.name}\` and \`${file.name}\``;
           throw new SoraError('SORA7004', message);
         }
-        if (!other || trained.has(file)) tensors.set(info.name, { file, info });
+        if (!other || isTrained) tensors.set(info.name, { file, info, isTrained });
       }
     }
     unpackTensors(tensors, files);
