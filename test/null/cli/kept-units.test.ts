@@ -1,7 +1,7 @@
 /**
  * Checkpoints that say which heads and neurons they hold: commands compile for them, and training hands it on.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { compile } from '../../../src/compile.ts';
@@ -159,4 +159,18 @@ test('a recipe stands for the blocks of the file in training', async () => {
   }
   const { exitCode, stderr } = await sorac([...argv, '--recipe', 'nothing', '--out', at('odd')]);
   expect({ exitCode, stderr }).toMatchObject({ stderr: expect.stringContaining('SORA0001') });
+
+  // The model needs no block of its own: a recipe says how it is trained for a format.
+  const bare = at('bare.sora');
+  const train = /train Points[\s\S]*?\n}\n/.exec(text)?.[0] ?? '';
+  writeFileSync(bare, text.replace(train, '').replace(/prune Points[\s\S]*/, ''));
+  writeFileSync(recipe, `quantize Points {\n  "**": int4\n}\n\n${train.slice(0, -2)}  quantization_aware: true\n}\n`);
+  const argvOf = ([command = '', , ...rest]: readonly string[]) => [command, bare, ...rest];
+  expect(await sorac([...argvOf(argv), '--epochs', '1', '--out', at('none')])).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringContaining('no `train` block'),
+  });
+  const aware = await sorac([...argvOf(argv), '--epochs', '1', '--recipe', recipe, '--out', at('aware')]);
+  expect(aware).toMatchObject({ exitCode: 0 });
+  expect(existsSync(at('aware/last.safetensors'))).toBe(true);
 });
