@@ -8,20 +8,32 @@ import { parseArgs } from 'node:util';
 import { works } from './works.mjs';
 
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
-const { values } = parseArgs({
-  options: {
-    work: { type: 'string', default: 'minilm' },
-    rounds: { type: 'string', default: '5' },
-    runs: { type: 'string', default: '7' },
-    'cold-rounds': { type: 'string', default: '3' },
-    sides: { type: 'string' },
-  },
-});
 
 function stop(message, code) {
   process.stderr.write(`bench: ${message}\n`);
   process.exit(code);
 }
+
+function readOptions() {
+  const options = {
+    work: { type: 'string', default: 'minilm' },
+    rounds: { type: 'string', default: '5' },
+    runs: { type: 'string', default: '7' },
+    'cold-rounds': { type: 'string', default: '3' },
+    sides: { type: 'string' },
+  };
+  try {
+    return parseArgs({ options });
+  } catch (error) {
+    return stop(
+      `${error.message}\n  usage: npm run bench -- ${Object.keys(options)
+        .map((name) => `[--${name} …]`)
+        .join(' ')}`,
+      2,
+    );
+  }
+}
+const { values } = readOptions();
 
 const count = (name, least) => {
   const value = Number(values[name]);
