@@ -2,7 +2,7 @@
  * Training with `prune` rules: what goes at the start and step by step stays 0, and a run that was stopped ends in the same bits.
  */
 import { describe, expect, test } from 'vitest';
-import { createModel, type Trainer } from '../../../src/runtime/index.ts';
+import { createModel, type TrainableModel, type Trainer } from '../../../src/runtime/index.ts';
 import { magnitudeMask, nmMask } from '../../../src/runtime/masks.ts';
 import { gpuDevices } from '../../support/devices.ts';
 import { randomWeights } from '../../support/generator.ts';
@@ -24,6 +24,14 @@ const zeros = (data: ArrayLike<number> = []) => Array.from(data).filter((value) 
 
 async function trainedBy(trainer: Trainer) {
   return tensorsOf(await trainer.trained());
+}
+
+/** A run that goes on with the checkpoint of step 6 ends as `whole` did. */
+async function expectResumed(model: TrainableModel, kept: Uint8Array | undefined, whole: Trainer): Promise<void> {
+  const resumed = await model.trainer({ totalSteps: steps });
+  await resumed.restore(kept ?? new Uint8Array());
+  for (let at = 6; at < steps; at++) await resumed.step(classifierBatch(at));
+  expect(await resumed.checkpoint()).toEqual(await whole.checkpoint());
 }
 
 const opened = (adapter: (typeof gpuDevices)[number] | 'cpu') =>
@@ -61,10 +69,7 @@ describe.each([...gpuDevices, 'cpu'] as const)('on %s', (adapter) => {
           [...(end.get(path) ?? [])].map((value) => (value === 0 ? 0 : 1)),
           path,
         ).toEqual([...mask]);
-      const resumed = await model.trainer({ totalSteps: steps });
-      await resumed.restore(kept ?? new Uint8Array());
-      for (let at = 6; at < steps; at++) await resumed.step(classifierBatch(at));
-      expect(await resumed.checkpoint()).toEqual(await trainer.checkpoint());
+      await expectResumed(model, kept, trainer);
       await model.close();
     },
     limit,
@@ -122,10 +127,7 @@ describe.each([...gpuDevices, 'cpu'] as const)('by movement on %s', (adapter) =>
       // By size others would have stayed.
       const start = (await tensorsOf(weights)).get(path) ?? new Float32Array();
       expect([...before].map((value) => (value === 0 ? 0 : 1))).not.toEqual([...magnitudeMask(start, 0.5)]);
-      const resumed = await model.trainer({ totalSteps: steps });
-      await resumed.restore(kept ?? new Uint8Array());
-      for (let at = 6; at < steps; at++) await resumed.step(classifierBatch(at));
-      expect(await resumed.checkpoint()).toEqual(await trainer.checkpoint());
+      await expectResumed(model, kept, trainer);
       await model.close();
     },
     limit,
