@@ -4,6 +4,7 @@
 import type { InputTensor } from '../runtime/inputs.ts';
 import type { SoraError } from '../support/error.ts';
 import { faultAt, type Row, type TensorValue } from './datasets/dataset.ts';
+import { numberIn } from './datasets/values.ts';
 import type { LabelMap } from './labels.ts';
 
 /** What draws of a batch depend on. */
@@ -93,8 +94,9 @@ export function tensorField(options: TensorFieldOptions): Field {
     isPadded: padValue !== undefined && options.length === undefined,
     read(row, where) {
       const cell = row.get(column);
-      if (cell === undefined || typeof cell === 'string') throw unfit(where, column, 'a number or a list of numbers');
-      const value = typeof cell === 'number' ? { shape: [], data: [cell] } : cell;
+      const number = numberIn(cell);
+      const value = number === undefined ? cell : { shape: [], data: [number] };
+      if (typeof value !== 'object') throw unfit(where, column, 'a number or a list of numbers');
       const fault = (what: string): SoraError => faultAt('SORA7039', where, `\`${column}\` ${what}`);
       const sample = { shape: fitShape(value.shape, options.shape, fault), data: elementsOf(value.data, dtype, fault) };
       return padValue === undefined ? sample : cut(sample, options.maxLength ?? Number.POSITIVE_INFINITY);
@@ -120,7 +122,8 @@ export function vector(data: Int32Array): TensorValue {
   return { shape: [data.length], data };
 }
 
-function elementsOf(
+/** Numbers as they are computed with; `fault` for those that are none there. */
+export function elementsOf(
   data: ArrayLike<number>,
   dtype: 'f32' | 'i32',
   fault: (what: string) => SoraError,

@@ -2,7 +2,8 @@
  * Columns of numbers side by side: f32 [B, N].
  */
 import { faultAt, type TensorValue } from './datasets/dataset.ts';
-import { type Field, unfit } from './fields.ts';
+import { numberIn } from './datasets/values.ts';
+import { elementsOf, type Field, unfit } from './fields.ts';
 
 /**
  * Numbers and lists of numbers, in the order of the columns.
@@ -24,9 +25,10 @@ export function vectorField(options: {
       const numbers: number[] = [];
       for (const column of columns) {
         const cell = row.get(column);
-        if (typeof cell === 'number') numbers.push(cell);
-        else if (typeof cell === 'object') numbers.push(...cell.data);
-        else throw unfit(where, column, 'a number or a list of numbers');
+        const number = numberIn(cell);
+        const own = number === undefined ? typeof cell === 'object' && cell.data : [number];
+        if (!own) throw unfit(where, column, 'a number or a list of numbers');
+        numbers.push(...elementsOf(own, 'f32', (what) => faultAt('SORA7039', where, `\`${column}\` ${what}`)));
       }
       if (length !== undefined && numbers.length !== length)
         throw faultAt('SORA7039', where, `\`${name}\` takes ${length} numbers, the row has ${numbers.length}`);

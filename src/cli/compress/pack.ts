@@ -20,6 +20,7 @@ import {
 } from '../../runtime/number-formats.ts';
 import { encodeSafetensorsHeader } from '../../runtime/safetensors.ts';
 import type { Checkpoint, FoundTensor } from '../../runtime/weights.ts';
+import { SoraError } from '../../support/error.ts';
 import { dataError } from '../exit-codes.ts';
 import type { Moments } from './moments.ts';
 import type { Pruning } from './prune-weights.ts';
@@ -150,11 +151,21 @@ export async function packWeight({ weight, found, others }: Placed, context: Pac
   const { rows, columns } = matrixOf(shape, format);
   const matrix = format.transposed === true ? transpose(data, columns, rows) : data;
   const moments = momentsFor([weight, ...others], context);
-  const { encoded, by } = calibrate({ weight: matrix, columns, format, calibration, moments });
+  const { encoded, by } = named(info.name, () => calibrate({ weight: matrix, columns, format, calibration, moments }));
   const tensors = packEncoded(name, encoded, shape, format);
   const text = describeFormat(format, shape).replace(/ (?:transposed )?\[.*$/, '');
   const values = decodeRows(encoded, columns, format);
   return { source: found, tensors, report: reportOf({ ...base, shape }, text, by, tensors, matrix, values) };
+}
+
+/** @errors as of `work`, which knows of no name: NaN has no place in a format */
+function named<Value>(tensor: string, work: () => Value): Value {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof SoraError) || error.code !== 'SORA7204') throw error;
+    throw new SoraError(error.code, `tensor \`${tensor}\`: ${error.message}`, { cause: error });
+  }
 }
 
 function asItIs(source: FoundTensor, base: Pick<TensorReport, 'name' | 'bytesBefore'>): Packed {

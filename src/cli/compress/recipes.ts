@@ -5,6 +5,8 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Program } from '../../ir/graph.ts';
+import { transposedMatrices } from '../../ir/summed-axis.ts';
+import { constantValue } from '../../ir/symbolic.ts';
 import { usageError } from '../exit-codes.ts';
 import { otherTensors, prunableParts, stacksOf } from './prunable.ts';
 
@@ -47,12 +49,20 @@ function formatRule(kind: string, given: readonly string[], word: string): Rule 
   return { block: 'quantize', text: `${all}: ${kind}${settings.length === 0 ? '' : `(${settings.join(', ')})`}` };
 }
 
-/** Globs of what words mean. A `prune` block has no way to take weights out again, so they are named where `**` would be too many. */
-function matricesOf(program: Program): string {
+/**
+ * Globs of what `nmXY` means: matrices with rows of whole groups. A `prune` block has no way to take weights out again, so they are named
+ * where `**` would be too many.
+ */
+function matricesOf(program: Program, of: number): string {
   const others = new Set(otherTensors(program));
-  if (others.size === 0) return all;
-  const matrices = program.weights.filter(({ path, type }) => type.shape.length > 1 && !others.has(path));
-  return matrices.map(({ path }) => JSON.stringify(path)).join(', ');
+  const transposed = transposedMatrices(program.entries.map(({ graph }) => graph));
+  const matrices = program.weights.filter(({ type }) => type.shape.length > 1);
+  const wanted = matrices.filter(({ path, type }) => {
+    const axes = transposed.has(path) ? type.shape.slice(0, 1) : type.shape.slice(1);
+    const inputs = axes.reduce((product, dim) => product * (constantValue(dim) ?? 1), 1);
+    return !others.has(path) && inputs % of === 0;
+  });
+  return wanted.length === matrices.length ? all : wanted.map(({ path }) => JSON.stringify(path)).join(', ');
 }
 
 interface Word {
@@ -87,8 +97,12 @@ const words: readonly Word[] = [
   {
     pattern: /^nm([1-9])(\d)$/,
     example: 'nm24',
-    rule: ([, keep, of], given, word, program) =>
-      plain(word, given, { block: 'prune', text: `${matricesOf(program)}: nm(${keep}, ${of})` }),
+    rule([, keep, of], given, word, program) {
+      const matrices = matricesOf(program, Number(of));
+      if (matrices === '')
+        throw usageError(`\`${word}\`: no matrix of \`${program.name}\` has rows of whole groups of ${of}`);
+      return plain(word, given, { block: 'prune', text: `${matrices}: nm(${keep}, ${of})` });
+    },
   },
   {
     pattern: /^(heads|neurons)(\d{1,3})$/,

@@ -123,6 +123,8 @@ async function takeStep({ trainer, diagnose }: RunJob, { inputs }: Group): Promi
   }
 }
 
+const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+
 /** The steps of an epoch that are left. */
 async function runEpoch(job: RunJob, position: Position): Promise<void> {
   const { trainer, train, saveSteps, checkpoints, identity } = job;
@@ -139,6 +141,8 @@ async function runEpoch(job: RunJob, position: Position): Promise<void> {
     coming = nextGroup(job, position.epoch, next);
     coming.catch(() => undefined);
     const result = await takeStep(job, group);
+    // The interpreter works in this thread: without a turn of the event loop no signal would be seen.
+    await turn();
     position.batch = next;
     noteStep(job, position, result, group.examples);
     if (saveSteps !== undefined && result.step % saveSteps === 0 && next < train.perEpoch)

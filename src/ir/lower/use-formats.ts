@@ -46,17 +46,34 @@ export interface ChosenFormat {
 
 /** A written group against what it divides: the last one of a row would be shorter than was asked for. */
 function checkGroup(site: UseSite, rule: UseRule, group: number, weight: Weight, isTransposed: boolean): boolean {
+  return divides(site, rule, group, { weight, isTransposed }, (size) => {
+    const divisors = [128, 64, 32, 16, 8].filter((each) => size % each === 0);
+    const list = divisors.map((each) => `\`group: ${each}\``).join(', ');
+    return divisors.length === 0 ? 'a scale per output has no groups: `int8`' : `what divides them: ${list}`;
+  });
+}
+
+/**
+ * Whether groups of so many inputs divide what a reader of the weight sums over; says so otherwise.
+ *
+ * @param help for inputs of the given number
+ */
+export function divides(
+  site: UseSite,
+  rule: UseRule,
+  group: number,
+  { weight, isTransposed }: { readonly weight: Weight; readonly isTransposed: boolean },
+  help: (size: number) => string,
+): boolean {
   const { path, type, span } = weight;
   const axes = isTransposed ? type.shape.slice(0, 1) : type.shape.slice(1);
   const size = constantValue(axes.reduce(multiplyDims, constantDim(1)));
   if (size === undefined || size % group === 0) return true;
   const what = isTransposed ? 'columns' : 'rows';
   const message = `groups of ${group} do not divide the ${what} of \`${path}\`, ${size} long`;
-  const divisors = [128, 64, 32, 16, 8].filter((each) => size % each === 0);
-  const list = divisors.map((each) => `\`group: ${each}\``).join(', ');
   report(site.context, 'SORA2304', message, rule.value.span, {
     labels: span ? [{ span, text: 'the weight' }] : [],
-    help: divisors.length === 0 ? 'a scale per output has no groups: `int8`' : `what divides them: ${list}`,
+    help: help(size),
   });
   return false;
 }

@@ -25,6 +25,7 @@ import {
 } from '../pruning.ts';
 import { type Binding, numberOf, poison } from './binding.ts';
 import { report } from './context.ts';
+import { divides } from './use-formats.ts';
 import { checkMethod, checkValue, type Methods, type UseSite, type ValueKind, wrongValue } from './use-methods.ts';
 
 const count: ValueKind = { kind: 'int', minimum: 1 };
@@ -145,12 +146,24 @@ function readSparsity(site: UseSite, rule: UseRule, by: WeightCriterion | undefi
 }
 
 /** A rule about single weights; undefined when it is wrong (reported). */
-function readWeightRule(site: UseSite, rule: UseRule, paths: readonly string[]): WeightRule | undefined {
+function readWeightRule(
+  site: UseSite,
+  rule: UseRule,
+  matrices: readonly Weight[],
+  isTransposed: (path: string) => boolean,
+): WeightRule | undefined {
   const by = readCriterion<WeightCriterion>(site, rule, weightCriteria, 'magnitude');
   const sparsity = readSparsity(site, rule, by);
-  return by === undefined || sparsity === undefined || paths.length === 0
-    ? undefined
-    : { paths, sparsity, span: rule.span };
+  if (by === undefined || sparsity === undefined || matrices.length === 0) return undefined;
+  if (sparsity.kind === 'nm') {
+    const { of } = sparsity;
+    const help = (size: number) =>
+      `name the weights that it divides${size % 4 === 0 ? ', or write `nm(2, 4)`' : ''}; \`keep 0.5\` has no groups`;
+    const isDivided = (weight: Weight) =>
+      divides(site, rule, of, { weight, isTransposed: isTransposed(weight.path) }, help);
+    if (!matrices.every(isDivided)) return undefined;
+  }
+  return { paths: matrices.map(({ path }) => path), sparsity, span: rule.span };
 }
 
 /** Rules of a block so far. */
@@ -166,6 +179,7 @@ export function readPruneRule(
   rule: UseRule,
   named: readonly string[],
   selected: readonly Weight[],
+  isTransposed: (path: string) => boolean,
   rules: PruneRules,
 ): void {
   const kind = rule.about?.text;
@@ -179,10 +193,10 @@ export function readPruneRule(
     if (found) rules.units.push(found);
     return;
   }
-  const matrices = selected.filter(({ type }) => type.shape.length >= 2).map(({ path }) => path);
+  const matrices = selected.filter(({ type }) => type.shape.length >= 2);
   if (selected.length > 0 && matrices.length === 0)
     wrongValue(site, '`prune` thins out matrices, and none is selected', rule.globs[0]?.span ?? rule.span);
-  const found = readWeightRule(site, rule, matrices);
+  const found = readWeightRule(site, rule, matrices, isTransposed);
   if (found) rules.weights.push(found);
 }
 

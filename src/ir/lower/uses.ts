@@ -325,7 +325,7 @@ function checkRule(site: UseSite, block: UseBlock, rule: UseRule, subject: Subje
   });
   const selected = named.flatMap((path) => weights?.get(path) ?? []);
   if (block.use === 'prune') {
-    readPruneRule(site, rule, named, selected, chosen.pruning);
+    readPruneRule(site, rule, named, selected, subject.isTransposed, chosen.pruning);
     return;
   }
   if (!checkPlain(site, rule.value, block.use)) return;

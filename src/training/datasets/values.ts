@@ -28,6 +28,15 @@ export class TextColumn {
   }
 }
 
+/**
+ * A number, also where it stands as text: one word makes a column one of text, and then the cells with numbers are not at fault.
+ * Undefined for what is none.
+ */
+export function numberIn(cell: Value): number | undefined {
+  if (typeof cell === 'number') return cell;
+  return typeof cell === 'string' && numberText.test(cell.trim()) ? Number(cell) : undefined;
+}
+
 /** A cell of text under the kind of its column. */
 export function textCell(cell: string, kind: ColumnKind): Value {
   if (kind === 'text') return cell;

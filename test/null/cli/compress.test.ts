@@ -277,6 +277,24 @@ describe('refusals', () => {
     expect(existsSync(at('refused'))).toBe(false);
   });
 
+  test('weights with numbers that are none', async () => {
+    const tensors = [...shapes()].map(([name, shape]) => {
+      const count = shape.reduce((product, size) => product * size, 1);
+      return { name, shape, data: new Float32Array(count).fill(name === 'head.weight' ? Number.NaN : 1) };
+    });
+    writeFileSync(at('none.safetensors'), encodeSafetensors(tensors));
+    const { exitCode, stderr } = await compress(
+      '--weights',
+      at('none.safetensors'),
+      '--recipe',
+      'int4',
+      '--out',
+      at('refused'),
+    );
+    expect(stderr).toMatch(/error\[SORA7204\]: tensor `head\.weight`: NaN has no place in int4/);
+    expect(exitCode).toBe(4);
+  });
+
   test('files of others are not replaced, nor what is read', async () => {
     mkdirSync(at('others'));
     writeFileSync(join(at('others'), 'report.md'), 'my report\n');

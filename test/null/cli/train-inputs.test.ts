@@ -265,6 +265,24 @@ train M.f { optimizer: adam(0.1), loss: mse(s, s), ${items} }
     });
   });
 
+  test('a word in a column of numbers is told with its own line, and so is what no f32 holds', async () => {
+    const source = other('x: f32[B, 4]', 'target y: f32[B], read x: vector("a", "b", "c", "d"), read y: number("e")');
+    const table = (bad: string) =>
+      ['a,b,c,d,e', ...Array.from({ length: 6 }, (_, row) => `${row === 3 ? bad : row},1,2,3,0.5`)].join('\n');
+    for (const [bad, message] of [
+      ['foo', '`data.csv` line 5: `a` is empty or of another kind'],
+      ['1e39', '`data.csv` line 5: `a` has 1e\\+39, which is no f32'],
+      ['', '`data.csv` line 5: `a` is empty'],
+    ] as const) {
+      const read = await open(source, { 'data.csv': table(bad) }, 'data=data.csv', 'batch=6');
+      await expect(read.train.batch(0, 0)).rejects.toMatchObject({
+        code: 'SORA7039',
+        message: expect.stringMatching(message.replace('`data.csv`', '`.*data\\.csv`')),
+      });
+      await read.close();
+    }
+  });
+
   test('images are scaled to the size of the input and normalized; folders are classes', async () => {
     const image = new PNG({ width: 2, height: 2 });
     image.data.fill(255);

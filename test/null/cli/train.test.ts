@@ -125,6 +125,17 @@ describe('a run that was stopped', () => {
     expect(recordOf(files, out)).toEqual(recordOf(files, 'whole'));
   });
 
+  test('an interrupt is seen while the interpreter works: signals come by the event loop', async () => {
+    const own = pointFiles();
+    const timer = setInterval(() => {
+      if (takeInterrupt()) clearInterval(timer);
+    }, 20);
+    const { exitCode } = await sorac(command(own, 'long', '--epochs', '500'));
+    clearInterval(timer);
+    expect(exitCode).toBe(130);
+    expect(recordOf(own, 'long').epochs.length).toBeLessThan(250);
+  });
+
   test('goes on only as what it was', async () => {
     await whole;
     const other = await sorac(command(files, 'whole', '--epochs', '4', '--batch', '16', '--resume'));

@@ -139,6 +139,7 @@ describe('mistakes', () => {
     ['quantize Tagger { "**.bias": int8 }', 'SORA2304', '"**.bias"', 'belongs to matrices of f32'],
     ['quantize Tagger { "tags.weight": int4(symmetric: 1) }', 'SORA2304', '1', 'true or false'],
     ['prune Tagger { "**.fc1.weight": nm(4, 4) }', 'SORA2304', 'nm(4, 4)', 'keeps everything'],
+    ['prune Tagger { "tags.weight": nm(2, 5) }', 'SORA2304', 'nm(2, 5)', '`tags.weight`, 32 long', 'nm(2, 4)'],
     ['prune Tagger { "**.fc1.weight": keep 1.5 }', 'SORA2304', '1.5', 'below 1'],
     ['prune Tagger { layers "model.layers": nm(2, 4) }', 'SORA2304', 'nm(2, 4)', 'kept or dropped whole'],
     ['prune Tagger { layers "model.layers": keep 0.5 by l2 }', 'SORA2304', 'l2', 'lie evenly'],
