@@ -91,6 +91,23 @@ function isMetInPlace(root: Node, cone: Cone, flow: Flow): boolean {
   return visit(root);
 }
 
+/**
+ * Whether a value is computed from the contraction or attention of a kernel, where there is one: what such a kernel stores is
+ * finished from its accumulators, and nothing else passes by there.
+ */
+function followsFromAnchor(root: Node, cone: Cone): boolean {
+  const anchor = [...cone.nodes].find((node) => roleOf(node) === 'anchor');
+  if (!anchor) return true;
+  const visited = new Set<Node>();
+  const reaches = (node: Node): boolean => {
+    if (node === anchor) return true;
+    if (!cone.nodes.has(node) || visited.has(node)) return false;
+    visited.add(node);
+    return node.inputs.some((input) => reaches(input.node));
+  };
+  return reaches(root);
+}
+
 /** The kernel of both, in graph order; undefined when they stay apart. */
 function merged(kernels: Kernels, reach: Reach, one: Node, other: Node): readonly Node[] | undefined {
   const { flow, groups } = kernels;
@@ -105,6 +122,7 @@ function merged(kernels: Kernels, reach: Reach, one: Node, other: Node): readonl
   if (family === undefined || !families.includes(family)) return undefined;
   // In a walk over rows values of rows and of elements stand beside each other; elsewhere one invocation stores at one index.
   if (family !== 'row' && !roots.every((root) => isAlike(root, one))) return undefined;
+  if (!roots.every((root) => followsFromAnchor(root, cone))) return undefined;
   if (kernels.bindings(cone) > kernels.maxBindings) return undefined;
   if (!roots.every((root) => isMetInPlace(root, cone, flow))) return undefined;
   return reach.returns([one, other]) ? undefined : roots;

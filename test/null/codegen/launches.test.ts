@@ -153,3 +153,32 @@ test('names of a kernel are its own, whatever they look like', () => {
   // One polynomial is passed once, however it was come by.
   expect(writer.dim({ terms: T.terms, key: '1*T' })).toBe(writer.dim(T));
 });
+
+test.each(['attend(a(x), b(x), c(x)) { heads: 8 }', 'a(x)'])(
+  'what a value beside %s needs is a kernel of its own',
+  (product) => {
+    // `other` is read by a product, so it is stored, and by what follows the first one: but it does not follow from that.
+    const source = `import { Linear } from "sora:nn"
+dim B in 1..3, T in 2..9
+model Net {
+  a = Linear(16, 16)
+  b = Linear(16, 16)
+  c = Linear(16, 16)
+  d = Linear(16, 2)
+  e = Linear(16, 2)
+  entry run(x: f32[B, T, 16]) -> y: f32[B, T, 2] {
+    let other = log(abs(x) + 1)
+    d(other) + e(${product} * other)
+  }
+}
+`;
+    const { value: own, diagnostics: found } = compile({ file: sourceFile(source) });
+    expect(found.filter(({ severity }) => severity === 'error')).toEqual([]);
+    const { steps = [] } = own?.artifact.entries[0]?.plans.software ?? {};
+    const notes = steps
+      .map(({ kernel }) => own?.artifact.kernels[kernel]?.code ?? '')
+      .filter((code) => code.includes('log'));
+    expect(notes.length).toBeGreaterThan(0);
+    for (const code of notes) expect(code).toContain('// map: ');
+  },
+);

@@ -34,30 +34,31 @@ const sparseOf = (rules: string) =>
 
 describe('which', () => {
   test('matrices whose inputs come in whole groups, whichever way they lie', () => {
-    expect(sparseOf('"**": nm(2, 4)')).toEqual({
+    expect(sparseOf('"w", "t": nm(2, 4)')).toEqual({
       w: { keep: 2, of: 4 },
       t: { keep: 2, of: 4, transposed: true },
       odd: undefined,
       bias: undefined,
     });
+    // Groups of two, but loads of four.
     expect(sparseOf('"**": nm(1, 2)').odd).toBeUndefined();
     expect(sparseOf('"**": nm(1, 2)').w).toEqual({ keep: 1, of: 2 });
   });
 
   test('the last rule that names a weight holds; shares are not packed', () => {
-    expect(sparseOf('"**": nm(2, 4)\n "w": keep 0.5').w).toBeUndefined();
+    expect(sparseOf('"w": nm(2, 4)\n "w": keep 0.5').w).toBeUndefined();
     expect(sparseOf('"w": keep 0.5\n "w": nm(1, 4)').w).toEqual({ keep: 1, of: 4 });
   });
 
   test('none of a model that trains', () => {
     const block = 'train Net.go { target y: f32[B, 5], loss: mse(a, y), optimizer: sgd(0.1) }';
-    const { value, diagnostics } = lowerSource({ file: sourceFile(`${text('"**": nm(4, 8)')}${block}\n`) });
+    const { value, diagnostics } = lowerSource({ file: sourceFile(`${text('"w", "t": nm(4, 8)')}${block}\n`) });
     expect(describeDiagnostics(diagnostics)).toEqual([]);
     expect(value?.weights.some(({ sparse }) => sparse !== undefined)).toBe(false);
   });
 
   test('not those with a number format', () => {
-    const source = `${text('"**": nm(2, 4)')}quantize Net { "w": int8 }\n`;
+    const source = `${text('"w", "t": nm(2, 4)')}quantize Net { "w": int8 }\n`;
     const { value } = lowerSource({ file: sourceFile(source) });
     expect(value?.weights.map(({ sparse, format }) => [sparse?.of, format?.kind]).slice(0, 2)).toEqual([
       [undefined, 'int8'],
@@ -69,10 +70,10 @@ describe('which', () => {
     ['nm(3, 4)', '3 numbers and 6 bits of places are 81.3 % of 4 numbers'],
     ['nm(7, 8)', '100 %'],
     ['nm(4, 8)', '2.5 comparisons'],
-    ['nm(1, 3)', 'groups of 2, 4, 8, 16, not of 3'],
-  ])('%s stays dense, with the figures', (rule, words) => {
-    const { value, diagnostics } = lowered(`"w": ${rule}`);
-    expect(value?.weights[0]?.sparse).toBeUndefined();
+    ['nm(1, 3)', 'groups of 2, 4, 8, 16, not of 3', 'odd'],
+  ])('%s stays dense, with the figures', (rule, words, name = 'w') => {
+    const { value, diagnostics } = lowered(`"${name}": ${rule}`);
+    expect(value?.weights.find(({ path }) => path === name)?.sparse).toBeUndefined();
     const [first = ''] = describeDiagnostics(diagnostics);
     expect(first).toContain('SORA3002');
     expect(first).toContain(words);
@@ -80,7 +81,7 @@ describe('which', () => {
 });
 
 test('the text form keeps it, the verifier knows what may be', () => {
-  const program = lowered('"**": nm(2, 4)').value;
+  const program = lowered('"w", "t": nm(2, 4)').value;
   if (!program) throw new Error('no program');
   const printed = printProgram(program);
   expect(printed).toContain('weight "t" : f32[8, 5] sparse 2 of 4 transposed');
@@ -109,7 +110,7 @@ describe('on the device', () => {
   const numbers = (count: number) => Float32Array.from({ length: count }, (_, at) => ((at * 7) % 11) - 5);
 
   test.each(['w', 't'])('%s: numbers by group, places behind them', async (path) => {
-    const artifact = artifactOf('"**": nm(2, 4)');
+    const artifact = artifactOf('"w", "t": nm(2, 4)');
     const tensors = { w: [5, 8], t: [8, 5], odd: [8, 6], bias: [8] };
     const file = encodeSafetensors(
       Object.entries(tensors).map(([name, shape]) => ({

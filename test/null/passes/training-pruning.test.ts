@@ -79,14 +79,14 @@ describe('optimizers', () => {
   });
 
   test('pruned weights are a group of their own; the last rule that names one holds', () => {
-    const rules = 'prune Scores { "**.weight": nm(2, 4)\n "head.weight": gradual(keep: 0.25, to: 0.5) }';
+    const rules = 'prune Scores { "**.weight": keep 0.5\n "head.weight": gradual(keep: 0.25, to: 0.5) }';
     const groups = trained('optimizer: adam(0.05)', rules).program.training?.groups ?? [];
     const told = groups.map(({ isPruned, parameters }) => [
       isPruned,
       ...parameters.map(({ weight, pruning }) => [weight.path, pruning?.sparsity.kind]),
     ]);
     expect(told).toEqual([
-      [true, ['up.weight', 'nm'], ['head.weight', 'gradual']],
+      [true, ['up.weight', 'share'], ['head.weight', 'gradual']],
       [false, ['up.bias', undefined], ['head.bias', undefined]],
     ]);
   });
