@@ -184,7 +184,10 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
   const kernelsOf = (node: Node) => context.kernelsOf(node, layoutsOf(node));
   const isResult = (value: Value) => resultBuffers.has(value);
   const staged: StagedRows = context.stagedKernelOf
-    ? stagedRows(nodes, isResult, kernelsOf, (merged) => context.stagedKernelOf?.(merged, layoutsOf(merged.node)))
+    ? stagedRows(nodes, isResult, {
+        of: kernelsOf,
+        ofMerged: (merged) => context.stagedKernelOf?.(merged, layoutsOf(merged.node)),
+      })
     : { products: new Map(), conditions: new Map() };
   const launches = launchesOf(nodes, (node) => withStagedRow(node, kernelsOf(node), staged), firstOf, context.joins);
   const readsOf = (node: Node) => [...node.inputs, ...(staged.products.get(node)?.node.inputs ?? [])];

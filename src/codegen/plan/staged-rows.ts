@@ -33,6 +33,9 @@ const maxLength = 2048;
 /** Most elements that all workgroups together may compute anew. Sums also take a tenth longer from workgroup memory than from a buffer. */
 const maxRepeated = 65_536;
 
+/** Kernel families that a product may compute before its sum. */
+const producers: ReadonlySet<string> = new Set(['row', 'map']);
+
 /** Largest u32: no limit. */
 const unlimited = 2 ** 32 - 1;
 
@@ -40,6 +43,8 @@ function isFloatRow({ type }: Value): boolean {
   const length = constantValue(type.shape.at(-1) ?? constantDim(0));
   return type.dtype === 'f32' && length !== undefined && length > 0 && length % 4 === 0 && length <= maxLength;
 }
+
+const rowsOf = ({ type }: Value): Dim => productOfDims(type.shape.slice(0, -1));
 
 /** The kernel for one row, where there is one beside others. */
 function oneRow(kernels: readonly Kernel[]): (Kernel & { readonly when: Condition }) | undefined {
@@ -122,58 +127,72 @@ function merge(producer: Node, product: Node): Merged {
   return { node, staged };
 }
 
-/**
- * @param isResult whether a value leaves the entry
- * @param kernelOf the kernel of a merged node for one row; undefined when none can be written
- */
-export function stagedRows(
-  nodes: readonly Node[],
-  isResult: (value: Value) => boolean,
-  kernelsOf: (node: Node) => readonly Kernel[],
-  kernelOf: (merged: Merged) => Kernel | undefined,
-): StagedRows {
+interface Kernels {
+  of(node: Node): readonly Kernel[];
+  /** The kernel of a merged node for one row; undefined when none can be written. */
+  ofMerged(merged: Merged): Kernel | undefined;
+}
+
+/** The product with its left operand as one node, where it may be so and is worth it. */
+function mergedWith(
+  producer: Node,
+  product: Node,
+  kernels: Kernels,
+): (Merged & { readonly kernel: Kernel }) | undefined {
+  const value = onlyOutput(producer);
+  const { region, inputs } = product;
+  if (!region || stringOf(product.attributes, 'skeleton') !== 'contraction') return undefined;
+  const left = leftInput(region);
+  const place = inputs.indexOf(value);
+  const isReadElsewhere = region.nodes.filter((node) => node.inputs.some((input) => input.node === left)).length > 1;
+  if (!left || region.inputs[place] !== left || inputs.lastIndexOf(value) !== place || isReadElsewhere)
+    return undefined;
+  const rows = rowsOf(value);
+  const single = oneRow(kernels.of(product));
+  if (!single || !sameDim(single.when.value, rows)) return undefined;
+  const groups = groupsOfRow(single, rows);
+  const length = constantValue(value.type.shape.at(-1) ?? constantDim(1)) ?? 1;
+  if (groups === undefined || groups * length > maxRepeated) return undefined;
+  const merged = merge(producer, product);
+  if (merged.node.inputs.length + merged.node.outputs.length > maxBindings) return undefined;
+  const kernel = kernels.ofMerged(merged);
+  return kernel && { ...merged, kernel };
+}
+
+/** A kernel whose one result may be computed on the spot. */
+function isProducer(node: Node, isResult: (value: Value) => boolean, kernels: readonly Kernel[]): boolean {
+  const [value, another] = node.outputs;
+  const [own, second] = kernels;
+  const isPlain = own && !second && !own.when && !own.scratch;
+  const skeleton = stringOf(node.attributes, 'skeleton');
+  return (
+    value !== undefined &&
+    !another &&
+    !isResult(value) &&
+    isFloatRow(value) &&
+    isPlain === true &&
+    producers.has(skeleton)
+  );
+}
+
+/** @param isResult whether a value leaves the entry */
+export function stagedRows(nodes: readonly Node[], isResult: (value: Value) => boolean, kernels: Kernels): StagedRows {
   const readers = new Map<Value, Node[]>();
   for (const node of nodes)
     for (const value of new Set(node.inputs)) readers.set(value, [...(readers.get(value) ?? []), node]);
   const products = new Map<Node, Merged & { readonly kernel: Kernel }>();
   const conditions = new Map<Node, Condition>();
   for (const producer of nodes) {
-    const [value, another] = producer.outputs;
-    const skeleton = stringOf(producer.attributes, 'skeleton');
-    if (!value || another || isResult(value) || !isFloatRow(value) || !['row', 'map'].includes(skeleton)) continue;
-    const [own, second] = kernelsOf(producer);
-    if (!own || second || own.when || own.scratch) continue;
-    const rows = productOfDims(value.type.shape.slice(0, -1));
-    const found = (readers.get(value) ?? []).map((product) => mergedWith(producer, product, rows));
-    const merged = found.flatMap((each) => (each ? [each] : []));
-    if (merged.length === 0 || merged.length < found.length) continue;
-    for (const { product, ...rest } of merged) products.set(product, rest);
-    conditions.set(producer, { value: rows, minimum: 2, maximum: unlimited });
+    if (!isProducer(producer, isResult, kernels.of(producer))) continue;
+    const value = onlyOutput(producer);
+    const found = (readers.get(value) ?? []).map((product) => {
+      const merged = products.has(product) ? undefined : mergedWith(producer, product, kernels);
+      return { product, merged };
+    });
+    // One reader that needs the row as it is stored, and it is stored for all.
+    if (found.length === 0 || found.some(({ merged }) => merged === undefined)) continue;
+    for (const { product, merged } of found) if (merged) products.set(product, merged);
+    conditions.set(producer, { value: rowsOf(value), minimum: 2, maximum: unlimited });
   }
   return { products, conditions };
-
-  function mergedWith(
-    producer: Node,
-    product: Node,
-    rows: Dim,
-  ): (Merged & { readonly product: Node; readonly kernel: Kernel }) | undefined {
-    const value = onlyOutput(producer);
-    const { region, inputs } = product;
-    if (!region || stringOf(product.attributes, 'skeleton') !== 'contraction' || products.has(product))
-      return undefined;
-    const left = leftInput(region);
-    const place = inputs.indexOf(value);
-    const readsElsewhere = region.nodes.filter((node) => node.inputs.some((input) => input.node === left)).length > 1;
-    if (!left || region.inputs[place] !== left || inputs.lastIndexOf(value) !== place || readsElsewhere)
-      return undefined;
-    const single = oneRow(kernelsOf(product));
-    if (!single || !sameDim(single.when.value, rows)) return undefined;
-    const groups = groupsOfRow(single, rows);
-    const length = constantValue(value.type.shape.at(-1) ?? constantDim(1)) ?? 1;
-    if (groups === undefined || groups * length > maxRepeated) return undefined;
-    const merged = merge(producer, product);
-    if (merged.node.inputs.length + merged.node.outputs.length > maxBindings) return undefined;
-    const kernel = kernelOf(merged);
-    return kernel && { ...merged, product, kernel };
-  }
 }
