@@ -6,7 +6,7 @@ import { compile } from '../../src/compile.ts';
 import type { Program } from '../../src/ir/graph.ts';
 import { tensorOf } from '../../src/ir/tensor.ts';
 import type { Artifact } from '../../src/runtime/artifact.ts';
-import type { InputTensor, TrainBatch } from '../../src/runtime/index.ts';
+import type { InputTensor, TrainBatch, Trainer } from '../../src/runtime/index.ts';
 import { openSafetensors } from '../../src/runtime/index.ts';
 import { describeDiagnostics, sourceFile } from './language.ts';
 import { type ReferenceTrainer, referenceTrainer } from './reference-trainer.ts';
@@ -163,6 +163,13 @@ export async function tensorsOf(bytes: Uint8Array): Promise<ReadonlyMap<string, 
   const tensors = new Map<string, Float32Array>();
   for (const name of [...file.tensors.keys()].sort()) tensors.set(name, await file.readTensor(name, 'f32'));
   return tensors;
+}
+
+/** Losses of steps with batches of their own, of two to four rows. */
+export async function stepsOf(trainer: Trainer, from: number, to: number): Promise<number[]> {
+  const losses: number[] = [];
+  for (let at = from; at < to; at++) losses.push((await trainer.step(classifierBatch(at, 2 + (at % 3), 4))).loss);
+  return losses;
 }
 
 /** Greatest difference; prints both measures in the failure. */

@@ -11,7 +11,6 @@ import {
   type LoadOptions,
   openSafetensors,
   type TrainableModel,
-  type Trainer,
   type TrainerOptions,
 } from '../../../src/runtime/index.ts';
 import { randomWeights } from '../../support/generator.ts';
@@ -20,6 +19,7 @@ import {
   classifierSource,
   expectNear,
   referenceRun,
+  stepsOf,
   tensorsOf,
   together,
   trainable,
@@ -39,12 +39,6 @@ const open = (options: LoadOptions = { weights }, own = artifact): Promise<Train
 
 const coded = (code: string, message = /./) =>
   expect.objectContaining({ name: 'SoraError', code, message: expect.stringMatching(message) });
-
-async function steps(trainer: Trainer, from: number, to: number): Promise<number[]> {
-  const losses: number[] = [];
-  for (let at = from; at < to; at++) losses.push((await trainer.step(classifierBatch(at, 2 + (at % 3), 4))).loss);
-  return losses;
-}
 
 describe('a trainer on the interpreter', () => {
   test('follows f64, alone and in micro-batches', async () => {
@@ -98,14 +92,14 @@ describe('a trainer on the interpreter', () => {
   test('goes on with a checkpoint bit for bit, from a file too', async () => {
     const model = await open();
     const through = await model.trainer();
-    const losses = await steps(through, 0, 3);
+    const losses = await stepsOf(through, 0, 3);
     const path = join(folder, 'half.safetensors');
     await through.save(path, { metadata: { epoch: '2' } });
-    losses.push(...(await steps(through, 3, 6)));
+    losses.push(...(await stepsOf(through, 3, 6)));
     const other = await open();
     const resumed = await other.trainer();
     expect(await resumed.load(path)).toEqual({ steps: 3, metadata: { epoch: '2' } });
-    expect(await steps(resumed, 3, 6)).toEqual(losses.slice(3));
+    expect(await stepsOf(resumed, 3, 6)).toEqual(losses.slice(3));
     expect(await resumed.checkpoint()).toEqual(await through.checkpoint());
     const bytes = readFileSync(path);
     expect(await resumed.load(new Blob([bytes]))).toMatchObject({ steps: 3 });
@@ -118,7 +112,7 @@ describe('a trainer on the interpreter', () => {
     const model = await open();
     const trainer = await model.trainer();
     const { label: _, ...inputs } = classifierBatch(3);
-    await steps(trainer, 0, 3);
+    await stepsOf(trainer, 0, 3);
     let evaluated: ArrayLike<number> = [];
     const onBatch = ({ logits }: { readonly logits?: { readonly data: ArrayLike<number> } }): void => {
       evaluated = logits?.data ?? [];
@@ -176,119 +170,6 @@ describe('a trainer on the interpreter', () => {
     expect(await trainer.diagnose(batch)).toEqual({ kind: 'weight', name: 'head.bias', place: [], shape: [5] });
     await model.close();
   });
-
-  test('trains adapters alone, and merges them exactly', async () => {
-    const block = 'optimizer: adam(lr: 0.05)\n}\nadapter Classifier {\n"up.weight": lora(rank: 2, alpha: 4)';
-    const own = trainable(classifierSource({ block }));
-    const start = randomWeights(own.artifact);
-    const model = await open({ weights: start }, own.artifact);
-    const trainer = await model.trainer();
-    const names = ['base_model.model.up.lora_A.weight', 'base_model.model.up.lora_B.weight'];
-    const first = await tensorsOf(await trainer.trained());
-    expect([...first.keys()]).toEqual(names);
-    // What is added is 0 at first.
-    expect(first.get(names[0] ?? '')?.every((value) => value === 0)).toBe(false);
-    expect(first.get(names[1] ?? '')?.every((value) => value === 0)).toBe(true);
-    const losses = await steps(trainer, 0, 5);
-    expect(losses.every(Number.isFinite)).toBe(true);
-    let evaluated: ArrayLike<number> = [];
-    await trainer.evaluate([classifierBatch(3)], {
-      onBatch({ logits }) {
-        evaluated = logits?.data ?? [];
-      },
-    });
-    const { label: _, ...inputs } = classifierBatch(3);
-    const before = await model.call('classify', inputs);
-    await trainer.apply();
-    const applied = await model.call('classify', inputs);
-    expect(applied).not.toEqual(before);
-    expectNear(applied.logits?.data ?? [], evaluated, 1e-5, 'merged');
-    const [was, is] = [await tensorsOf(start), await tensorsOf(await trainer.weights())];
-    expect([...is.keys()]).toEqual([...was.keys()]);
-    for (const [name, data] of is) {
-      if (name === 'up.weight') expect(data).not.toEqual(was.get(name));
-      else expect(data, name).toEqual(was.get(name));
-    }
-    // An adapter is a file beside the weights.
-    const adapter = await trainer.trained();
-    const again = await open({ weights: [start, adapter] as never }, own.artifact);
-    expect(await tensorsOf(await (await again.trainer()).trained())).toEqual(await tensorsOf(adapter));
-    await model.close();
-    await again.close();
-  });
-});
-
-test.each([
-  ['both', 'both: f32[80, 24]', 'gelu(linear(x, both[:40])) * linear(x, both[40:])'],
-  // [inputs, outputs]
-  ['across', 'across: f32[24, 40]', 'gelu(linear(x, transpose(across, [1, 0])))'],
-])('an adapter of a matrix that is read through views: %s', async (name, field, value) => {
-  // Query, key and value of one matrix are read so.
-  const block = `optimizer: adam(lr: 0.05)\n}\nadapter Classifier {\n"${name}": lora(rank: 2, alpha: 4)`;
-  const source = classifierSource({ block })
-    .replace('up = Linear(24, 40)', field)
-    .replace('  gate = Linear(24, 40)\n', '')
-    .replace('gelu(up(x)) * gate(x)', value);
-  const own = trainable(source);
-  const start = randomWeights(own.artifact);
-  const model = await open({ weights: start }, own.artifact);
-  const trainer = await model.trainer();
-  const first = await trainer.evaluate([classifierBatch(3)]);
-  const trained = await tensorsOf(await trainer.trained());
-  expect([...trained].map(([path, { length }]) => [path, length])).toEqual([
-    [`base_model.model.${name}.lora_A.weight`, 2 * 24],
-    [`base_model.model.${name}.lora_B.weight`, name === 'both' ? 80 * 2 : 40 * 2],
-  ]);
-  for (let at = 0; at < 6; at++) await trainer.step(classifierBatch(3));
-  const last = await trainer.evaluate([classifierBatch(3)]);
-  expect(last.loss).toBeLessThan(first.loss);
-  // Merged, it is the same model; without the adapter the one before.
-  const merged = await open({ weights: await trainer.weights() }, own.artifact);
-  const again = await (await merged.trainer()).evaluate([classifierBatch(3)]);
-  expectNear([again.loss], [last.loss], 1e-6, 'merged');
-  const [was, is] = [await tensorsOf(start), await tensorsOf(await trainer.weights())];
-  for (const [path, data] of is) {
-    if (path === name) expect(data).not.toEqual(was.get(path));
-    else expect(data, path).toEqual(was.get(path));
-  }
-  await model.close();
-  await merged.close();
-});
-
-test('dropout of an adapter needs an input to drop something of', () => {
-  const block = 'optimizer: adam(lr: 0.05)\n}\nadapter Classifier {\n"both": lora(rank: 2, dropout: 0.1)';
-  const source = classifierSource({ block })
-    .replace('up = Linear(24, 40)\n', 'both: f32[80, 24]\n')
-    .replace('  gate = Linear(24, 40)\n', '')
-    .replace('gelu(up(x)) * gate(x)', 'gelu(linear(x, both[:40])) * linear(x, both[40:])');
-  expect(() => trainable(source)).toThrow(/parts of `both` are read.*leave out `dropout`/);
-});
-
-test('what trained beside adapters takes the place of what was before, in either order; other files may not name a tensor twice', async () => {
-  const block =
-    'optimizer: adam(lr: 0.05)\n}\nadapter Classifier {\n"up.weight": lora(rank: 2, alpha: 4)\n"head.**": full';
-  const own = trainable(classifierSource({ block }));
-  const start = randomWeights(own.artifact);
-  const model = await open({ weights: start }, own.artifact);
-  const trainer = await model.trainer();
-  await steps(trainer, 0, 3);
-  const trained = await trainer.trained();
-  expect([...(await tensorsOf(trained)).keys()]).toContain('head.weight');
-  const { label: _, ...inputs } = classifierBatch(3);
-  await trainer.apply();
-  const applied = await model.call('classify', inputs);
-  for (const weights of [
-    [start, trained],
-    [trained, start],
-  ]) {
-    const again = await open({ weights: weights as never }, own.artifact);
-    const other = await again.trainer();
-    await other.apply();
-    expect(await again.call('classify', inputs)).toEqual(applied);
-    await again.close();
-  }
-  await expect(open({ weights: [start, start] as never }, own.artifact)).rejects.toEqual(coded('SORA7004'));
-  await model.close();
 });
 
 describe('weights that no checkpoint gives', () => {
@@ -501,7 +382,7 @@ describe('a checkpoint', () => {
   ])('with %s is refused, and nothing of it counts', async (_, message, make) => {
     const model = await open();
     const trainer = await model.trainer();
-    await steps(trainer, 0, 2);
+    await stepsOf(trainer, 0, 2);
     const before = await trainer.checkpoint();
     await expect(trainer.restore(await make(before))).rejects.toEqual(coded('SORA6034', message));
     expect(await trainer.checkpoint()).toEqual(before);
@@ -543,7 +424,7 @@ describe('a checkpoint', () => {
     const model = await open();
     const lines: string[] = [];
     const one = await model.trainer({ seed: 9, totalSteps: 20, lr: 0.5, schedule: { kind: 'cosine' } });
-    await steps(one, 0, 2);
+    await stepsOf(one, 0, 2);
     const older = await changed(await one.checkpoint(), (state) => ({ ...state, source: 'older' }));
     const two = await model.trainer({ totalSteps: 10, onWarning: (line) => lines.push(line) });
     expect(await two.restore(older)).toEqual({ steps: 2, metadata: {} });
