@@ -257,14 +257,16 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
     if (!own) throw new InternalError(`no entry \`${entry.name}\` under profile \`${profile}\``);
     const isStep = entry.name === program.training?.gradients;
     const layoutsOf = (node: Node) => node.inputs.map((value) => layoutOf(value, weights));
-    const canWrite = (node: Node): boolean => {
+    /** None for what cannot be written. */
+    const tryKernels = (...given: Parameters<typeof kernelsOnce>): readonly Kernel[] => {
       try {
-        return kernelsOnce(node, profile, layoutsOf(node), true).length > 0;
+        return kernelsOnce(...given);
       } catch (error) {
-        if (error instanceof UnsupportedOp) return false;
+        if (error instanceof UnsupportedOp) return [];
         throw error;
       }
     };
+    const canWrite = (node: Node): boolean => tryKernels(node, profile, layoutsOf(node), true).length > 0;
     const isHalf = isStep && program.training?.block.precision === 'f16';
     const stored = isHalf ? { ...own, graph: halveStored(own.graph, program.dims, canWrite) } : own;
     return planEntry(stored, {
@@ -290,15 +292,8 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
       },
       ...(profile === 'software' && !isStep
         ? {
-            stagedKernelOf({ node, staged }: Merged, layouts: readonly InputLayout[]) {
-              try {
-                const [kernel] = kernelsOnce(node, profile, layouts, false, staged);
-                return kernel;
-              } catch (error) {
-                if (error instanceof UnsupportedOp) return undefined;
-                throw error;
-              }
-            },
+            stagedKernelOf: ({ node, staged }: Merged, layouts: readonly InputLayout[]) =>
+              tryKernels(node, profile, layouts, false, staged)[0],
           }
         : {}),
       register: (kernel) => table.register(kernel, profile),

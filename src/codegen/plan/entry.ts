@@ -181,7 +181,8 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     return source ? firstOf(source) : value;
   };
   const layoutsOf = (node: Node) => node.inputs.map((value) => layoutOf(value, context.weights));
-  const kernelsOf = (node: Node) => context.kernelsOf(node, layoutsOf(node));
+  const written = new Map(nodes.map((node) => [node, context.kernelsOf(node, layoutsOf(node))]));
+  const kernelsOf = (node: Node) => written.get(node) ?? unreachable('a node that is no kernel');
   const isResult = (value: Value) => resultBuffers.has(value);
   const staged: StagedRows = context.stagedKernelOf
     ? stagedRows(nodes, isResult, {

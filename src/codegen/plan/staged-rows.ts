@@ -11,7 +11,7 @@ import { constantDim, constantValue, type Dim, productOfDims, sameDim } from '..
 import { maxBindings } from '../../passes/index.ts';
 import { copyNode } from '../../passes/pass.ts';
 import { unreachable } from '../../support/error.ts';
-import type { Condition, Kernel } from '../wgsl/kernel.ts';
+import { type Condition, type Kernel, unlimited } from '../wgsl/kernel.ts';
 
 /** A product with what computes its left operand, as one node. */
 export interface Merged {
@@ -35,9 +35,6 @@ const maxRepeated = 65_536;
 
 /** Kernel families that a product may compute before its sum. */
 const producers: ReadonlySet<string> = new Set(['row', 'map']);
-
-/** Largest u32: no limit. */
-const unlimited = 2 ** 32 - 1;
 
 function isFloatRow({ type }: Value): boolean {
   const length = constantValue(type.shape.at(-1) ?? constantDim(0));

@@ -20,6 +20,7 @@ import {
   type KernelRequest,
   probe,
   regionOf,
+  unlimited,
   type Written,
   writeKernel,
 } from './kernel.ts';
@@ -116,9 +117,6 @@ function singleOf(schedules: readonly Schedule[], shape: DotShape): Schedule {
   const chosen = isSlim ? (before ?? last) : last;
   return chosen ?? unreachable('a profile without schedules');
 }
-
-/** Largest u32 that a condition needs: no limit. */
-const unlimited = 2 ** 32 - 1;
 
 function writeProduct(product: Product, schedule: Schedule): Written {
   switch (schedule.tile.kind) {

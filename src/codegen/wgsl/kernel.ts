@@ -48,6 +48,9 @@ export interface KernelRequest {
   readonly staged?: Value;
 }
 
+/** Largest u32 that a condition needs: no limit. */
+export const unlimited = 2 ** 32 - 1;
+
 /** When a kernel of several for one node is the right one: `minimum <= value <= maximum`. */
 export interface Condition {
   readonly value: Dim;
