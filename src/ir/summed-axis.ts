@@ -3,6 +3,8 @@
  */
 import type { Graph, Value } from './graph.ts';
 import { numbersOf, stringsOf } from './ops/shared.ts';
+import { constantValue, productOfDims } from './symbolic.ts';
+import type { TensorType } from './types.ts';
 
 /** Axes of a weight by the axes of a view of it, as far as views permute and repeat. */
 type Axes = readonly number[];
@@ -51,4 +53,10 @@ export function transposedMatrices(graphs: readonly Graph[]): ReadonlySet<string
     }
   }
   return new Set([...first].filter((path) => !others.has(path)));
+}
+
+/** How many numbers of a weight a product sums over for one output; undefined where a size is not known. */
+export function inputsOf({ shape }: TensorType, isTransposed: boolean): number | undefined {
+  const axes = isTransposed ? shape.slice(0, 1) : shape.slice(1);
+  return constantValue(productOfDims(axes));
 }

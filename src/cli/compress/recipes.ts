@@ -5,8 +5,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Program } from '../../ir/graph.ts';
-import { transposedMatrices } from '../../ir/summed-axis.ts';
-import { constantValue } from '../../ir/symbolic.ts';
+import { inputsOf, transposedMatrices } from '../../ir/summed-axis.ts';
 import { usageError } from '../exit-codes.ts';
 import { otherTensors, prunableParts, stacksOf } from './prunable.ts';
 
@@ -57,11 +56,9 @@ function matricesOf(program: Program, of: number): string {
   const others = new Set(otherTensors(program));
   const transposed = transposedMatrices(program.entries.map(({ graph }) => graph));
   const matrices = program.weights.filter(({ type }) => type.shape.length > 1);
-  const wanted = matrices.filter(({ path, type }) => {
-    const axes = transposed.has(path) ? type.shape.slice(0, 1) : type.shape.slice(1);
-    const inputs = axes.reduce((product, dim) => product * (constantValue(dim) ?? 1), 1);
-    return !others.has(path) && inputs % of === 0;
-  });
+  const wanted = matrices.filter(
+    ({ path, type }) => !others.has(path) && (inputsOf(type, transposed.has(path)) ?? 1) % of === 0,
+  );
   return wanted.length === matrices.length ? all : wanted.map(({ path }) => JSON.stringify(path)).join(', ');
 }
 

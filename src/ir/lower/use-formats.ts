@@ -6,7 +6,7 @@
  */
 import type { UseRule } from '../../parser/ast.ts';
 import type { Calibration, Weight, WeightFormat } from '../graph.ts';
-import { constantDim, constantValue, multiplyDims } from '../symbolic.ts';
+import { inputsOf } from '../summed-axis.ts';
 import { type Binding, numberOf, poison } from './binding.ts';
 import { report } from './context.ts';
 import { calibrations, checkMethod, type UseSite, weightFormats, wrongValue } from './use-methods.ts';
@@ -66,8 +66,7 @@ export function divides(
   help: (size: number) => string,
 ): boolean {
   const { path, type, span } = weight;
-  const axes = isTransposed ? type.shape.slice(0, 1) : type.shape.slice(1);
-  const size = constantValue(axes.reduce(multiplyDims, constantDim(1)));
+  const size = inputsOf(type, isTransposed);
   if (size === undefined || size % group === 0) return true;
   const what = isTransposed ? 'columns' : 'rows';
   const message = `groups of ${group} do not divide the ${what} of \`${path}\`, ${size} long`;

@@ -108,16 +108,7 @@ function readLayerRule(site: UseSite, rule: UseRule, parts: readonly string[]): 
   return undefined;
 }
 
-function readSparsity(site: UseSite, rule: UseRule, by: WeightCriterion | undefined): Sparsity | undefined {
-  const isGradual =
-    rule.value.value.kind === 'call' &&
-    rule.value.value.callee.kind === 'name' &&
-    rule.value.value.callee.name === 'gradual';
-  if (by === 'movement' && !isGradual) {
-    const help = 'write `gradual(keep: 0.1, from: 0.1, to: 0.8) by movement`';
-    wrongValue(site, '`movement` is how weights change while training', rule.value.by?.span ?? rule.span, help);
-    return undefined;
-  }
+function readSparsity(site: UseSite, rule: UseRule): Sparsity | undefined {
   if (rule.value.isKept) {
     const share = plainShare(site, rule);
     return share === undefined ? undefined : { kind: 'share', keep: share };
@@ -139,7 +130,7 @@ function readSparsity(site: UseSite, rule: UseRule, by: WeightCriterion | undefi
   }
   const [from, to] = [value('from') ?? 0, value('to') ?? 1];
   if (keep === undefined) return undefined;
-  if (from < to && to <= 1) return { kind: 'gradual', keep, from, to, ...(by === 'movement' ? { by } : {}) };
+  if (from < to && to <= 1) return { kind: 'gradual', keep, from, to };
   const help = 'both are shares of all steps: `gradual(keep: 0.1, from: 0.1, to: 0.8)`';
   wrongValue(site, `\`gradual\` goes from ${from} to ${to}`, span, help);
   return undefined;
@@ -153,8 +144,15 @@ function readWeightRule(
   isTransposed: (path: string) => boolean,
 ): WeightRule | undefined {
   const by = readCriterion<WeightCriterion>(site, rule, weightCriteria, 'magnitude');
-  const sparsity = readSparsity(site, rule, by);
+  const sparsity = readSparsity(site, rule);
   if (by === undefined || sparsity === undefined || matrices.length === 0) return undefined;
+  const paths = matrices.map(({ path }) => path);
+  if (by === 'movement') {
+    if (sparsity.kind === 'gradual') return { paths, sparsity: { ...sparsity, by }, span: rule.span };
+    const help = 'write `gradual(keep: 0.1, from: 0.1, to: 0.8) by movement`';
+    wrongValue(site, '`movement` is how weights change while training', rule.value.by?.span ?? rule.span, help);
+    return undefined;
+  }
   if (sparsity.kind === 'nm') {
     const { of } = sparsity;
     const help = (size: number) =>
@@ -163,7 +161,7 @@ function readWeightRule(
       divides(site, rule, of, { weight, isTransposed: isTransposed(weight.path) }, help);
     if (!matrices.every(isDivided)) return undefined;
   }
-  return { paths: matrices.map(({ path }) => path), sparsity, span: rule.span };
+  return { paths, sparsity, span: rule.span };
 }
 
 /** Rules of a block so far. */
