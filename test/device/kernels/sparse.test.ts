@@ -4,14 +4,12 @@
  */
 import { describe, expect, test } from 'vitest';
 import { compile } from '../../../src/compile.ts';
-import { type ProfileName, profileNames } from '../../../src/ir/target.ts';
-import type { Artifact } from '../../../src/runtime/artifact.ts';
-import { createModel, type Inputs, openSafetensors } from '../../../src/runtime/index.ts';
+import { openSafetensors } from '../../../src/runtime/index.ts';
 import { masked, nmMask } from '../../../src/runtime/masks.ts';
 import { encodeSafetensors } from '../../../src/runtime/safetensors.ts';
-import { gpuDevices, type TestDevice } from '../../support/devices.ts';
-import { randomNumbers } from '../../support/equivalence.ts';
+import { gpuDevices } from '../../support/devices.ts';
 import { compiled, matrixText, randomCheckpoint, withProfile } from '../../support/packed.ts';
+import { callsOf, distance, placesOf, resultsOf } from '../../support/packed-calls.ts';
 
 /** Ends of panels, of words of places; small groups of which several make a step. */
 const cases: readonly (readonly [outputs: number, inputs: number, keep: number, of: number])[] = [
@@ -24,48 +22,9 @@ const cases: readonly (readonly [outputs: number, inputs: number, keep: number, 
   [160, 72, 1, 8],
 ];
 
-type Call = readonly [entry: string, inputs: Inputs, result: string];
-
-function callsOf(outputs: number, inputs: number): readonly Call[] {
-  const next = randomNumbers(outputs + inputs);
-  const x = (rows: number) => ({
-    data: Float32Array.from({ length: rows * inputs }, () => 2 * next() - 1),
-    shape: [rows, inputs],
-  });
-  const products = [1, 3, 17].flatMap((rows): Call[] => [
-    ['product', { x: x(rows) }, 'y'],
-    ['turned', { x: x(rows) }, 'y'],
-  ]);
-  const ids = Int32Array.from({ length: 5 }, (_, at) => (at * 7 + 3) % outputs);
-  const one = { x: { data: Float32Array.of(1), shape: [1] } };
-  return [...products, ['rows', { ids: { data: ids, shape: [5] } }, 'y'], ['doubled', one, 'w'], ['doubled', one, 't']];
-}
-
-async function resultsOf(artifact: Artifact, weights: Uint8Array, adapter: TestDevice, calls: readonly Call[]) {
-  const model = await createModel(artifact, { weights, adapter });
-  const results: ArrayLike<number>[] = [];
-  for (const [entry, inputs, name] of calls) results.push((await model.call(entry, inputs))[name]?.data ?? []);
-  await model.close();
-  return results;
-}
-
-/** max |a - b| / max |b| */
-function distance(got: ArrayLike<number>, wanted: ArrayLike<number>): number {
-  const size = Math.max(...Array.from(wanted, Math.abs));
-  const gaps = Array.from(wanted, (value, at) => Math.abs(value - (got[at] ?? Number.NaN)));
-  return got.length === wanted.length ? Math.max(...gaps) / size : Number.POSITIVE_INFINITY;
-}
-
 function sparseText(outputs: number, inputs: number, keep: number, of: number): string {
   const text = matrixText(outputs, inputs, 'f32');
   return `${text.slice(0, text.indexOf('quantize'))}prune Packed { "**": nm(${keep}, ${of}) }\n`;
-}
-
-/** SwiftShader takes ten times as long as lavapipe for new kernels: each case has one profile there. */
-function placesOf(at: number): readonly (readonly [device: TestDevice, profile: ProfileName])[] {
-  return gpuDevices.flatMap((device, which) =>
-    profileNames.filter((_, turn) => which === 0 || (at + turn) % 2 === 0).map((profile) => [device, profile] as const),
-  );
 }
 
 describe.each(cases.map((one, at) => [...one, at] as const))('[%i, %i], %i of %i', (outputs, inputs, keep, of, at) => {
