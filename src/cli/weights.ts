@@ -3,8 +3,10 @@
  * Only the headers of the files are read, so this costs nothing for large ones.
  */
 import type { Program, Weight } from '../ir/graph.ts';
+import { slicedPaths } from '../ir/pruning.ts';
 import { constantValue } from '../ir/symbolic.ts';
 import { nameFinder } from '../runtime/checkpoint-names.ts';
+import { cutOut } from '../runtime/weights.ts';
 import { type Diagnostic, diagnose } from '../support/diagnostic.ts';
 import type { SourceFile, Span } from '../support/source.ts';
 import { closest } from '../support/suggest.ts';
@@ -51,7 +53,7 @@ export function checkWeights(
   const expected = new Map(program.weights.map((weight) => [weight.path, weight]));
   const nameOf = nameFinder(new Set(headers.keys()));
   const headerOf = (path: string) => headers.get(nameOf(path) ?? '');
-  const sliced = new Set(program.pruned?.sets.flatMap(({ members }) => members.map(({ path }) => path)));
+  const sliced = slicedPaths(program.pruned);
   const ignored = options.ignore.map(globPattern);
   const used = new Set([...expected.keys()].map(nameOf));
   const unexpected = [...headers.keys()].filter(
@@ -149,7 +151,7 @@ function mismatch(weight: Weight, span: Span, header: TensorHeader, isSliced: bo
     const help = isTransposed
       ? 'the tensor is stored transposed'
       : isSliced
-        ? 'heads or neurons are cut out: `sorac compress` cuts the checkpoint'
+        ? cutOut
         : 'does the config belong to this checkpoint? give it with --config config.json';
     return [diagnose('SORA7202', message, span, { help })];
   }

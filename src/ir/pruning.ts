@@ -117,3 +117,8 @@ export function placeBits({ keep, of }: { readonly keep: number; readonly of: nu
 export function nmWords(pattern: { readonly keep: number; readonly of: number }): number {
   return pattern.keep + placeBits(pattern) / 32;
 }
+
+/** Weights that are cut smaller: those of all units. */
+export function slicedPaths(plan: PrunePlan | undefined): ReadonlySet<string> {
+  return new Set(plan?.sets.flatMap(({ members }) => members.map(({ path }) => path)));
+}

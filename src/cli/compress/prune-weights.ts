@@ -12,7 +12,7 @@ import {
   sliceTensor,
 } from '../../compression/units.ts';
 import type { Program, Weight } from '../../ir/graph.ts';
-import type { PrunePlan, Sparsity, UnitSet } from '../../ir/pruning.ts';
+import { type PrunePlan, type Sparsity, slicedPaths, type UnitSet } from '../../ir/pruning.ts';
 import { transposedMatrices } from '../../ir/summed-axis.ts';
 import { droppedOf, magnitudeMask, masked, nmMask } from '../../runtime/masks.ts';
 import type { Checkpoint } from '../../runtime/weights.ts';
@@ -92,7 +92,7 @@ export async function makePruning(
     (program.prune?.weights ?? []).flatMap(({ paths, sparsity }) => paths.map((path) => [path, sparsity])),
   );
   const transposed = transposedMatrices(plain.entries.map(({ graph }) => graph));
-  const touched = new Set(plan.sets.flatMap(({ members }) => members.map(({ path }) => path)));
+  const touched = slicedPaths(plan);
   return {
     plan,
     kept,

@@ -3,7 +3,7 @@
  */
 import type { Node, Program, Weight } from '../../ir/graph.ts';
 import { numberOf, numbersOf, stringsOf } from '../../ir/ops/shared.ts';
-import { placeBits } from '../../ir/pruning.ts';
+import { placeBits, slicedPaths } from '../../ir/pruning.ts';
 import { constantValue, type Dim } from '../../ir/symbolic.ts';
 import { isTable } from '../../passes/index.ts';
 import type {
@@ -155,7 +155,7 @@ export function weightTable(program: Program, perProfile: readonly Program[]): W
     for (const { value } of graph.results) if (value.node.op === 'weight') use(value.node, 'other');
   }
   const declared = new Map(program.weights.map((weight, at) => [weight.path, { weight, at }]));
-  const sliced = new Set(program.pruned?.sets.flatMap(({ members }) => members.map(({ path }) => path)));
+  const sliced = slicedPaths(program.pruned);
   const order = (node: Node) => declared.get(stringsOf(node.attributes, 'paths')[0] ?? '')?.at ?? 0;
   const sorted = [...nodes].sort(
     ([a, left], [b, right]) => order(left) - order(right) || firstRow(left) - firstRow(right) || (a < b ? -1 : 1),

@@ -8,7 +8,7 @@ import { constantDim } from '../../ir/symbolic.ts';
 import { components, range } from './columns.ts';
 import type { Product } from './contraction.ts';
 import { bindPacked } from './packed.ts';
-import { leftAt, type PackedSums, weightOnRight } from './packed-sums.ts';
+import { leftAt, type PackedSums, packedRight, weightOnRight, writePackedSums } from './packed-sums.ts';
 import type { SparseAccess } from './sparse.ts';
 import type { BufferAccess } from './values.ts';
 
@@ -24,7 +24,7 @@ export function sparseRight(product: Product): SparseRight | undefined {
 }
 
 /** Adds the whole sum to the accumulators. */
-export function writeSparseSums(product: Product, { buffer, access }: SparseRight, sums: PackedSums): void {
+function writeSparseSums(product: Product, { buffer, access }: SparseRight, sums: PackedSums): void {
   const { draft, depth } = product;
   const { writer, walker } = draft;
   const { format, places } = access;
@@ -83,4 +83,13 @@ export function writeSparseSums(product: Product, { buffer, access }: SparseRigh
     }
   }
   writer.close();
+}
+
+/** Adds the whole sum where the weight has a form of its own, n:m or packed; whether it has. */
+export function writeFormedSums(product: Product, sums: PackedSums): boolean {
+  const sparse = sparseRight(product);
+  const packed = sparse ? undefined : packedRight(product);
+  if (sparse) writeSparseSums(product, sparse, sums);
+  else if (packed) writePackedSums(product, packed, sums);
+  return sparse !== undefined || packed !== undefined;
 }

@@ -26,8 +26,8 @@ import {
 import type { Product } from './contraction.ts';
 import { addIndices, type Index, scaleIndex } from './index-algebra.ts';
 import type { Written } from './kernel.ts';
-import { type PackedSums, packedRight, writePackedSums } from './packed-sums.ts';
-import { sparseRight, writeSparseSums } from './sparse-sums.ts';
+import { type PackedSums, packedRight } from './packed-sums.ts';
+import { writeFormedSums } from './sparse-sums.ts';
 import { writeStagedRow } from './staged-row.ts';
 import { fourth } from './values.ts';
 
@@ -71,18 +71,14 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
     for (const c of range(vectors)) writer.line(`var sum_${r}_${c} = ${product.vector}(0);`);
   }
 
-  const own = { packed, sparse: sparseRight(product) };
-  if (own.packed || own.sparse) {
-    const sums: PackedSums = {
-      rows: rowIndices,
-      columns: fours,
-      places: range(vectors).map((c) => `column_tile * ${lanes * vectors}u + ${c * lanes}u + lane`),
-      batch: z,
-      sum: (r, c) => `sum_${r}_${c}`,
-    };
-    if (own.sparse) writeSparseSums(product, own.sparse, sums);
-    else if (own.packed) writePackedSums(product, own.packed, sums);
-  } else writeSums(product, tile, { rows: rowIndices, fours, leftFours, reading, z });
+  const sums: PackedSums = {
+    rows: rowIndices,
+    columns: fours,
+    places: range(vectors).map((c) => `column_tile * ${lanes * vectors}u + ${c * lanes}u + lane`),
+    batch: z,
+    sum: (r, c) => `sum_${r}_${c}`,
+  };
+  if (!writeFormedSums(product, sums)) writeSums(product, tile, { rows: rowIndices, fours, leftFours, reading, z });
 
   // The sums go through workgroup memory, each lane to its own places, so that what follows is written once and not once
   // per row: memory accesses are what software drivers take long to compile. A bound that is no constant keeps drivers

@@ -22,8 +22,8 @@ import {
 import type { Product } from './contraction.ts';
 import { addIndices, type Index, scaleIndex } from './index-algebra.ts';
 import type { Written } from './kernel.ts';
-import { type PackedSums, packedRight, writePackedSums } from './packed-sums.ts';
-import { sparseRight, writeSparseSums } from './sparse-sums.ts';
+import type { PackedSums } from './packed-sums.ts';
+import { writeFormedSums } from './sparse-sums.ts';
 import { fourth } from './values.ts';
 
 export function writeSlicedTile(product: Product, tile: SlicedTile): Written {
@@ -46,19 +46,15 @@ export function writeSlicedTile(product: Product, tile: SlicedTile): Written {
   const four = nameColumns(product, 'column4', `column_tile * ${lanes}u + lane % ${lanes}u`, width);
   for (const r of range(height)) writer.line(`var sum_${r} = ${product.vector}(0);`);
 
-  const own = { packed: packedRight(product), sparse: sparseRight(product) };
-  if (own.packed || own.sparse) {
-    const sums: PackedSums = {
-      rows: rowIndices,
-      columns: [four],
-      places: [`column_tile * ${lanes}u + lane % ${lanes}u`],
-      batch: z,
-      sum: (r) => `sum_${r}`,
-      slices: { count: slices, first: 'slice' },
-    };
-    if (own.sparse) writeSparseSums(product, own.sparse, sums);
-    else if (own.packed) writePackedSums(product, own.packed, sums);
-  } else writeSums(product, slices, rowIndices, four, z);
+  const sums: PackedSums = {
+    rows: rowIndices,
+    columns: [four],
+    places: [`column_tile * ${lanes}u + lane % ${lanes}u`],
+    batch: z,
+    sum: (r) => `sum_${r}`,
+    slices: { count: slices, first: 'slice' },
+  };
+  if (!writeFormedSums(product, sums)) writeSums(product, slices, rowIndices, four, z);
   for (const r of range(height)) {
     writer.line(`${partial}[(slice * ${height}u + ${r}u) * ${lanes}u + lane % ${lanes}u] = sum_${r};`);
   }
