@@ -38,6 +38,7 @@ export interface AttributeSpec {
  * - `flat`: its derivative is 0 or there is none (comparisons, rounding, indices): no gradient flows through it.
  * - `identity`: gives its operand as it is; what it says is for passes before canonicalize, which drops it.
  * - `leaf`: no inputs, defined by attributes (input, weight, state, constant, iota).
+ * - `conversion`: the same numbers in another form (cast, dequantize_rows): a kernel can do it while it loads an operand.
  * - `effect`: must not be removed or merged.
  * - `stated`: the node states its output types, nothing infers them (input, weight, state; fused takes them from its region).
  * - `region`: computes its region and nothing else (fused); ops that take a region besides have `regionTypes`.
@@ -53,6 +54,7 @@ export type Trait =
   | 'commutative'
   | 'flat'
   | 'identity'
+  | 'conversion'
   | 'leaf'
   | 'effect'
   | 'stated'

@@ -2,6 +2,7 @@
  * The states of a session beside the interpreter: tensors [rows, room, width] on the host.
  */
 import type { EntrySpec, StateSpec } from './artifact.ts';
+import { newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
 import type { BoundInputs } from './inputs.ts';
 import type { StateRunner } from './model-session.ts';
@@ -12,13 +13,14 @@ export interface HostStateParts {
   run(entry: EntrySpec, inputs: BoundInputs, states: Map<string, HostTensor>): Promise<ReadonlyMap<string, HostTensor>>;
 }
 
-function zeros(spec: StateSpec, rows: number, room: number): HostTensor {
-  return { dtype: spec.dtype, shape: [rows, room, spec.width], data: new Float32Array(rows * room * spec.width) };
+function zeros({ dtype, width }: StateSpec, rows: number, room: number): HostTensor {
+  // f16 lies here as f32.
+  const data = newElements(dtype === 'i32' ? dtype : 'f32', rows * room * width) as HostTensor['data'];
+  return { dtype, shape: [rows, room, width], data };
 }
 
-export function makeHostStates(parts: HostStateParts, start = new Map<string, HostTensor>()): StateRunner {
+export function makeHostStates(parts: HostStateParts, states = new Map<string, HostTensor>()): StateRunner {
   const { specs } = parts;
-  const states = start;
   return {
     run: (entry, inputs) => parts.run(entry, inputs, states),
     async reserve(rows, room, held) {

@@ -66,7 +66,7 @@ export const codes = {
   SORA2121: error('one state for two attentions'),
   SORA2122: error('more positions than a state holds'),
   SORA2123: error('states that differ'),
-  SORA2124: error('state of an odd width in f16'),
+  SORA2124: error('state whose numbers fill no whole words'),
   SORA2201: error('config value missing'),
   SORA2202: error('config value of the wrong type'),
   SORA2203: error('not known when compiling'),

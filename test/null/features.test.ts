@@ -39,7 +39,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`prune\`: vocabulary rows | no: ids and scores that callers see would change |
 | \`prune\`: n:m, a share of each matrix, at once or along a cubic schedule, by magnitude or movement | works in training: zeros stay zeros under every optimizer |
 | \`prune\`: n:m weights packed on the device (1:2, 1:4, 2:4, 1:8, 1:16), values and places | works; 4:8 and denser patterns stay dense, with a warning that says why |
-| \`quantize\`: int8, int4 (symmetric or with zero points, in groups) and f16 weights, f16 states | kernels read packed weights; loaded from floats or packed files; not for models that train |
+| \`quantize\`: int8, int4 (symmetric or with zero points, in groups) and f16 weights, f16 and int8 states | kernels read packed weights; loaded from floats or packed files; not for models that train |
 | \`sorac compress\`: recipes (blocks, files, words), calibration (percentile, squared error, GPTQ), report, sweep with Pareto front | works; predicted times are a roofline for two stated machines |
 | \`golden\` | checked against the model (names, weights, values); no effect yet |
 | \`rng(shape, seed)\`: uniform numbers, the same on every device | works |

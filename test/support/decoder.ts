@@ -81,6 +81,7 @@ export function decoder(more = ''): Compilation {
 }
 
 export const halfStates = '\nquantize Decoder {\n  state "**.kv": f16\n}\n';
+export const wholeStates = '\nquantize Decoder {\n  state "**.kv": int8\n}\n';
 
 function seedOf(path: string): number {
   return [...path].reduce((seed, letter) => (seed * 31 + letter.charCodeAt(0)) % 100_003, 7);

@@ -37,7 +37,9 @@ import {
   splitLinear,
   variableIndex,
 } from './index-algebra.ts';
+import { gathered, takenAlong } from './lookups.ts';
 import { loadPacked, type PackedAccess } from './packed.ts';
+import { dequantized, quantizedWord } from './quantized-rows.ts';
 import { dotShape, outerToFull, reducedAxes, reducerOf, UnsupportedOp } from './regions.ts';
 import { fromMemory, type Lanes, literal, memoryFour, memoryType, unpackFour, wgslType } from './scalars.ts';
 import { loadSparse, type SparseAccess } from './sparse.ts';
@@ -265,15 +267,19 @@ export class ValueWalker {
       case 'concat':
         return this.#concat(value, index);
       case 'gather':
-        return this.#gather(value, index);
+        return gathered(this, value, index);
       case 'take_along':
-        return this.#takeAlong(value, index);
+        return takenAlong(this, value, index);
+      case 'quantize_rows':
+        return quantizedWord(this, value, index);
+      case 'dequantize_rows':
+        return dequantized(this, value, index);
       case 'pad':
         return this.#pad(value, index);
       case 'reduce':
-        return this.#perLane(value, index, (at) => this.#reduce(node, at));
+        return this.perLane(value, index, (at) => this.#reduce(node, at));
       case 'dot_general':
-        return this.#perLane(value, index, (at) => this.#dot(node, at));
+        return this.perLane(value, index, (at) => this.#dot(node, at));
       default:
         return this.#elementwise(node, index);
     }
@@ -310,7 +316,7 @@ export class ValueWalker {
     const axis = numberOf(node.attributes, 'axis');
     const part = index[axis] ?? constantIndex(0);
     // Neighbours along the joined axis may come from different pieces; along other axes they move together.
-    if (mentions(part, FOURTH)) return this.#perLane(value, index, (at) => this.#concat(value, at));
+    if (mentions(part, FOURTH)) return this.perLane(value, index, (at) => this.#concat(value, at));
     const known = this.#pieceAt(node, axis, part);
     if (known) {
       return this.at(
@@ -371,49 +377,6 @@ export class ValueWalker {
     return variable;
   }
 
-  /** `table[indices[i…], d…]`; an index outside of the table gives 0. */
-  #gather(value: Value, index: IndexVector): Expression {
-    const { node } = value;
-    const [table, indices] = node.inputs;
-    if (!table || !indices) return unreachable('a gather without operands');
-    const rank = indices.type.shape.length;
-    // Neighbours in a row of the table share the row; neighbours among the indices do not.
-    if (index.slice(0, rank).some((part) => mentions(part, FOURTH))) {
-      return this.#perLane(value, index, (at) => this.#gather(value, at));
-    }
-    const wanted = this.at(indices, index.slice(0, rank));
-    return this.#looked(table, wanted, table.type.shape[0], (place) => [place, ...index.slice(rank)]);
-  }
-
-  /** `table[i…, indices[i…, j, k…], k…]`; an index outside of the axis gives 0. */
-  #takeAlong(value: Value, index: IndexVector): Expression {
-    const { node } = value;
-    const [table, indices] = node.inputs;
-    if (!table || !indices) return unreachable('a lookup without operands');
-    if (index.some((part) => mentions(part, FOURTH))) {
-      return this.#perLane(value, index, (at) => this.#takeAlong(value, at));
-    }
-    const given = numberOf(node.attributes, 'axis');
-    const axis = given < 0 ? given + index.length : given;
-    const wanted = this.at(indices, index);
-    return this.#looked(table, wanted, table.type.shape[axis], (place) =>
-      index.map((part, at) => (at === axis ? place : part)),
-    );
-  }
-
-  /** The table's element at a wanted place of an axis of so many, or 0 outside of it. */
-  #looked(table: Value, wanted: Expression, size: Dim | undefined, at: (place: Index) => IndexVector): Expression {
-    const { writer } = this.context;
-    const extent = size ?? constantDim(1);
-    const raw = writer.let('wanted', `u32(${wanted.text})`);
-    const inside = writer.let('inside', `${raw} < ${writer.dim(extent)}`);
-    const place = writer.variable('place', extent, `min(${raw}, ${writer.dim(subtractDims(extent, constantDim(1)))})`);
-    const found = this.at(table, at(place));
-    const { dtype } = table.type;
-    const nothing = this.as({ text: literal(dtype, 0), lanes: 1, dtype }, found.lanes);
-    return { text: `select(${nothing.text}, ${found.text}, ${inside})`, lanes: found.lanes, dtype };
-  }
-
   /** The operand's element where there is one, else the filling; the load stays inside of the operand either way. */
   #pad(value: Value, index: IndexVector): Expression {
     const { node } = value;
@@ -423,7 +386,7 @@ export class ValueWalker {
     const isPadded = (axis: number) => (low[axis] ?? 0) + (high[axis] ?? 0) + (interior[axis] ?? 0) > 0;
     // Neighbours along a padded axis may lie on both sides of the edge.
     if (index.some((part, axis) => isPadded(axis) && mentions(part, FOURTH))) {
-      return this.#perLane(value, index, (at) => this.#pad(value, at));
+      return this.perLane(value, index, (at) => this.#pad(value, at));
     }
     const { writer } = this.context;
     const conditions: string[] = [];
@@ -491,7 +454,7 @@ export class ValueWalker {
   }
 
   /** For ops written for one element only: four times, one for each neighbour. */
-  #perLane(value: Value, index: IndexVector, write: (index: IndexVector) => Expression): Expression {
+  perLane(value: Value, index: IndexVector, write: (index: IndexVector) => Expression): Expression {
     if (!index.some((part) => mentions(part, FOURTH))) return write(index);
     const parts = [0, 1, 2, 3].map((lane) => this.at(value, this.lane(index, lane)).text);
     const { dtype } = value.type;

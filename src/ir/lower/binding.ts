@@ -63,6 +63,8 @@ export interface Tie {
 }
 
 /** A declared state: keys and values of earlier positions. */
+export type StateFormat = 'f32' | 'f16' | 'int8';
+
 export interface StateBinding {
   readonly kind: 'state';
   readonly field: StateField;
@@ -74,8 +76,8 @@ export interface StateBinding {
   /** Of a head of the keys and of the values. */
   readonly width: number;
   readonly valueWidth: number;
-  /** As it is stored: a `quantize` block may choose, before any entry is lowered. */
-  dtype: 'f32' | 'f16';
+  /** As it is stored: a `quantize` block may choose, before any entry is lowered. int8 has a scale for each position of a head. */
+  dtype: StateFormat;
 }
 
 export interface FunctionBinding {

@@ -7,6 +7,7 @@
  */
 import type { Span } from '../../support/source.ts';
 import type { EntryParameter, ParameterRole, Program, SessionDims, State, Value } from '../graph.ts';
+import { storedWords } from '../ops/quantize-rows.ts';
 import { addDims, type Dim, sameDim, symbolDim } from '../symbolic.ts';
 import { tensorType } from '../types.ts';
 import type { StateBinding } from './binding.ts';
@@ -106,10 +107,10 @@ export function tensorsOf(state: StateBinding): readonly State[] {
   const { batch, heads, positions, width, valueWidth, dtype, field } = state;
   const part = (name: string, each: number): State => ({
     path: `${state.path}.${name}`,
-    dtype,
+    dtype: dtype === 'int8' ? 'i32' : dtype,
     batch,
     positions,
-    width: heads * each,
+    width: dtype === 'int8' ? storedWords(heads * each, each).whole : heads * each,
     span: field.span,
   });
   return [part('key', width), part('value', valueWidth)];

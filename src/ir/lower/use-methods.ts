@@ -106,7 +106,7 @@ export const weightFormats: Methods = {
   f32: { parameters: [] },
 };
 
-export const stateFormats: Methods = { f16: { parameters: [] }, f32: { parameters: [] } };
+export const stateFormats: Methods = { f16: { parameters: [] }, f32: { parameters: [] }, int8: { parameters: [] } };
 
 /** Beside weights; `full` is none: the weight itself trains, as new heads must. */
 export const adapters: Methods = {

@@ -27,7 +27,7 @@ export const cast: OpDefinition = {
     'between i32 and u32 the bits stay; anything but 0 is true.',
   operands: ['x'],
   attributes: { dtype: { kind: 'string', doc: 'the element type of the result' } },
-  traits: ['elementwise'],
+  traits: ['elementwise', 'conversion'],
   skeleton: 'map',
   infer([x], attributes) {
     const dtype = dtypeAttribute(attributes);

@@ -30,6 +30,7 @@ import { mean } from './mean.ts';
 import { movementOps } from './movement.ts';
 import { orderKey } from './order.ts';
 import { pad } from './pad.ts';
+import { dequantizeRows, quantizeRows } from './quantize-rows.ts';
 import { random } from './random.ts';
 import { reduce } from './reduce.ts';
 import { reverse } from './reverse.ts';
@@ -87,6 +88,8 @@ const definitions: readonly OpDefinition[] = [
   ctcPaths,
   attention,
   append,
+  quantizeRows,
+  dequantizeRows,
   assign,
   fused,
 ];

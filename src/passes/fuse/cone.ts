@@ -10,7 +10,7 @@ import { definitionOf } from '../pass.ts';
 import {
   anchorSkeleton,
   isBijectiveView,
-  isCast,
+  isConversion,
   isElementwiseUpdate,
   isTable,
   isTileOperand,
@@ -120,7 +120,7 @@ export function straysOf(cone: Cone): readonly Node[] {
 }
 
 /**
- * Around an anchor: tile operands come through views and casts only; behind it stands a chain of elementwise ops at the
+ * Around an anchor: tile operands come through views and conversions only; behind it stands a chain of elementwise ops at the
  * anchor's own index, and behind that, views that only change where an element is stored.
  */
 function fitsAround(anchor: Node, cone: Cone): boolean {
@@ -146,7 +146,7 @@ function fitsAround(anchor: Node, cone: Cone): boolean {
   const tiled = (value: Value): boolean => {
     if (!inside(value)) return true;
     const role = roleOf(value.node);
-    const fits = role === 'view' || role === 'inline' || isCast(value.node);
+    const fits = role === 'view' || role === 'inline' || isConversion(value.node);
     return fits && value.node.inputs.every(tiled);
   };
   const operandsFit = anchor.inputs.every((input, operand) =>

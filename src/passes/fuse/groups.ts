@@ -10,7 +10,7 @@ import { splatOf } from '../pass.ts';
 import { isCheap } from './cheap.ts';
 import { type Cone, coneOf, skeletonOf } from './cone.ts';
 import type { Flow } from './flow.ts';
-import { isBijectiveView, isCast, isHeavy, isTileOperand, outputOf, roleOf } from './roles.ts';
+import { isBijectiveView, isConversion, isHeavy, isTileOperand, outputOf, roleOf } from './roles.ts';
 import { domainOf, sameDomain } from './row-domain.ts';
 
 /** How many nodes in a row may fail to close a group before the search for a bigger one stops: a softmax needs four. */
@@ -28,13 +28,13 @@ export function seedsOf(flow: Flow): readonly Node[] {
 }
 
 /**
- * What stands before the tile operands of anchors, behind views and casts: it lies in a buffer whatever else is decided, so a
+ * What stands before the tile operands of anchors, behind views and conversions: it lies in a buffer whatever else is decided, so a
  * group that does not compute it reads it. Keys joined to those of the past are one case.
  */
 export function tileSources(flow: Flow): ReadonlySet<Node> {
   const sources = new Set<Node>();
   const visit = (node: Node): void => {
-    if (roleOf(node) === 'view' || isCast(node)) for (const input of node.inputs) visit(input.node);
+    if (roleOf(node) === 'view' || isConversion(node)) for (const input of node.inputs) visit(input.node);
     else if (roleOf(node) === 'elementwise' || roleOf(node) === 'lookup') sources.add(node);
   };
   for (const node of flow.graph.nodes) {

@@ -16,7 +16,7 @@ import { isCheap, type Ranges } from './cheap.ts';
 import { type Cone, coneOf, coneOfAll, skeletonOf, straysOf } from './cone.ts';
 import { type Flow, flowOf } from './flow.ts';
 import { groupOf, isBehindHeavy, seedsOf, tileSources } from './groups.ts';
-import { isBijectiveView, isCast, isHeavy, isTable, isTileOperand, overwritten, roleOf } from './roles.ts';
+import { isBijectiveView, isConversion, isHeavy, isTable, isTileOperand, overwritten, roleOf } from './roles.ts';
 import { shareKernels } from './share.ts';
 import { Groups, updateGroups } from './updates.ts';
 
@@ -122,7 +122,7 @@ function mustStore(
   const isTableOf = (reader: Node) => reader.inputs.some((input, i) => input.node === node && isTable(reader, i));
   if (flow.readers(node).some(isTableOf)) return true;
   if (role === 'view') return false;
-  if (place.tiled) return !isCast(node);
+  if (place.tiled) return !isConversion(node);
   if (role === 'lookup') return place.kernels.size > 1 || [...place.kernels].some((root) => anchored.has(root));
   return (place.kernels.size > 1 || place.repeated) && !isCheap(node, stored, ranges);
 }

@@ -112,9 +112,9 @@ export function isBijectiveView(node: Node): boolean {
   return isBijective;
 }
 
-/** A cast is the one elementwise op that a contraction can do while it loads an operand. */
-export function isCast(node: Node): boolean {
-  return node.op === 'cast';
+/** What a contraction can do while it loads an operand: a cast, say. */
+export function isConversion(node: Node): boolean {
+  return definitionOf(node).traits.includes('conversion');
 }
 
 /** Tables of lookups by index are read at computed places, so they must lie in a buffer. */
@@ -122,7 +122,7 @@ export function isTable(reader: Node, operand: number): boolean {
   return definitionOf(reader).operands[operand] === 'table';
 }
 
-/** Operands that the kernel of an anchor reads tile by tile: nothing but views and casts may stand before them. */
+/** Operands that the kernel of an anchor reads tile by tile: nothing but views and conversions may stand before them. */
 export function isTileOperand(anchor: Node, operand: number): boolean {
   return operand < (definitionOf(anchor).tileOperands ?? Number.POSITIVE_INFINITY);
 }

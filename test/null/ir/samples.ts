@@ -226,6 +226,16 @@ const rows: Readonly<Record<string, readonly Row[]>> = {
     [[f32(1, 7, 4), f32(1, 1, 4), typed('i32', [1])]],
     [[typed('f16', [2, 8, 2]), typed('f16', [2, 3, 2]), typed('i32', [2])]],
   ],
+  quantize_rows: [
+    [[f32(2, 3, 8), f32(2, 3, 2)], { width: 4 }],
+    [[f32(12), f32(1)], { width: 12 }],
+    [[f32(0, 4), f32(0, 1)], { width: 4 }],
+  ],
+  dequantize_rows: [
+    [[i32(2, 3, 4)], { width: 4 }],
+    [[i32(6)], { width: 20 }],
+    [[i32(0, 2)], { width: 4 }],
+  ],
   attention: [
     [[f32(2, 3, 8), f32(2, 5, 8), f32(2, 5, 12)], { heads: 4, kv_heads: 4, scale: 0.5 }],
     [

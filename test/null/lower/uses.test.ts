@@ -134,7 +134,7 @@ describe('mistakes', () => {
     ],
     ['quantize Tagger { "word.weight": int8(calibrate: percentile, share: 0.1) }', 'SORA2304', '0.1', 'above 0.5'],
     ['quantize Tagger { "word.weight": int3 }', 'SORA2303', 'int3', 'number format', 'int'],
-    ['quantize Tagger { state "**": int4 }', 'SORA2303', 'int4', 'number format', 'f16'],
+    ['quantize Tagger { state "**": int4 }', 'SORA2303', 'int4', 'number format', 'int8'],
     ['quantize Tagger { "tags.weight": int4(group: 24) }', 'SORA2304', 'int4(group: 24)', '`tags.weight`, 32 long'],
     ['quantize Tagger { "**.bias": int8 }', 'SORA2304', '"**.bias"', 'belongs to matrices of f32'],
     ['quantize Tagger { "tags.weight": int4(symmetric: 1) }', 'SORA2304', '1', 'true or false'],

@@ -113,6 +113,18 @@ export function openCache(building: Building, field: RecordField): boolean {
   return building.offsets !== undefined;
 }
 
+/** New rows as the state holds them. */
+function storedRows(context: Context, rows: Value, state: StateBinding, width: number, span: Span): Value | undefined {
+  if (state.dtype !== 'int8') return convert(context, rows, state.dtype, span);
+  const numbers = convert(context, rows, 'f32', span);
+  const [batch = constantDim(1), steps = constantDim(1)] = rows.type.shape;
+  const heads = [batch, steps, constantDim(state.heads), constantDim(width)];
+  const apart = numbers && reshapeTo(context, numbers, heads, span);
+  const sizes = apart && emitNode(context, 'abs', [apart], {}, span);
+  const greatest = sizes && emitNode(context, 'reduce', [sizes], { kind: 'max', axes: [3], keep: false }, span);
+  return greatest && emitNode(context, 'quantize_rows', [numbers, greatest], { width }, span);
+}
+
 /** After them. */
 export function appendToCache(building: Building, field: RecordField): boolean {
   const { context, state, offsets } = building;
@@ -121,18 +133,20 @@ export function appendToCache(building: Building, field: RecordField): boolean {
   const steps = building.key.type.shape[1] as Dim;
   const dims = sessionDims(context);
   const held = addDims(symbolDim(dims.past), steps);
-  const grown = (part: State | undefined, rows: Value): Value | undefined => {
+  const grown = (part: State | undefined, rows: Value, width: number): Value | undefined => {
     if (part === undefined) return undefined;
     const type = tensorType(part.dtype, [state.batch, roomOf(dims, steps), part.width]);
     const leaf = emitLeaf(context, 'state', type, { path: part.path }, span, part.path);
-    const stored = convert(context, rows, part.dtype, span);
+    const stored = storedRows(context, rows, state, width, span);
     const whole = stored && emitNode(context, 'append', [leaf, stored, offsets], {}, span);
     const seen = whole && emitNode(context, 'slice', [whole], { axis: 1, start: constantDim(0), size: held }, span);
-    return seen && convert(context, seen, rows.type.dtype, span);
+    if (seen === undefined || state.dtype !== 'int8') return seen && convert(context, seen, rows.type.dtype, span);
+    const numbers = emitNode(context, 'dequantize_rows', [seen], { width }, span);
+    return numbers && convert(context, numbers, rows.type.dtype, span);
   };
   const [keys, values] = tensorsOf(state);
-  const key = grown(keys, building.key);
-  const value = key && grown(values, building.value);
+  const key = grown(keys, building.key, state.width);
+  const value = key && grown(values, building.value, state.valueWidth);
   if (key === undefined || value === undefined) return false;
   building.key = key;
   building.value = value;
