@@ -72,10 +72,17 @@ export function gradientSums({ axis, units }: UnitMember, weight: DenseTensor, g
   return sums;
 }
 
+/** Scores of a set, with those that stay whatever happens above all others. */
+function withAlways(set: UnitSet, scores: ArrayLike<number>): ArrayLike<number> {
+  if (!set.rows || set.rows.always.length === 0) return scores;
+  const always = new Set(set.rows.always);
+  return Float64Array.from(scores, (score, unit) => (always.has(unit) ? Number.POSITIVE_INFINITY : score));
+}
+
 /** Units by falling score; of equals the first comes first. */
 function ranked(scores: ArrayLike<number>): readonly number[] {
   return Array.from({ length: scores.length }, (_, unit) => unit).sort(
-    (a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b,
+    (a, b) => compare(scores[a], scores[b]) || a - b,
   );
 }
 
@@ -91,7 +98,8 @@ export function chooseUnits(
   budgets: ReadonlySet<number> = new Set(),
 ): KeptUnits {
   const kept = new Map<string, readonly number[]>();
-  const scoresOf = (set: UnitSet): ArrayLike<number> => scores.get(set.id) ?? new Float64Array(set.count);
+  const scoresOf = (set: UnitSet): ArrayLike<number> =>
+    withAlways(set, scores.get(set.id) ?? new Float64Array(set.count));
   for (const set of plan.sets) {
     if (!budgets.has(set.rule)) kept.set(set.id, ranked(scoresOf(set)).slice(0, set.keep).sort(ascending));
   }
@@ -157,13 +165,27 @@ export function sliceTensor(path: string, tensor: DenseTensor, plan: PrunePlan, 
   return [...byAxis].reduce((rest, [axis, indices]) => takeAlong(rest, axis, [...indices]), tensor);
 }
 
-/** Tensors that the compressed file has and the dense one has not: numbers per head that the model's text gives. */
+/** Where each row of a table is now: its number and 1, or 0. */
+function placesOf(count: number, kept: readonly number[]): DenseTensor {
+  const data = new Float32Array(count);
+  kept.forEach((row, at) => {
+    data[row] = at + 1;
+  });
+  return { shape: [count], data };
+}
+
+/**
+ * Tensors that the compressed file has and the dense one has not: numbers per head that the model's text gives, and where rows of tables are
+ * now.
+ */
 export function constantTensors(plan: PrunePlan, kept: KeptUnits): ReadonlyMap<string, DenseTensor> {
   const slice = ({ shape, values, axis, units }: UnitConstant, chosen: readonly number[]) =>
     takeAlong({ shape, data: Float32Array.from(values) }, axis, remaining(units, chosen));
   return new Map(
-    plan.sets.flatMap((set) =>
-      set.constants.map((constant) => [constant.path, slice(constant, kept.get(set.id) ?? [])] as const),
-    ),
+    plan.sets.flatMap((set) => {
+      const chosen = kept.get(set.id) ?? [];
+      const constants = set.constants.map((constant) => [constant.path, slice(constant, chosen)] as const);
+      return set.rows ? [...constants, [set.rows.places, placesOf(set.count, chosen)] as const] : constants;
+    }),
   );
 }

@@ -12,6 +12,10 @@ export type Criterion = (typeof criteria)[number];
 export const weightCriteria = ['magnitude', 'l1', 'l2', 'movement'] as const;
 export type WeightCriterion = (typeof weightCriteria)[number];
 
+/** How rows of a table are compared: `activation` is how often a sample looks them up. */
+export const rowCriteria = ['magnitude', 'l1', 'l2', 'activation'] as const;
+export type RowCriterion = (typeof rowCriteria)[number];
+
 /** Units that are kept or dropped whole. */
 export type UnitKind = 'heads' | 'neurons';
 
@@ -60,9 +64,21 @@ export interface LayerRule {
   readonly span: Span;
 }
 
+/** `rows "model.embed_tokens": keep 0.25 by activation`: rows of tables of embeddings, and of what scores them. */
+export interface RowRule {
+  readonly parts: readonly string[];
+  readonly keep: number;
+  readonly by: RowCriterion;
+  readonly span: Span;
+}
+
+/** The score of a class whose row is gone: no sum of exponentials and no choice sees it. */
+export const goneScore = Math.fround(-1e30);
+
 export interface PruneBlock {
   readonly layers: readonly LayerRule[];
   readonly units: readonly UnitRule[];
+  readonly rows: readonly RowRule[];
   /** A weight belongs to the last rule that names it. */
   readonly weights: readonly WeightRule[];
 }
@@ -84,13 +100,27 @@ export interface UnitConstant {
   readonly units: readonly number[];
 }
 
+/** A parameter of an entry whose numbers are looked up. */
+export interface RowLookup {
+  readonly entry: string;
+  readonly input: string;
+}
+
+export interface RowPlaces {
+  /** Name of a tensor of the compressed file, f32 [count]: 0 where a row is gone, else its number there and 1. */
+  readonly places: string;
+  readonly lookups: readonly RowLookup[];
+  /** Rows that stay whatever their score: tokens that end a text. */
+  readonly always: readonly number[];
+}
+
 /** Units that hang together: the attention heads of a layer, the hidden neurons of a feed-forward. */
 export interface UnitSet {
   /** `heads encoder.layer.0.attention.output.dense.weight`: kind and first scored weight. */
   readonly id: string;
-  readonly kind: UnitKind;
+  readonly kind: UnitKind | 'rows';
   readonly part: string;
-  /** The place of its rule in the block. */
+  /** The place of its rule in the block, those about rows behind those about heads and neurons. */
   readonly rule: number;
   /** How many units there are, and how many stay. */
   readonly count: number;
@@ -102,6 +132,8 @@ export interface UnitSet {
   readonly constants: readonly UnitConstant[];
   /** States (key and value caches) that shrink with it. */
   readonly states: readonly string[];
+  /** Of rows of tables only. */
+  readonly rows?: RowPlaces;
 }
 
 export interface PrunePlan {

@@ -10,6 +10,7 @@ import { type FileTensor, readTensorFile } from '../../src/cli/tensor-file.ts';
 import { compile } from '../../src/compile.ts';
 import { printKept } from '../../src/compression/kept.ts';
 import { chooseUnits, columnScores, type DenseTensor } from '../../src/compression/units.ts';
+import { goneScore } from '../../src/ir/pruning.ts';
 import type { Artifact } from '../../src/runtime/artifact.ts';
 import { createModel, type InputTensor } from '../../src/runtime/index.ts';
 import { encodeSafetensors } from '../../src/runtime/safetensors.ts';
@@ -180,4 +181,54 @@ describe('a small model of our own, grouped heads and a cache', () => {
     const want = await results(artifactOf({ ...first, isDense: true }), whole, device, calls);
     expectClose(got.get('forward'), want.get('forward') ?? new Float32Array(), device);
   });
+});
+
+describe('a small decoder with a table of fewer rows', () => {
+  const config = {
+    num_hidden_layers: 1,
+    hidden_size: 32,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 8,
+    intermediate_size: 24,
+    vocab_size: 67,
+    max_position_embeddings: 16,
+    eos_token_id: 5,
+  };
+  const uses = 'prune LlamaForCausalLM { rows "model.embed_tokens": keep 0.3 by l2 }';
+
+  test.each(devices)(
+    '%s: kept rows as they were, none of the others is chosen',
+    { timeout: 120_000 },
+    async (device) => {
+      const input = inputOf({ path: 'llama/llama.sora' }, uses, config);
+      const both = pruned(input);
+      const weights = randomWeights(both.dense, 3);
+      const kept = chooseUnits(both.plan, scoresOf(both, weights));
+      const [rows = []] = kept.values();
+      expect(rows).toHaveLength(20);
+      expect(rows).toContain(5);
+      const ids = { data: Int32Array.from({ length: 8 }, (_, at) => rows[(5 * at) % 20] ?? 0), shape: [2, 4] };
+      const calls: Calls = new Map([['forward', { entry: 'forward', inputs: { input_ids: ids } }]]);
+      const small = bytesOf(slicedWeights(weights, both.plan, kept));
+      const artifact = artifactOf(input);
+      const got = (await results(artifact, small, device, calls)).get('forward') ?? new Float32Array();
+      const dense = await results(artifactOf({ ...input, isDense: true }), bytesOf(weights), device, calls);
+      const isKept = (_: number, at: number) => rows.includes(at % 67);
+      expectClose(got.filter(isKept), dense.get('forward')?.filter(isKept) ?? new Float32Array(), device);
+      expect(got.filter((_, at) => !isKept(0, at)).every((score) => score <= goneScore)).toBe(true);
+
+      const model = await createModel(artifact, {
+        weights: small,
+        adapter: device,
+        cpu: () => import('../../src/cpu.ts'),
+      });
+      const text: number[] = [];
+      const options = { maxTokens: 10, stop: [], temperature: 100, seed: 3 };
+      for await (const { token } of model.session().generate([...rows.slice(0, 3)], options)) text.push(token);
+      expect(text).toHaveLength(10);
+      expect(text.filter((token) => !rows.includes(token))).toEqual([]);
+      await model.close();
+    },
+  );
 });

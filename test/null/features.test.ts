@@ -36,7 +36,7 @@ What works, what works in part, what does not. The op table is generated from th
 | \`adapter\`: bottlenecks behind parts (Houlsby) | works; they are weights of the model, in every entry and in exports |
 | \`prune\`: heads and neurons by part and share or budget, followed through fused projections, gates, rotary positions, caches | works: smaller matrices; what cannot be followed is an error |
 | \`prune\`: whole layers of a stack | works: those that stay lie evenly and keep their names |
-| \`prune\`: vocabulary rows | no: ids and scores that callers see would change |
+| \`prune\`: rows of tables of embeddings, and of what scores them, by norm or by how often a sample looks them up | works: ids and scores that callers see stay what they were; not for models that train |
 | \`prune\`: n:m, a share of each matrix, at once or along a cubic schedule, by magnitude or movement | works in training: zeros stay zeros under every optimizer |
 | \`prune\`: n:m weights packed on the device (1:2, 1:4, 2:4, 1:8, 1:16), values and places | works; 4:8 and denser patterns stay dense, with a warning that says why |
 | \`quantize\`: int8, int4 (symmetric or with zero points, in groups) and f16 weights, f16 and int8 states | kernels read packed weights; loaded from floats or packed files; not for models that train |

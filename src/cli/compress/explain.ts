@@ -62,7 +62,8 @@ export function explainRecipe(
     block.items.flatMap((item) => (item.kind === 'rule' && item.about?.text !== 'state' ? [{ block, item }] : [])),
   );
   const holds = ({ globs }: UseRule, path: string): boolean => globs.some(({ text }) => matchesGlob(text, path));
-  const units = rules.filter(({ item }) => item.about?.text === 'heads' || item.about?.text === 'neurons');
+  const about = (...words: readonly string[]) => rules.filter(({ item }) => words.includes(item.about?.text ?? ''));
+  const units = [...about('heads', 'neurons'), ...about('rows')];
   const left = new Set(compressed.program.weights.map(({ path }) => path));
   const dropped = dense.program.weights.filter(({ path }) => !left.has(path));
   const sets = compressed.program.pruned?.sets ?? [];
@@ -73,7 +74,7 @@ export function explainRecipe(
       const own = dropped.filter(({ path }) => item.globs.some(({ text }) => isInPart(text, path)));
       return explainedRule(block, item, own, before, []);
     }
-    // Sets of units know the rule that they come from: its place among those about units.
+    // Sets of units know the rule that they come from: its place among those about units, then those about rows.
     const unit = units.indexOf(rule);
     const members = new Set(
       sets.filter((set) => set.rule === unit).flatMap((set) => set.members.map(({ path }) => path)),

@@ -2,10 +2,11 @@
  * What words of recipes are about: all parts of a model that heads or neurons can be taken out of, and the weights that are no
  * matrices although they have several axes.
  */
-import type { Program } from '../../ir/graph.ts';
+import type { Program, Weight } from '../../ir/graph.ts';
 import { hasTrait } from '../../ir/ops/index.ts';
 import { stringsOf } from '../../ir/ops/shared.ts';
 import type { UnitKind } from '../../ir/pruning.ts';
+import { constantDim, constantValue } from '../../ir/symbolic.ts';
 import { planOf } from '../../passes/index.ts';
 
 /** Names above those of weights, the outermost first. */
@@ -24,11 +25,34 @@ export function prunableParts(program: Program, kind: UnitKind): readonly string
     childrenOf(paths, part).flatMap((child) => {
       if (!span) return [];
       const unit = { kind, parts: [child], keep: 0.5, isBudget: false, by: 'l2', span } as const;
-      const { value, diagnostics } = planOf({ ...program, prune: { units: [unit], layers: [], weights: [] } });
+      const { value, diagnostics } = planOf({
+        ...program,
+        prune: { units: [unit], rows: [], layers: [], weights: [] },
+      });
       if (diagnostics.length === 0 && value.sets.length > 0) return [child];
       return find(child);
     });
   return find('');
+}
+
+/** The parts of the largest table that entries look tokens up in, and of what scores as many classes; none where rows cannot be taken out. */
+export function rowParts(program: Program): readonly string[] {
+  const [span] = program.entries.flatMap((entry) => entry.span ?? []);
+  if (!span) return [];
+  const matrices = program.weights.filter(({ type, tied }) => type.shape.length === 2 && tied === undefined);
+  const plan = (parts: readonly string[]) => {
+    const rule = { parts, keep: 0.5, by: 'activation', span } as const;
+    return planOf({ ...program, prune: { units: [], rows: [rule], layers: [], weights: [] } });
+  };
+  const rowsOf = ({ type }: Weight): number => constantValue(type.shape[0] ?? constantDim(0)) ?? 0;
+  const partOf = ({ path }: Weight): string => path.slice(0, Math.max(0, path.lastIndexOf('.')));
+  const named = matrices.filter((weight) => partOf(weight) !== '');
+  const tables = named.filter((weight) => plan([partOf(weight)]).diagnostics.length === 0);
+  const [largest] = tables.toSorted((a, b) => rowsOf(b) - rowsOf(a));
+  if (!largest) return [];
+  const alike = named.filter((weight) => weight !== largest && rowsOf(weight) === rowsOf(largest)).map(partOf);
+  const both = [partOf(largest), ...alike];
+  return plan(both).diagnostics.length === 0 ? both : [partOf(largest)];
 }
 
 /** Weights of several axes that nothing multiplies and no row of which is looked up: positions that are added, first tokens. */

@@ -39,7 +39,7 @@ export function budgetsOf({ prune }: Program): ReadonlySet<number> {
 
 /** Matrices of which a sample has to be seen for the scores, by the criterion. */
 export function scoredBySample(program: Program, by: 'activation' | 'taylor'): ReadonlySet<string> {
-  const sets = program.pruned?.sets.filter((set) => set.by === by) ?? [];
+  const sets = program.pruned?.sets.filter((set) => set.by === by && !set.rows) ?? [];
   return new Set(sets.flatMap(({ scored }) => scored.map(({ path }) => path)));
 }
 

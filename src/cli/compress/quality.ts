@@ -2,6 +2,7 @@
  * How far results of a compressed model are from those of the dense one, summed up batch by batch.
  */
 import type { Scored } from '../../ir/graph.ts';
+import { goneScore } from '../../ir/pruning.ts';
 import type { Inputs } from '../../runtime/inputs.ts';
 import type { HostTensor } from '../tensor-file.ts';
 import { type Measures, makeJudge } from '../train/judge.ts';
@@ -104,9 +105,16 @@ function addRows(tally: Tally, want: HostTensor, got: HostTensor, mask: ArrayLik
 
 function addRow(tally: Tally, want: ArrayLike<number>, got: ArrayLike<number>, from: number, size: number): void {
   let [product, wantSquares, gotSquares] = [0, 0, 0];
-  let [wantBest, gotBest] = [from, from];
+  let [wantBest, gotBest, gone] = [from, from, 0];
   for (let at = from; at < from + size; at++) {
     const [wanted = 0, value = 0] = [want[at], got[at]];
+    if (wanted > (want[wantBest] ?? 0)) wantBest = at;
+    // Classes that are gone have no score to compare.
+    if (value <= goneScore) {
+      gone++;
+      continue;
+    }
+    if (value > (got[gotBest] ?? 0)) gotBest = at;
     // What is no number is as far away as can be.
     const error = wanted === value ? 0 : Math.abs(wanted - value);
     if (!(error <= tally.maxError)) tally.maxError = Number.isNaN(error) ? Number.POSITIVE_INFINITY : error;
@@ -115,15 +123,13 @@ function addRow(tally: Tally, want: ArrayLike<number>, got: ArrayLike<number>, f
     product += wanted * value;
     wantSquares += wanted * wanted;
     gotSquares += value * value;
-    if (wanted > (want[wantBest] ?? 0)) wantBest = at;
-    if (value > (got[gotBest] ?? 0)) gotBest = at;
   }
   const length = Math.sqrt(wantSquares * gotSquares);
   const cosine = length > 0 ? product / length : wantSquares === gotSquares ? 1 : 0;
   tally.cosine += cosine;
   tally.leastCosine = Math.min(tally.leastCosine, cosine);
   tally.agreeing += wantBest === gotBest ? 1 : 0;
-  tally.elements += size;
+  tally.elements += size - gone;
   tally.rows++;
 }
 

@@ -7,7 +7,7 @@ import { basename } from 'node:path';
 import type { Program } from '../../ir/graph.ts';
 import { inputsOf, transposedMatrices } from '../../ir/summed-axis.ts';
 import { usageError } from '../exit-codes.ts';
-import { otherTensors, prunableParts, stacksOf } from './prunable.ts';
+import { otherTensors, prunableParts, rowParts, stacksOf } from './prunable.ts';
 
 export interface Recipe {
   /** As it was asked for, for tables. */
@@ -110,6 +110,18 @@ const words: readonly Word[] = [
       if (parts.length === 0) throw usageError(`\`${word}\`: no ${units} of \`${program.name}\` can be taken out`);
       const names = parts.map((part) => JSON.stringify(part)).join(', ');
       return plain(word, given, { block: 'prune', text: `${units} ${names}: keep ${kept}` });
+    },
+  },
+  {
+    pattern: /^rows(\d{1,3})$/,
+    example: 'rows25',
+    rule([, percent], given, word, program) {
+      const kept = share(percent, word);
+      const parts = rowParts(program);
+      if (parts.length === 0)
+        throw usageError(`\`${word}\`: \`${program.name}\` has no table whose rows can be taken out`);
+      const names = parts.map((part) => JSON.stringify(part)).join(', ');
+      return plain(word, given, { block: 'prune', text: `rows ${names}: keep ${kept} by activation` });
     },
   },
   {

@@ -133,6 +133,9 @@ export function reportText(report: Report): string {
     ...(names.length === 0
       ? []
       : ['', markdownTable(['measure', 'dense', 'compressed', 'change'], measureRows(measured, names))]),
+    ...(names.some((name) => quality.compressed[name] === Number.POSITIVE_INFINITY)
+      ? ['', 'Infinity: what is to be written has tokens whose rows are gone.']
+      : []),
     '',
     '## Time',
     '',

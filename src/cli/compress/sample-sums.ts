@@ -26,7 +26,37 @@ export interface SumsOptions {
 }
 
 export async function sampleSums(options: SumsOptions): Promise<SampleSums> {
-  return new Map([...(await activationSums(options)), ...(await taylorSums(options))]);
+  return new Map([
+    ...(await activationSums(options)),
+    ...(await taylorSums(options)),
+    ...(await lookupCounts(options)),
+  ]);
+}
+
+/** How often each row of a table is looked up, which is the sum of squares of the vectors that choose rows. Padding does not count. */
+async function lookupCounts({ program, entry, sample }: SumsOptions): Promise<SampleSums> {
+  const sets = (program.pruned?.sets ?? []).filter(({ rows, by }) => rows && by === 'activation');
+  const counts = new Map(
+    sets.flatMap(({ scored, count }) => scored.map(({ path }) => [path, new Float64Array(count)])),
+  );
+  if (sets.length === 0) return counts;
+  for await (const { inputs } of sample.batches()) {
+    for (const { rows, scored } of sets) {
+      const names = rows?.lookups.filter((lookup) => lookup.entry === entry.name).map(({ input }) => input) ?? [];
+      for (const name of new Set(names)) {
+        const { attention_mask: given } = inputs;
+        const mask = given?.shape.join() === inputs[name]?.shape.join() ? given?.data : undefined;
+        inputs[name]?.data.forEach((row, at) => {
+          if (mask && Number(mask[at]) !== 1) return;
+          for (const { path } of scored) {
+            const own = counts.get(path);
+            if (own && row in own) own[row] = (own[row] ?? 0) + 1;
+          }
+        });
+      }
+    }
+  }
+  return counts;
 }
 
 /** Sums of squares: the diagonal of the second moments. */

@@ -6,6 +6,7 @@
  *   "**.dense.weight": gradual(keep: 0.1, to: 0.8)    a tenth, reached step by step while training; `by movement`: those that steps
  *                                                     have moved towards 0 go first
  *   layers "layer": keep 0.5                           every other layer
+ *   rows "embed": keep 0.25 by activation             rows of a table, and of what scores them
  *   heads "layer.*": keep 0.75 by l2                  whole heads, as many in every layer
  *   neurons "layer.*": budget(0.75) by l2             whole neurons, more where they matter more
  */
@@ -17,6 +18,9 @@ import {
   criteria,
   type LayerRule,
   type PruneBlock,
+  type RowCriterion,
+  type RowRule,
+  rowCriteria,
   type Sparsity,
   type UnitRule,
   type WeightCriterion,
@@ -108,6 +112,24 @@ function readLayerRule(site: UseSite, rule: UseRule, parts: readonly string[]): 
   return undefined;
 }
 
+/** A rule about rows of tables. */
+function readRowRule(site: UseSite, rule: UseRule, parts: readonly string[]): RowRule | undefined {
+  const by = readCriterion<RowCriterion>(site, rule, rowCriteria, 'l2');
+  if (!rule.value.isKept) {
+    wrongValue(
+      site,
+      '`rows` are kept or dropped whole',
+      rule.value.value.span,
+      'write the share that stays: `keep 0.25`',
+    );
+    return undefined;
+  }
+  const keep = plainShare(site, rule);
+  return by === undefined || keep === undefined || parts.length === 0
+    ? undefined
+    : { parts, keep, by, span: rule.span };
+}
+
 function readSparsity(site: UseSite, rule: UseRule): Sparsity | undefined {
   if (rule.value.isKept) {
     const share = plainShare(site, rule);
@@ -168,6 +190,7 @@ function readWeightRule(
 export interface PruneRules {
   readonly layers: LayerRule[];
   readonly units: UnitRule[];
+  readonly rows: RowRule[];
   readonly weights: WeightRule[];
 }
 
@@ -184,6 +207,11 @@ export function readPruneRule(
   if (kind === 'layers') {
     const found = readLayerRule(site, rule, named);
     if (found) rules.layers.push(found);
+    return;
+  }
+  if (kind === 'rows') {
+    const found = readRowRule(site, rule, named);
+    if (found) rules.rows.push(found);
     return;
   }
   if (kind === 'heads' || kind === 'neurons') {
@@ -207,6 +235,7 @@ export function joined(
   const pruning = {
     layers: blocks.flatMap(({ layers }) => layers),
     units: blocks.flatMap(({ units }) => units),
+    rows: blocks.flatMap(({ rows }) => rows),
     weights: blocks.flatMap(({ weights }) => weights),
   };
   return Object.values(pruning).some((rules) => rules.length > 0) ? { pruning } : {};

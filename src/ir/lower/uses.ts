@@ -99,7 +99,7 @@ const blocks: Readonly<Record<UseWord, BlockKind>> = {
     about: [],
   },
   quantize: { needsEntry: false, settings: {}, about: ['state'] },
-  prune: { needsEntry: false, settings: {}, about: ['heads', 'neurons', 'layers'] },
+  prune: { needsEntry: false, settings: {}, about: ['heads', 'neurons', 'layers', 'rows'] },
   adapter: { needsEntry: false, settings: {}, about: ['after'] },
   generate: {
     needsEntry: true,
@@ -363,7 +363,7 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
     rates: new Map(),
     decays: new Map(),
     formats: new Map(),
-    pruning: { layers: [], units: [], weights: [] },
+    pruning: { layers: [], units: [], rows: [], weights: [] },
   };
   for (const item of block.items) {
     if (item.kind === 'rule') checkRule(site, block, item, subject, chosen);

@@ -1,5 +1,5 @@
 /**
- * Structured pruning: rules about heads and neurons of a `prune` block make matrices smaller (decision 0009).
+ * Structured pruning: rules about layers, rows, heads and neurons of a `prune` block make models and matrices smaller (decision 0009).
  *
  * Shapes follow from the rules alone. Which units stay is said by the weights: `planOf` gives what belongs to each, src/compression
  * scores and slices by it, and the program that `prune` makes loads the sliced file.
@@ -11,12 +11,17 @@ import type { PrunePlan } from '../../ir/pruning.ts';
 import type { Stage } from '../../support/diagnostic.ts';
 import { pruneLayers } from './layers.ts';
 import { Places } from './places.ts';
+import { type PrunedRows, pruneRows } from './rows.ts';
 import { type FoundSet, Sets, type SetsOptions } from './sets.ts';
 import { shrink } from './shrink.ts';
 
 export type PruneOptions = SetsOptions;
 
-function find(program: Program, options: PruneOptions): Stage<readonly FoundSet[]> & { readonly places: Places } {
+interface Found extends Stage<readonly FoundSet[]> {
+  readonly places: Places;
+}
+
+function find(program: Program, options: PruneOptions): Found {
   const places = new Places(program);
   const sets = new Sets(program, places, options);
   for (const [at, rule] of (program.prune?.units ?? []).entries()) sets.add(rule, at);
@@ -25,16 +30,28 @@ function find(program: Program, options: PruneOptions): Stage<readonly FoundSet[
 
 /** What the rules of a program that is not pruned yet come to. */
 export function planOf(program: Program, options: PruneOptions = {}): Stage<PrunePlan> {
+  const whole = withoutLayersAndRows(program, options);
+  const { value, diagnostics } = find(whole.value.program, options);
+  const sets = [...whole.value.sets, ...value.map(({ set }) => set)];
+  return { value: { sets }, diagnostics: [...whole.diagnostics, ...diagnostics] };
+}
+
+/** What is done before units are looked for. */
+function withoutLayersAndRows(program: Program, options: PruneOptions): Stage<PrunedRows> {
   const layers = pruneLayers(program);
-  const { value, diagnostics } = find(layers.value, options);
-  return { value: { sets: value.map(({ set }) => set) }, diagnostics: [...layers.diagnostics, ...diagnostics] };
+  if (layers.diagnostics.length > 0) return { value: { program, sets: [] }, diagnostics: layers.diagnostics };
+  return pruneRows(layers.value, program.prune?.units.length ?? 0, options);
 }
 
 /** The program with the sizes that its rules leave; the program itself when it has none. */
 export function prune(program: Program, options: PruneOptions = {}): Stage<Program> {
-  const layers = pruneLayers(program);
-  if (layers.diagnostics.length > 0 || (program.prune?.units ?? []).length === 0) return layers;
-  const { value, diagnostics, places } = find(layers.value, options);
+  const before = withoutLayersAndRows(program, options);
+  if (before.diagnostics.length > 0) return { value: program, diagnostics: before.diagnostics };
+  const { program: whole, sets } = before.value;
+  if ((program.prune?.units ?? []).length === 0)
+    return { value: sets.length === 0 ? whole : { ...whole, pruned: { sets } }, diagnostics: [] };
+  const { value, diagnostics, places } = find(whole, options);
   if (diagnostics.length > 0) return { value: program, diagnostics };
-  return { value: shrink(layers.value, places, value), diagnostics };
+  const shrunk = shrink(whole, places, value);
+  return { value: { ...shrunk, pruned: { sets: [...sets, ...(shrunk.pruned?.sets ?? [])] } }, diagnostics };
 }

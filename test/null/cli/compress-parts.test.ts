@@ -42,6 +42,17 @@ describe('quality', () => {
     expect(counter.result().results[0]?.maxError).toBe(Number.POSITIVE_INFINITY);
   });
 
+  test('classes that are gone are not compared, and are no answer', () => {
+    const counter = qualityCounter([]);
+    const gone = Math.fround(-1e30);
+    counter.add(
+      new Map([['logits', tensor([2, 3], 1, 2, 3, 5, 4, 0)]]),
+      new Map([['logits', tensor([2, 3], 1, 2, gone, 5, gone, 1)]]),
+      {},
+    );
+    expect(counter.result().results[0]).toMatchObject({ maxError: 1, meanError: 1 / 4, top1: 0.5 });
+  });
+
   test('perplexity and accuracy of both models', () => {
     const counter = qualityCounter([{ scores: 's', target: 'y', kind: 'classes', ignore: undefined }]);
     const labels = { y: { shape: [2], data: Int32Array.of(0, 1) } };

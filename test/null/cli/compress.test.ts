@@ -195,6 +195,30 @@ describe('recipes', () => {
     expect(readFileSync(join(at('mixed'), 'report.md'), 'utf8')).toMatch(/\| `head\.weight` \| \[24, 32\] \| f32 \|/);
   });
 
+  test('rows by how often the sample looks them up', async () => {
+    const { exitCode, stderr } = await compress('--recipe', 'rows50+int8', '--out', at('rows'));
+    expect(stderr).not.toMatch(/error/);
+    expect(exitCode).toBe(0);
+    expect(readFileSync(join(at('rows'), 'recipe.sora'), 'utf8')).toContain(
+      'rows "embed", "head": keep 0.5 by activation',
+    );
+    const file = await openSafetensors(join(at('rows'), 'model.safetensors'));
+    const places = await file.readTensor('embed.weight.places', 'f32');
+    const kept = JSON.parse(file.metadata.get('sorac.pruned') ?? '{}') as Record<string, string>;
+    expect(Object.keys(kept)).toEqual(['rows embed.weight']);
+    expect(file.tensors.get('embed.weight')?.shape).toEqual([12, 32]);
+    expect(file.tensors.get('head.weight')?.shape).toEqual([12, 32]);
+    await file.close();
+    // What calibrates: half of the sample. Those that it looks up most stay, in their order.
+    expect(places).toHaveLength(24);
+    expect(places.filter((place) => place > 0)).toEqual(Float32Array.from({ length: 12 }, (_, row) => row + 1));
+    const { measured, tensors } = await reportOf('rows');
+    expect(measured.quality.results[0]?.cosine).toBeGreaterThan(0);
+    expect(tensors.find(({ name }) => name === 'embed.weight')).toMatchObject({ format: 'int8', shape: [12, 32] });
+    const checked = ['--weights', join(at('rows'), 'model.safetensors'), '--recipe', join(at('rows'), 'recipe.sora')];
+    expect((await sorac(['check', at('letters.sora'), ...checked])).exitCode).toBe(0);
+  });
+
   test('halves', async () => {
     const { exitCode } = await compress('--recipe', 'f16', '--out', at('halves'));
     expect(exitCode).toBe(0);
@@ -334,7 +358,7 @@ describe('refusals', () => {
 
 describe('explain', () => {
   test('what each rule holds for and saves', async () => {
-    const recipesGiven = ['int8', 'int4:16:gptq', 'heads50+int8', 'layers50', 'nm24'];
+    const recipesGiven = ['int8', 'int4:16:gptq', 'heads50+int8', 'layers50', 'nm24', 'rows50'];
     const argv = recipesGiven.flatMap((recipe) => ['--recipe', recipe]);
     const { exitCode, stdout } = await sorac(['explain', at('letters.sora'), ...argv, '--json']);
     expect(exitCode).toBe(0);
@@ -347,7 +371,14 @@ describe('explain', () => {
       }[];
     };
     expect(recipes.map(({ recipe }) => recipe)).toEqual(recipesGiven);
-    const [int8, int4, both, layers, nm] = recipes;
+    const [int8, int4, both, layers, nm, rows] = recipes;
+    expect(rows?.rules).toMatchObject([
+      {
+        rule: 'rows "embed", "head": keep 0.5 by activation',
+        weights: ['embed.weight', 'head.weight'],
+        bytesAfter: 3072,
+      },
+    ]);
     expect(layers?.rules).toMatchObject([{ rule: 'layers "block": keep 0.5', weights: { length: 16 }, bytesAfter: 0 }]);
     expect(int8?.rules).toMatchObject([{ rule: '"**": int8', weights: { length: 14 } }]);
     expect((int8?.bytesAfter ?? 0) / (int8?.bytesBefore ?? 1)).toBeCloseTo(0.29, 1);
