@@ -12,7 +12,7 @@ import type { HostTensor } from './cpu.ts';
 import { damaged } from './error.ts';
 import { halfValues, singleToHalf } from './half.ts';
 import { allInputs, type BoundInputs, deviceInput } from './inputs.ts';
-import { napWhile } from './nap.ts';
+import { napWhile, type WaitKind } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
 import { bufferBytes, planSizes, type ShapedPlan, type ShapedResult, shapePlan } from './shaped-plan.ts';
 import { type Dims, evaluateSize, product } from './size.ts';
@@ -72,6 +72,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
   const inputSpecs = allInputs(entry);
   const shapedPlans = new Map<string, ShapedPlan>();
   const idleStaging: GPUBuffer[] = [];
+  const wait: WaitKind = { last: 0 };
   let uniform: { readonly buffer: GPUBuffer; readonly group: GPUBindGroup; key: string | undefined } | undefined;
 
   /** Makes room in every buffer of the plan. Bind groups of buffers that moved are made anew. */
@@ -139,10 +140,8 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
     return group;
   };
   const shape = (dims: Dims): ShapedPlan => {
-    const key = [...dims]
-      .map(([name, value]) => `${name}=${value}`)
-      .sort()
-      .join(' ');
+    // Calls of an entry tell its dims in one order.
+    const key = [...dims].join();
     const known = shapedPlans.get(key);
     if (known) return known;
     const shaped = shapePlan(entry, plan, sizes, dims, key);
@@ -190,7 +189,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
   const readStaging = async <Value>(staging: GPUBuffer, read: (mapped: ArrayBuffer) => Value): Promise<Value> => {
     try {
       const mapping = staging.mapAsync(1);
-      await (parts.profile === 'software' ? napWhile(mapping) : mapping);
+      await (parts.profile === 'software' ? napWhile(mapping, wait) : mapping);
     } catch (error) {
       pool.destroy(staging);
       throw error;

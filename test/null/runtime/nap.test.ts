@@ -25,6 +25,29 @@ describe('waiting with naps', () => {
     expect((used.user + used.system) / 1000).toBeLessThan(0.6 * waited);
   });
 
+  test('a wait of a kind is looked at seldom up to where the last one was', async () => {
+    const turnsOf = async (kind: () => { last: number }): Promise<number> => {
+      let turns = 0;
+      for (let wait = 0; wait < 20; wait++) {
+        let isOpen = true;
+        const count = (): void => {
+          turns++;
+          if (isOpen) setImmediate(count);
+        };
+        setImmediate(count);
+        await napWhile(later(4), kind());
+        isOpen = false;
+      }
+      return turns;
+    };
+    const one = { last: 0 };
+    const apart = await turnsOf(() => ({ last: 0 }));
+    const alike = await turnsOf(() => one);
+    expect(one.last).toBeGreaterThan(3);
+    // Naps of a twentieth of the wait so far are many in its first milliseconds.
+    expect(alike).toBeLessThan(0.7 * apart);
+  });
+
   test('other work goes on meanwhile', async () => {
     let ticks = 0;
     const timer = setInterval(() => ticks++, 5);
