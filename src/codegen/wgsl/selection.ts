@@ -2,7 +2,8 @@
  * The selection skeleton: the places of the `k` greatest elements of a row, in order. A workgroup takes a row.
  *
  *   1. Each lane finds the greatest key of its share of the row; the least of these is a bound: there are as many elements
- *      at or above it as lanes, and never fewer than `k` lanes. Few elements pass it, so what follows counts few.
+ *      at or above it as lanes, and never fewer than `k` lanes. Few elements pass it; they are listed in workgroup memory, so that what
+ *      follows reads the row no more. Where they are too many for the list, it reads the row again.
  *   2. Radix select: from the highest digit down, a histogram of the digit among the elements that share the digits chosen so
  *      far says which digit the k-th greatest element has. The digits are those of the key, then those of the place counted
  *      from the end, so that the lower place comes first among equals and no two elements are equal. It ends when a digit's
@@ -38,11 +39,13 @@ const digits = 2 ** digitBits;
 const ownNames = [
   ...['greatest_key', 'bound', 'key_mask', 'key_bits', 'place_mask', 'place_bits', 'wanted', 'pass_number', 'by_place'],
   ...['shift', 'digit', 'mask', 'chosen', 'left', 'digit_group', 'lowest', 'found', 'count', 'sum', 'd', 'j'],
-  ...['own_key', 'own_place', 'before'],
+  ...['own_key', 'own_place', 'before', 'listed', 'c'],
 ];
 /** The histogram is scanned in groups of so many digits. */
 const scanned = 16;
 const keyPasses = 32 / digitBits;
+/** Elements of the list: 8 KiB of the 16 that every device has for a workgroup. */
+const capacity = 1024;
 
 export function selectionKernels(request: KernelRequest): readonly Kernel[] {
   const { anchor, targets } = anchorOf(regionOf(request.node), 'selection');
@@ -146,6 +149,37 @@ function overCandidates(parts: Parts, bound: string, write: (key: string, place:
   });
 }
 
+/** The elements at or above the first bound, as far as there is room. */
+function writeList(parts: Parts): void {
+  const { writer } = parts.draft;
+  const keys = writer.workgroupVariable('listed_keys', `array<u32, ${capacity}>`);
+  const places = writer.workgroupVariable('listed_places', `array<u32, ${capacity}>`);
+  writer.workgroupVariable('listed_count', 'atomic<u32>');
+  overCandidates(parts, 'bound', (key, place) => {
+    const slot = writer.let('slot', 'atomicAdd(&listed_count, 1u)');
+    writer.line(`if (${slot} < ${capacity}u) { ${keys}[${slot}] = ${key}; ${places}[${slot}] = ${place}; }`);
+  });
+  writer.line('workgroupBarrier();');
+  writer.line('let listed = atomicLoad(&listed_count);');
+}
+
+/** The same as `overCandidates`, of the list where it holds all. */
+function overListed(parts: Parts, bound: string, write: (key: string, place: string) => void): void {
+  const { draft, lanes } = parts;
+  const { writer } = draft;
+  writer.open(`if (listed <= ${capacity}u)`);
+  writer.open(`for (var c = lane; c < listed; c += ${lanes}u)`);
+  const key = writer.let('candidate', 'listed_keys[c]');
+  writer.open(`if (${key} >= ${bound})`);
+  write(key, writer.let('place', 'listed_places[c]'));
+  writer.close();
+  writer.close();
+  writer.close();
+  writer.open('else');
+  overCandidates(parts, bound, write);
+  writer.close();
+}
+
 /** A u32 in the order of the elements. */
 function orderKey({ writer }: Draft, { text, lanes, dtype }: Expression): Expression {
   const type = wgslType('u32', lanes);
@@ -173,6 +207,7 @@ function writeThreshold(parts: Parts): void {
   writer.line('atomicMax(&bound_below, ~greatest_key);');
   writer.line('workgroupBarrier();');
   writer.line('let bound = ~atomicLoad(&bound_below);');
+  writeList(parts);
 
   for (const name of ['key_mask', 'key_bits', 'place_mask', 'place_bits']) writer.line(`var ${name} = 0u;`);
   writer.line(`var wanted = ${k}u;`);
@@ -183,7 +218,7 @@ function writeThreshold(parts: Parts): void {
   writer.line(`let by_place = pass_number >= ${keyPasses}u;`);
   const last = (count: number) => `${digitBits * (count - 1)}u - ${digitBits}u * pass_number`;
   writer.line(`let shift = select(${last(keyPasses)}, ${last(passes)}, by_place);`);
-  overCandidates(parts, 'bound', (key, place) => {
+  overListed(parts, 'bound', (key, place) => {
     writer.open(`if ((${key} & key_mask) == key_bits && (${place} & place_mask) == place_bits)`);
     const at = `(select(${key}, ${place}, by_place) >> shift) & ${digits - 1}u`;
     writer.line(`atomicAdd(&histogram[${at}], 1u);`);
@@ -247,7 +282,7 @@ function writeWinners(parts: Parts): Winners {
   const keys = writer.workgroupVariable('winner_keys', `array<u32, ${k}>`);
   const places = writer.workgroupVariable('winner_places', `array<u32, ${k}>`);
   writer.workgroupVariable('winners', 'atomic<u32>');
-  overCandidates(parts, 'key_bits', (key, place) => {
+  overListed(parts, 'key_bits', (key, place) => {
     writer.open(`if (${key} > key_bits || ${place} >= place_bits)`);
     const slot = writer.let('slot', 'atomicAdd(&winners, 1u)');
     writer.line(`if (${slot} < ${k}u) { ${keys}[${slot}] = ${key}; ${places}[${slot}] = ${place}; }`);

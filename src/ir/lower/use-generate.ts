@@ -15,7 +15,7 @@ import {
   GraphBuilder,
   type Value,
 } from '../graph.ts';
-import { broadcastTo, combine, reduceKeeping, reshapeTo } from '../ops/build.ts';
+import { broadcastTo, reduceKeeping, reshapeTo } from '../ops/build.ts';
 import { greatestTopK } from '../ops/top-k.ts';
 import { copyGraph, type Sizes, substituteType } from '../substitute.ts';
 import { constantDim, constantValue, type Dim, sameDim, substituteDim, symbolsOfDim } from '../symbolic.ts';
@@ -207,15 +207,21 @@ function logTotals(emitter: GraphEmitter, x: Value, sorted: Value, heat: Value):
   const [batch = constantDim(1), width = constantDim(1)] = x.type.shape;
   const size = constantValue(width) ?? 1;
   const best = emitter.emit('slice', [sorted], { axis: 1, start: constantDim(0), size: constantDim(1) });
-  const below = combine(emitter, 'sub', x, best);
   const rest = (parts - (size % parts)) % parts;
   const padding = { low: [0, 0], high: [0, rest], interior: [0, 0], value: nothing };
-  const whole = rest === 0 ? below : emitter.emit('pad', [below], padding);
-  const inParts: readonly Dim[] = [batch, constantDim(2), constantDim(parts), constantDim((size + rest) / parts)];
+  const whole = rest === 0 ? x : emitter.emit('pad', [x], padding);
   const one = constantDim(1);
-  const cut = reshapeTo(emitter, whole, [batch, one, constantDim(parts), constantDim((size + rest) / parts)]);
-  const heated = broadcastTo(emitter, reshapeTo(emitter, heat, [batch, constantDim(2), one, one]), inParts);
-  const powers = emitter.emit('exp', [emitter.emit('mul', [broadcastTo(emitter, cut, inParts), heated])]);
+  const length = constantDim((size + rest) / parts);
+  const inParts: readonly Dim[] = [batch, constantDim(2), constantDim(parts), length];
+  const spread = (value: Value, shape: readonly Dim[]): Value =>
+    broadcastTo(emitter, reshapeTo(emitter, value, shape), inParts);
+  // Spread first: what is computed of an element for both heats lies behind, in the kernel of the sums.
+  const below = emitter.emit('sub', [
+    spread(whole, [batch, one, constantDim(parts), length]),
+    spread(best, [batch, one, one, one]),
+  ]);
+  const heated = spread(heat, [batch, constantDim(2), one, one]);
+  const powers = emitter.emit('exp', [emitter.emit('mul', [below, heated])]);
   const sums = reshapeTo(emitter, reduceKeeping(emitter, 'sum', powers, 3), [
     batch,
     constantDim(2),
