@@ -11,6 +11,7 @@ import type { OpDefinition } from '../op.ts';
 import { constantDim, constantValue } from '../symbolic.ts';
 import { elementCount, newTensor, roundHalfEven } from '../tensor.ts';
 import { sameShape } from '../types.ts';
+import { operand, result } from './axes.ts';
 import { fail, lastDim, numberOf, quoteType } from './shared.ts';
 
 const single = new Float32Array(1);
@@ -30,6 +31,19 @@ export function numbersOfWords(words: number, width: number): number | undefined
 const attributes: OpDefinition['attributes'] = {
   width: { kind: 'int', doc: 'neighbours that share a scale, a multiple of 4' },
 };
+
+/** Heads of a row of numbers, and where they are in its words: once as numbers, once as scales. */
+function headRuns(rank: number, size: number, width: number) {
+  const axis = rank - 1;
+  const { numbers } = storedWords(size, width);
+  const stored = [
+    { from: 0, length: numbers, each: width / 4 },
+    { from: numbers, length: size / width },
+  ];
+  return { axis, plain: { each: width }, stored };
+}
+
+const otherAxes = (rank: number): readonly number[] => Array.from({ length: rank - 1 }, (_, axis) => axis);
 
 const isWidth = (width: number): boolean => width > 0 && width % 4 === 0;
 
@@ -56,6 +70,16 @@ export const quantizeRows: OpDefinition = {
         1,
       );
     return [{ dtype: 'i32', shape: [...x.shape.slice(0, -1), constantDim(storedWords(size, width).whole)] }];
+  },
+  axes([x], _outputs, given) {
+    const [rank, width] = [x?.shape.length ?? 1, numberOf(given, 'width')];
+    const { axis, plain, stored } = headRuns(
+      rank,
+      constantValue(lastDim(x?.shape ?? []) ?? constantDim(0)) ?? 0,
+      width,
+    );
+    const heads = [operand(0, axis, plain), operand(1, axis), ...stored.map((part) => result(axis, part))];
+    return [...otherAxes(rank).map((other) => [operand(0, other), operand(1, other), result(other)]), heads];
   },
   interpret([x, greatest], given, context) {
     if (!x || !greatest) return [];
@@ -105,6 +129,16 @@ export const dequantizeRows: OpDefinition = {
     if (x?.dtype !== 'i32' || size === undefined)
       return fail(`${x ? quoteType(x) : 'nothing'} holds no rows with a scale for each ${width} numbers`, 0);
     return [{ dtype: 'f32', shape: [...x.shape.slice(0, -1), constantDim(size)] }];
+  },
+  axes([x], [out], given) {
+    const [rank, width] = [x?.shape.length ?? 1, numberOf(given, 'width')];
+    const { axis, plain, stored } = headRuns(
+      rank,
+      constantValue(lastDim(out?.shape ?? []) ?? constantDim(0)) ?? 0,
+      width,
+    );
+    const heads = [...stored.map((part) => operand(0, axis, part)), result(axis, plain)];
+    return [...otherAxes(rank).map((other) => [operand(0, other), result(other)]), heads];
   },
   interpret([x], given, context) {
     if (!x) return [];

@@ -104,10 +104,11 @@ describe('models', () => {
   });
 
   test.each([
-    ['llama/llama.sora', 'LlamaForCausalLM'],
-    ['llama/qwen3.sora', 'Qwen3ForCausalLM'],
-    ['llama/mistral.sora', 'MistralForCausalLM'],
-  ])('%s, grouped heads, with and without a cache', (path, model) => {
+    ['llama/llama.sora', 'LlamaForCausalLM', 'f32'],
+    ['llama/qwen3.sora', 'Qwen3ForCausalLM', 'f32'],
+    ['llama/mistral.sora', 'MistralForCausalLM', 'f32'],
+    ['llama/llama.sora', 'LlamaForCausalLM', 'int8'],
+  ])('%s, grouped heads, with and without a cache: %s %s', (path, model, stored) => {
     const config = {
       num_hidden_layers: 2,
       hidden_size: 32,
@@ -121,7 +122,8 @@ describe('models', () => {
     const uses = `prune ${model} {
       heads "model.layers.*": keep 0.5 by l1
       neurons "model.layers.*.mlp": keep 0.75
-    }`;
+    }
+    quantize ${model} { state "**": ${stored} }`;
     const input = inputOf({ path }, uses, config);
     const { plan, program, dense } = expectEqual(input, 'forward', new Map([['input_ids', ids(5, 13)]]));
     expect(plan.sets.map(({ count, keep }) => [count, keep])).toEqual([
