@@ -24,6 +24,9 @@ def load(path):
             q = q.T.reshape(shape) if transposed else q.reshape(shape)
         if not (name.endswith((".scale", ".zero")) and "format:" + name.rpartition(".")[0] in formats):
             tensors[name] = torch.from_numpy(numpy.array(q, "f4" if match or q.dtype.kind == "f" else q.dtype))
+    for name in [name for name in tensors if name.endswith(".places")]:  # a table of fewer rows: those that are gone are zeros
+        table, places = tensors[name[:-7]], tensors.pop(name).long()
+        tensors[name[:-7]] = torch.cat([torch.zeros_like(table[:1]), table])[places]
     return tensors
 
 for name, tensor in load(sys.argv[1]).items() if __name__ == "__main__" else ():

@@ -121,12 +121,14 @@ export async function runStructured(
   const place: Place = { case: golden.name, variant: '' };
   const program = dense.compilation?.program;
   if (!program) return [failedRow(place, 'the model does not compile', scheme)];
-  // The shares only have to be allowed: how many stay is said by `kept`.
-  const uses = blocksFor(model, [], unitRules(program, drop_groups === 0 ? 1 : 1 - drop_groups / kv_heads, 0.5));
-  const first = compileFile({ path, model, configPath: golden.configPath, uses }).compilation?.program.pruned;
-  if (!first) return [failedRow(place, 'no heads or neurons can be taken out', scheme)];
-  const kept = new Map(first.sets.map(({ id, kind }) => [id, kind === 'heads' ? kv_heads - drop_groups : keep_ffn]));
-  const compiled = compileFile({ path, model, configPath: golden.configPath, uses, kept });
+  const usesFor = (neurons: number) =>
+    blocksFor(model, [], unitRules(program, drop_groups === 0 ? 1 : 1 - drop_groups / kv_heads, neurons));
+  // How many neurons there are is what half of them are counted for.
+  const half = compileFile({ path, model, configPath: golden.configPath, uses: usesFor(0.5) }).compilation;
+  const neurons = half?.program.pruned?.sets.find(({ kind }) => kind === 'neurons');
+  if (!half?.program.pruned) return [failedRow(place, 'no heads or neurons can be taken out', scheme)];
+  const uses = usesFor(neurons ? keep_ffn / neurons.count : 0.5);
+  const compiled = compileFile({ path, model, configPath: golden.configPath, uses });
   const plan = compiled.compilation?.program.pruned;
   if (!plan) return [failedRow(place, compiled.diagnostics[0]?.message ?? 'the rule does not compile', scheme)];
   const all = new Map([...weights].map(([name, tensor]) => [name, denseOf(tensor)]));

@@ -152,7 +152,7 @@ function mismatch(weight: Weight, span: Span, header: TensorHeader, isSliced: bo
       ? 'the tensor is stored transposed'
       : isSliced
         ? cutOut
-        : 'does the config belong to this checkpoint? give it with --config config.json';
+        : 'does the config belong to this checkpoint? give it with --config config.json; of a compressed one, its recipe.sora with --recipe';
     return [diagnose('SORA7202', message, span, { help })];
   }
   const isFloat = type.dtype === 'f32' || type.dtype === 'f16';

@@ -108,7 +108,7 @@ const ownConfig =
   'was the module compiled for this checkpoint? `sorac compile` takes its sizes with `--config config.json`';
 
 /** Rules of `prune` make matrices smaller, not files. */
-export const cutOut = 'heads or neurons are cut out: `sorac compress` cuts the checkpoint';
+export const cutOut = 'it is cut smaller: `sorac compress` cuts the checkpoint';
 
 /**
  * Compares names and shapes before anything is loaded, and reports everything that is wrong at once.

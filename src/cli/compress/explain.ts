@@ -3,10 +3,11 @@
  * predicted time.
  */
 import { weightBytes } from '../../ir/cost.ts';
-import type { Program, Weight } from '../../ir/graph.ts';
+import type { Program, State, Weight } from '../../ir/graph.ts';
 import { matchesGlob } from '../../ir/lower/use-globs.ts';
 import type { UseBlock, UseRule } from '../../parser/ast.ts';
 import { parse } from '../../parser/index.ts';
+import { elementBytes } from '../../runtime/convert.ts';
 import type { SourceFile } from '../../support/source.ts';
 import type { Compiled } from '../execute.ts';
 import { renderTable } from '../table.ts';
@@ -20,7 +21,7 @@ type Compilation = NonNullable<Compiled['compilation']>;
 export interface ExplainedRule {
   readonly block: 'quantize' | 'prune';
   readonly rule: string;
-  /** Weights that are stored as this rule says: a later one may have taken others. */
+  /** Weights (or states) that are stored as this rule says: a later one may have taken others. */
   readonly weights: readonly string[];
   /** As a loaded model holds them. */
   readonly bytesBefore: number;
@@ -59,7 +60,7 @@ export function explainRecipe(
     (weight) => thinned.has(weight.path) || changes(before.get(weight.path), weight),
   );
   const rules = blocksOf(dense.program, file).flatMap((block) =>
-    block.items.flatMap((item) => (item.kind === 'rule' && item.about?.text !== 'state' ? [{ block, item }] : [])),
+    block.items.flatMap((item) => (item.kind === 'rule' ? [{ block, item }] : [])),
   );
   const holds = ({ globs }: UseRule, path: string): boolean => globs.some(({ text }) => matchesGlob(text, path));
   const about = (...words: readonly string[]) => rules.filter(({ item }) => words.includes(item.about?.text ?? ''));
@@ -70,6 +71,7 @@ export function explainRecipe(
   // The last rule of a block that names a weight is the one that holds.
   const explained = rules.map((rule, at) => {
     const { block, item } = rule;
+    if (item.about?.text === 'state') return explainedStates(block, item, dense.program, compressed.program);
     if (item.about?.text === 'layers') {
       const own = dropped.filter(({ path }) => item.globs.some(({ text }) => isInPart(text, path)));
       return explainedRule(block, item, own, before, []);
@@ -116,6 +118,22 @@ function explainedRule(
     weights: weights.map(({ path }) => path),
     bytesBefore: weights.reduce((sum, { path }) => sum + bytesOf(before.get(path)), 0),
     bytesAfter: left.reduce((sum, weight) => sum + weightBytes(weight), 0),
+  };
+}
+
+/** States of one row of a batch that holds as many positions as there may be; they lie in no file and in no sum of weights. */
+function explainedStates(block: UseBlock, item: UseRule, dense: Program, compressed: Program): ExplainedRule {
+  const isMeant = ({ path }: State) => item.globs.some(({ text }) => isInPart(text, path));
+  const bytesIn = ({ states }: Program) =>
+    states
+      .filter(isMeant)
+      .reduce((sum, { dtype, positions, width }) => sum + positions * width * elementBytes(dtype), 0);
+  return {
+    block: block.use as 'quantize' | 'prune',
+    rule: textOf(item),
+    weights: compressed.states.filter(isMeant).map(({ path }) => path),
+    bytesBefore: bytesIn(dense),
+    bytesAfter: bytesIn(compressed),
   };
 }
 

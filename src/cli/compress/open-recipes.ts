@@ -167,7 +167,10 @@ function checkEffect(
   isPruned: boolean,
 ): void {
   const shapes = ({ program }: Compilation) =>
-    JSON.stringify(program.weights.map(({ path, type, format }) => [path, type.shape.map(({ key }) => key), format]));
+    JSON.stringify([
+      program.weights.map(({ path, type, format }) => [path, type.shape.map(({ key }) => key), format]),
+      program.states.map(({ path, dtype, width }) => [path, dtype, width]),
+    ]);
   if ((compressed.program.prune?.weights.length ?? 0) > 0) return;
   if (shapes(dense) !== shapes(compressed)) return;
   if (isPruned)
@@ -177,8 +180,8 @@ function checkEffect(
     );
   throw recipe.text === undefined
     ? usageError(
-        `\`${file}\` has no \`quantize\` or \`prune\` block that changes weights`,
+        `\`${file}\` has no \`quantize\` or \`prune\` block that changes weights or states`,
         'say what to do with --recipe, as --recipe int8',
       )
-    : usageError(`the recipe \`${recipe.name}\` changes no weight`);
+    : usageError(`the recipe \`${recipe.name}\` changes no weight and no state`);
 }

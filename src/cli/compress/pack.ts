@@ -136,10 +136,16 @@ export async function packWeight({ weight, found, others }: Placed, context: Pac
   const before = { shape: info.shape, data: await file.readTensor(info.name, 'f32') };
   const { shape, data } = isPruned ? pruning.apply(weight, info.name, before) : before;
   if (format === undefined) {
-    const tensors: readonly FileTensor[] = [{ name, dtype: 'F32', shape, data }];
+    // Halves that stay or become 0 are halves.
+    const tensors: readonly FileTensor[] =
+      info.dtype === 'F16' ? packTensor(name, data, shape, { kind: 'f16' }) : [{ name, dtype: 'F32', shape, data }];
     // Of a tensor that was cut smaller only what is left can be compared, and that is as it was.
     const whole = data.length === before.data.length ? before.data : data;
-    return { source: found, tensors, report: reportOf({ ...base, shape }, 'f32', undefined, tensors, whole, data) };
+    return {
+      source: found,
+      tensors,
+      report: reportOf({ ...base, shape }, info.dtype === 'F16' ? 'f16' : 'f32', undefined, tensors, whole, data),
+    };
   }
   if (format.kind === 'f16') {
     const tensors = packTensor(name, data, shape, format);

@@ -40,8 +40,8 @@ export function rowParts(program: Program): readonly string[] {
   const [span] = program.entries.flatMap((entry) => entry.span ?? []);
   if (!span) return [];
   const matrices = program.weights.filter(({ type, tied }) => type.shape.length === 2 && tied === undefined);
-  const plan = (parts: readonly string[]) => {
-    const rule = { parts, keep: 0.5, by: 'activation', span } as const;
+  const plan = (parts: readonly string[], by: 'activation' | 'l2' = 'activation') => {
+    const rule = { parts, keep: 0.5, by, span } as const;
     return planOf({ ...program, prune: { units: [], rows: [rule], layers: [], weights: [] } });
   };
   const rowsOf = ({ type }: Weight): number => constantValue(type.shape[0] ?? constantDim(0)) ?? 0;
@@ -50,9 +50,14 @@ export function rowParts(program: Program): readonly string[] {
   const tables = named.filter((weight) => plan([partOf(weight)]).diagnostics.length === 0);
   const [largest] = tables.toSorted((a, b) => rowsOf(b) - rowsOf(a));
   if (!largest) return [];
+  // What only scores as many classes, and is not looked up itself.
+  const isScoring = (part: string): boolean => {
+    const { value, diagnostics } = plan([part], 'l2');
+    return diagnostics.length === 0 && value.sets.every(({ rows }) => rows?.lookups.length === 0);
+  };
   const alike = named.filter((weight) => weight !== largest && rowsOf(weight) === rowsOf(largest)).map(partOf);
-  const both = [partOf(largest), ...alike];
-  return plan(both).diagnostics.length === 0 ? both : [partOf(largest)];
+  const fits = (part: string): boolean => isScoring(part) && plan([partOf(largest), part]).diagnostics.length === 0;
+  return [partOf(largest), ...alike.filter(fits)];
 }
 
 /** Weights of several axes that nothing multiplies and no row of which is looked up: positions that are added, first tokens. */

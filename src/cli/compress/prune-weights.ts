@@ -110,6 +110,17 @@ export async function makePruning(
   };
 }
 
+/** How much a sample has said about the rows that stay. */
+export function lookedUpLines({ plan, kept }: Pruning, sums: SampleSums): readonly string[] {
+  return plan.sets.flatMap((set) => {
+    const [table] = set.scored;
+    const counts = table && set.rows && set.by === 'activation' ? sums.get(table.path) : undefined;
+    if (!counts) return [];
+    const seen = kept.get(set.id)?.filter((row) => (counts[row] ?? 0) > 0).length ?? 0;
+    return [`the sample looks up ${seen} of the ${set.keep} rows of \`${table?.path}\` that stay`];
+  });
+}
+
 /** By movement only steps of a run can prune, and a checkpoint does not say how it was moved. */
 function checkMoved(path: string, data: Float32Array, sparsity: Sparsity): void {
   if (sparsity.kind !== 'gradual' || sparsity.by !== 'movement') return;

@@ -70,7 +70,12 @@ function measureRows({ quality }: Measured, names: readonly string[]): readonly 
   return names.map((name) => {
     const [before = Number.NaN, after = Number.NaN] = [quality.dense[name], quality.compressed[name]];
     const isPerplexity = name.endsWith('perplexity');
-    const change = isPerplexity ? percent(after / before - 1) : `${((after - before) * 100).toFixed(2)} points`;
+    const rise = after / before - 1;
+    const change = isPerplexity
+      ? Number.isFinite(rise)
+        ? percent(rise)
+        : ''
+      : `${((after - before) * 100).toFixed(2)} points`;
     return [name, describeMeasure(name, before), describeMeasure(name, after), change];
   });
 }
@@ -188,7 +193,8 @@ export function lossOf(measured: Measured): { readonly name: string; readonly va
   const { quality } = measured;
   for (const name of measuresOf(measured)) {
     const [before = 0, after = 0] = [quality.dense[name], quality.compressed[name]];
-    if (name.endsWith('perplexity')) return { name: `${name} rise in %`, value: (after / before - 1) * 100 };
+    if (name.endsWith('perplexity') && before < Number.POSITIVE_INFINITY)
+      return { name: `${name} rise in %`, value: (after / before - 1) * 100 };
     if (name.endsWith('accuracy')) return { name: `${name} lost in points`, value: (before - after) * 100 };
   }
   const cosine = Math.min(...quality.results.map((result) => result.cosine));

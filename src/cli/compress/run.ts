@@ -23,7 +23,7 @@ import {
   placeWeights,
 } from './pack.ts';
 import { machines, modelBytes, predict, usualDims, waitedFor } from './predict.ts';
-import { budgetsOf, makePruning, type Pruning } from './prune-weights.ts';
+import { budgetsOf, lookedUpLines, makePruning, type Pruning } from './prune-weights.ts';
 import type { PredictedPair, Report } from './report.ts';
 import type { Sample } from './sample.ts';
 import { sampleSums } from './sample-sums.ts';
@@ -70,7 +70,7 @@ interface Made {
 }
 
 async function makeFile(run: RecipeRun, checkpoint: Checkpoint): Promise<Made> {
-  const { opened, sample, settings, entry, out, file, compileTrained } = run;
+  const { opened, sample, settings, entry, out, file, compileTrained, say } = run;
   const { dense } = opened;
   const { program } = opened.compilation;
   const { weights, device } = settings;
@@ -82,6 +82,7 @@ async function makeFile(run: RecipeRun, checkpoint: Checkpoint): Promise<Made> {
       : new Map<string, Float64Array>();
   const pruning = await makePruning(program, dense.program, checkpoint, sums, known !== undefined);
   const counts = new Map([...pruning.kept].map(([id, units]) => [id, units.length]));
+  for (const line of lookedUpLines(pruning, sums)) say(`${opened.recipe.name}: ${line}`);
   const compilation =
     known === undefined && budgetsOf(program).size > 0
       ? (opened.compile(counts).compilation ?? opened.compilation)

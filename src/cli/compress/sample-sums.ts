@@ -56,6 +56,13 @@ async function lookupCounts({ program, entry, sample }: SumsOptions): Promise<Sa
       }
     }
   }
+  for (const [path, own] of counts) {
+    if (own.some((count) => count > 0)) continue;
+    throw dataError(
+      `the sample looks up no row of \`${path}\` by \`${entry.name}\``,
+      'name another entry with --entry, or write `by l2`',
+    );
+  }
   return counts;
 }
 

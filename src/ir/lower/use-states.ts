@@ -43,6 +43,7 @@ export function chooseStateFormats(context: Context, root: SourceTree, model: Mo
         state.dtype = 'f32';
         report(context, 'SORA2124', message, rule.value.span, {
           labels: [{ span: state.field.span, text: 'the state' }],
+          help: formatOf(rule) === 'int8' ? 'store it as `f16`, or leave it as it is' : 'leave it as it is',
         });
       }
     }

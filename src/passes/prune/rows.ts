@@ -7,7 +7,7 @@
  *
  * A place is 0 where the row is gone, else its number in the smaller table and 1. All tables of a rule keep the same rows.
  */
-import { type Node, onlyOutput, type Program, type Value, type Weight } from '../../ir/graph.ts';
+import { type Graph, type Node, onlyOutput, type Program, usersOf, type Value, type Weight } from '../../ir/graph.ts';
 import { broadcastTo, combine, fillLike, scalarConstant } from '../../ir/ops/build.ts';
 import { hasTrait } from '../../ir/ops/index.ts';
 import { stringOf, stringsOf } from '../../ir/ops/shared.ts';
@@ -15,7 +15,8 @@ import { goneScore, type RowLookup, type RowRule, type UnitMember, type UnitSet 
 import { constantDim, constantValue } from '../../ir/symbolic.ts';
 import { type TensorType, tensorType } from '../../ir/types.ts';
 import { type Diagnostic, diagnose, type Stage } from '../../support/diagnostic.ts';
-import { contextOf, type RewriteContext, rewriteGraph } from '../pass.ts';
+import { contextOf, definitionOf, type RewriteContext, rewriteGraph } from '../pass.ts';
+import { otherShare } from './sets.ts';
 
 export interface RowsOptions {
   /** How many rows stay, by id of the set, where a file says so. */
@@ -49,33 +50,65 @@ function matricesIn(program: Program, rule: RowRule): readonly Weight[] {
   return program.weights.filter(({ path, type }) => type.dtype === 'f32' && type.shape.length === 2 && isIn(path));
 }
 
+/** What a graph computes on with scores: a score of a class that is gone is no number there. */
+function takesScores(graph: Graph, scores: Value): Node | undefined {
+  const users = usersOf(graph);
+  const seen = new Set<Node>();
+  const pending = [scores];
+  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+    for (const node of users.get(value) ?? []) {
+      if (hasTrait(node, 'contraction') || definitionOf(node).skeleton === 'attention') return node;
+      if (seen.has(node)) continue;
+      seen.add(node);
+      pending.push(...node.outputs);
+    }
+  }
+  return undefined;
+}
+
 /** Why a node cannot have fewer rows of a table; undefined when it can. */
-function obstacle(node: Node, tables: Tables): string | undefined {
+function obstacle(graph: Graph, node: Node, tables: Tables): string | undefined {
   const reads = node.inputs.flatMap((value, at) => (isOf(value, tables.names) ? at : []));
   const [at, another] = reads;
   if (at === undefined) return undefined;
   if (another === undefined && node.op === 'gather' && at === 0) return undefined;
   const isScoring = another === undefined && node.op === 'linear' && at === 1;
   const offset = isScoring ? node.inputs[2] : undefined;
-  if (isScoring && (offset === undefined || pathOf(offset.node) !== undefined)) {
-    const path = offset && pathOf(offset.node);
-    if (path !== undefined) tables.offsets.add(path);
-    return undefined;
-  }
-  return `\`${node.op}\` takes it, and only lookups and \`linear\` can do with fewer rows`;
+  if (!isScoring || (offset !== undefined && pathOf(offset.node) === undefined))
+    return `\`${node.op}\` takes it, and only lookups and \`linear\` can do with fewer rows`;
+  const further = takesScores(graph, onlyOutput(node));
+  if (further) return `what \`linear\` makes of it goes into \`${further.op}\`: it scores no classes`;
+  const path = offset && pathOf(offset.node);
+  if (path !== undefined) tables.offsets.add(path);
+  return undefined;
 }
 
-/** Parameters of entries whose numbers are looked up in the tables. */
-function lookupsOf(program: Program, tables: Tables): readonly RowLookup[] {
-  return program.entries.flatMap(({ name, graph }) =>
-    graph.nodes.flatMap((node): readonly RowLookup[] => {
+/** The parameter whose numbers are looked up; undefined where they are computed. */
+function givenIndex({ node }: Value): string | undefined {
+  let source: Node | undefined = node;
+  while (source && hasTrait(source, 'view')) source = source.inputs[0]?.node;
+  return source?.op === 'input' ? stringOf(source.attributes, 'name') : undefined;
+}
+
+interface Lookups {
+  readonly given: readonly RowLookup[];
+  /** Names of tables that are looked up by numbers that no entry is given. */
+  readonly computed: readonly string[];
+}
+
+function lookupsOf(program: Program, tables: Tables): Lookups {
+  const given: RowLookup[] = [];
+  const computed: string[] = [];
+  for (const { name, graph } of program.entries) {
+    for (const node of graph.nodes) {
       const [table, indices] = node.inputs;
-      if (node.op !== 'gather' || !table || !isOf(table, tables.names)) return [];
-      let source = indices?.node;
-      while (source && hasTrait(source, 'view')) source = source.inputs[0]?.node;
-      return source?.op === 'input' ? [{ entry: name, input: stringOf(source.attributes, 'name') }] : [];
-    }),
-  );
+      if (node.op !== 'gather' || !table || !indices || !isOf(table, tables.names)) continue;
+      const input = givenIndex(indices);
+      if (input === undefined) computed.push(pathOf(table.node) ?? '');
+      else given.push({ entry: name, input });
+    }
+  }
+  return { given, computed };
 }
 
 /** The program with smaller tables, where all that reads them can do with fewer rows. */
@@ -136,6 +169,7 @@ function cut(
   program: Program,
   rule: RowRule,
   at: number,
+  before: readonly UnitSet[],
   options: RowsOptions,
 ): (PrunedRows & { readonly refused?: undefined }) | { readonly refused: Diagnostic } {
   const refuse = (code: 'SORA2311' | 'SORA2312' | 'SORA2313', message: string, help: string) => ({
@@ -158,19 +192,35 @@ function cut(
       'write the rule in a file of its own and give it to `sorac compress --recipe` when the model is trained';
     return refuse('SORA2311', `rows of "${part}" cannot be taken out of a model that trains`, help);
   }
-  for (const node of program.entries.flatMap(({ graph }) => graph.nodes)) {
-    const why = obstacle(node, tables);
-    if (why !== undefined)
-      return refuse('SORA2311', `rows of "${part}" cannot be taken out: ${why}`, 'leave this part out of the rule');
+  const twice = before.find(({ members }) => members.some(({ path }) => tables.names.has(path)));
+  if (twice) return refuse('SORA2311', `rows of \`${first.path}\` are taken out by two rules`, 'leave one of them');
+  for (const { graph } of program.entries) {
+    for (const node of graph.nodes) {
+      const why = obstacle(graph, node, tables);
+      if (why !== undefined)
+        return refuse('SORA2311', `rows of "${part}" cannot be taken out: ${why}`, 'leave this part out of the rule');
+    }
   }
-  const lookups = lookupsOf(program, tables);
-  if (rule.by === 'activation' && lookups.length === 0) {
-    const message = `rows of "${part}" cannot be counted: no entry is given what is looked up in it`;
-    return refuse('SORA2311', message, 'write `by l2`, or name the table that tokens are looked up in as well');
+  const { given: lookups, computed } = lookupsOf(program, tables);
+  if (rule.by === 'activation' && (lookups.length === 0 || computed.length > 0)) {
+    const [path = first.path] = computed;
+    const message = `rows of \`${path}\` cannot be counted: no entry is given what is looked up in it`;
+    const help =
+      computed.length > 0
+        ? 'write `by l2`, or leave it out'
+        : 'write `by l2`, or name the table that tokens are looked up in as well';
+    return refuse('SORA2311', message, help);
   }
   const id = `rows ${first.tied ?? first.path}`;
   const { count } = tables;
-  const keep = options.kept?.get(id) ?? Math.round(count * rule.keep);
+  const wanted = Math.round(count * rule.keep);
+  const keep = options.kept?.get(id) ?? wanted;
+  if (keep !== wanted) return { refused: otherShare(rule, { keep, wanted, count, what: `rows of "${part}"` }) };
+  const always = program.generation?.vocabulary === count ? program.generation.stop : [];
+  if (keep >= 1 && keep < always.length) {
+    const message = `\`keep ${rule.keep}\` leaves ${keep} of the ${count} rows of "${part}", and ${always.length} tokens end a text`;
+    return refuse('SORA2313', message, `keep ${always.length} to ${count - 1} of ${count}`);
+  }
   if (keep < 1 || keep >= count) {
     const message = `\`keep ${rule.keep}\` leaves ${keep < 1 ? 'none' : 'all'} of the ${count} rows of "${part}"`;
     return refuse('SORA2313', message, `keep 1 to ${count - 1} of ${count}`);
@@ -204,11 +254,7 @@ function cut(
     scored: [...canonical].map(member),
     constants: [],
     states: [],
-    rows: {
-      places,
-      lookups,
-      always: program.generation?.vocabulary === count ? program.generation.stop : [],
-    },
+    rows: { places, lookups, always },
   };
   return { program: { ...program, entries, weights: [...weights, added] }, sets: [set] };
 }
@@ -217,7 +263,7 @@ function cut(
 export function pruneRows(program: Program, first: number, options: RowsOptions = {}): Stage<PrunedRows> {
   let current: PrunedRows = { program, sets: [] };
   for (const [at, rule] of (program.prune?.rows ?? []).entries()) {
-    const next = cut(current.program, rule, first + at, options);
+    const next = cut(current.program, rule, first + at, current.sets, options);
     if (next.refused) return { value: { program, sets: [] }, diagnostics: [next.refused] };
     current = { program: next.program, sets: [...current.sets, ...next.sets] };
   }

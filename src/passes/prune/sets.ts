@@ -11,6 +11,7 @@ import { numbersOf } from '../../ir/ops/shared.ts';
 import type { UnitConstant, UnitMember, UnitRule, UnitSet } from '../../ir/pruning.ts';
 import { constantValue, productOfDims } from '../../ir/symbolic.ts';
 import { type Diagnostic, diagnose } from '../../support/diagnostic.ts';
+import type { Span } from '../../support/source.ts';
 import { definitionOf, hasTrait } from '../pass.ts';
 import { type Followed, Following, type Labels, type Obstacle } from './follow.ts';
 import { type Cell, type Places, sizeOf } from './places.ts';
@@ -188,7 +189,13 @@ export class Sets {
     const id = `${rule.kind} ${first.path}`;
     const known = this.found.get(id);
     if (known?.set.rule === at) return true;
-    const keep = this.#options.kept?.get(id) ?? Math.round(count * rule.keep);
+    const wanted = Math.round(count * rule.keep);
+    const keep = this.#options.kept?.get(id) ?? wanted;
+    if (!rule.isBudget && keep !== wanted) {
+      const what = `${rule.kind === 'heads' ? 'groups of heads' : 'neurons'} of "${part}"`;
+      this.#refusals.push(otherShare(rule, { keep, wanted, count, what }));
+      return false;
+    }
     if (keep < 1 || keep >= count) {
       const unit = rule.kind === 'heads' ? 'groups of heads' : 'neurons';
       const rest = keep < 1 ? 'leaves none' : 'leaves all';
@@ -235,6 +242,17 @@ export class Sets {
       return [...axes].flatMap(([axis, units]) => names.map((path) => ({ path, axis, units: [...units] })));
     });
   }
+}
+
+/** The rule says another number of units than the file, which was cut by another one. */
+export function otherShare(
+  rule: { readonly keep: number; readonly span: Span },
+  found: { readonly keep: number; readonly wanted: number; readonly count: number; readonly what: string },
+): Diagnostic {
+  const { keep, wanted, count, what } = found;
+  const message = `\`keep ${rule.keep}\` is ${wanted} of the ${count} ${what}, and the weights have ${keep}: another recipe has cut them`;
+  const help = 'give the recipe that wrote them, `recipe.sora` beside the file, or weights that are whole';
+  return diagnose('SORA2304', message, rule.span, { help });
 }
 
 /** Numbers per unit that are known when compiling: which of them remain is known only when units are chosen. */

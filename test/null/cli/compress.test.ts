@@ -202,6 +202,7 @@ describe('recipes', () => {
     expect(readFileSync(join(at('rows'), 'recipe.sora'), 'utf8')).toContain(
       'rows "embed", "head": keep 0.5 by activation',
     );
+    expect(stderr).toContain('the sample looks up 12 of the 12 rows of `embed.weight` that stay');
     const file = await openSafetensors(join(at('rows'), 'model.safetensors'));
     const places = await file.readTensor('embed.weight.places', 'f32');
     const kept = JSON.parse(file.metadata.get('sorac.pruned') ?? '{}') as Record<string, string>;
@@ -217,6 +218,27 @@ describe('recipes', () => {
     expect(tensors.find(({ name }) => name === 'embed.weight')).toMatchObject({ format: 'int8', shape: [12, 32] });
     const checked = ['--weights', join(at('rows'), 'model.safetensors'), '--recipe', join(at('rows'), 'recipe.sora')];
     expect((await sorac(['check', at('letters.sora'), ...checked])).exitCode).toBe(0);
+    // Another share than that of the file.
+    const other = await sorac(['check', at('letters.sora'), '--weights', checked[1] ?? '', '--recipe', 'rows25']);
+    expect(other.exitCode).not.toBe(0);
+    expect(other.stderr).toContain('another recipe has cut them');
+  });
+
+  test('what is cut out of halves is halves', async () => {
+    const halves = at('halves.safetensors');
+    const { packTensor } = await import('../../../src/runtime/number-formats.ts');
+    const tensors = [...shapes()].map(([name, shape], lane) => {
+      const count = shape.reduce((product, size) => product * size, 1);
+      const data = Float32Array.from({ length: count }, (_, index) => uniform(index, lane) - 0.5);
+      return packTensor(name, data, shape, { kind: 'f16' })[0];
+    });
+    writeFileSync(halves, encodeSafetensors(tensors.flatMap((tensor) => tensor ?? [])));
+    const argv = ['--weights', halves, '--data', at('sample.safetensors'), '--device', 'cpu', '--recipe', 'rows50'];
+    const { exitCode } = await sorac(['compress', at('letters.sora'), ...argv, '--out', at('cut')]);
+    expect(exitCode).toBe(0);
+    const file = await openSafetensors(join(at('cut'), 'model.safetensors'));
+    expect(file.tensors.get('embed.weight')).toMatchObject({ dtype: 'F16', shape: [12, 32] });
+    await file.close();
   });
 
   test('halves', async () => {

@@ -113,10 +113,12 @@ generate Words.go {
     expect([...chooseUnits(plan, counts).values()]).toEqual([[0, 4, 8]]);
   });
 
-  test('as many as a file says', () => {
+  test('as many as a file has, or none', () => {
     const input = inputOf({ text: tied }, 'prune Words { rows "embed": keep 0.5 }');
-    const { program } = pruned({ ...input, kept: new Map([['rows embed.weight', 3]]) });
-    expect(program.weights.find(({ path }) => path === 'embed.weight')?.type.shape[0]?.key).toBe('3');
+    const { program } = pruned({ ...input, kept: new Map([['rows embed.weight', 6]]) });
+    expect(program.weights.find(({ path }) => path === 'embed.weight')?.type.shape[0]?.key).toBe('6');
+    const { diagnostics } = lowerSource({ ...input, kept: new Map([['rows embed.weight', 3]]) });
+    expect(describeDiagnostics(diagnostics)[0]).toMatch(/SORA2304 .*is 6 of the 11 rows .*have 3/);
   });
 
   test('together with neurons', () => {
@@ -171,6 +173,23 @@ describe('refusals', () => {
     ['nothing left', tied, 'rows "embed": keep 0.01', 'SORA2313', 'leaves none of the 11 rows'],
     ['everything left', tied, 'rows "embed": keep 0.99', 'SORA2313', 'leaves all of the 11 rows'],
     ['what no entry gives', apart, 'rows "head": keep 0.5 by activation', 'SORA2311', 'cannot be counted'],
+    [
+      'a matrix whose outputs go on',
+      model('  embed = Embedding(11, 8)\n  head = Linear(8, 11)', 'head(mix(embed(ids)))'),
+      'rows "mix": keep 0.5',
+      'SORA2311',
+      'goes into `linear`',
+    ],
+    ['two rules for one table', tied, 'rows "embed": keep 0.5\n rows "embed": keep 0.3', 'SORA2311', 'by two rules'],
+    [
+      'positions, which no entry is given',
+      model('  embed = Embedding(11, 8)\n  place = Embedding(11, 8)', 'dot(mix(embed(ids) + place(positions(B, T))))')
+        .replace('dot(', '(')
+        .replace('logits: f32[B, T, 11]', 'x: f32[B, T, 8]'),
+      'rows "embed", "place": keep 0.5 by activation',
+      'SORA2311',
+      '`place.weight` cannot be counted',
+    ],
     ['a criterion of units', apart, 'rows "embed": keep 0.5 by taylor', 'SORA2303', 'taylor'],
     ['patterns', apart, 'rows "embed": nm(2, 4)', 'SORA2304', 'kept or dropped whole'],
     ['a model that trains', `${apart}\n${train}`, 'rows "embed": keep 0.5', 'SORA2311', 'a model that trains'],
