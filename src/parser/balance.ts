@@ -173,6 +173,8 @@ function isRefusedLater(out: readonly IToken[], { token, index }: Open): boolean
   }
   let first = index;
   while (first > 0 && !startsLine(out, first)) first--;
+  // Inside of the block, on the line of its head, it is one like any.
+  if (out.slice(first, index).some(({ tokenType }) => tokenType === LBrace)) return false;
   return first < index && out[first]?.startColumn === 1 && useWords.includes(out[first]?.image ?? '');
 }
 

@@ -144,7 +144,12 @@ generate Decoder.forward {
 }
 
 quantize Decoder {
-  state "**.kv": f16
+  state "layer.0.kv": f16
+  state "layer.1.kv": int8
+}
+
+prune Decoder {
+  rows "embed", "head": keep 0.5 by activation
 }
 `,
 ];
