@@ -16,6 +16,7 @@ export { type OnPass, type OptimizeOptions, type OptimizeStage, optimizations, o
 export type { Pass, PassResult } from './pass.ts';
 export { contextOf, formatOf } from './pass.ts';
 export { type PruneOptions, planOf, prune } from './prune/index.ts';
+export { tableRows } from './prune/rows.ts';
 export { chooseSparseFormats } from './sparse-formats.ts';
 export { bytesOfType, bytesOfWeight, maxBindingBytes } from './split-weights.ts';
 export { addTraining } from './training/index.ts';

@@ -140,7 +140,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
     return group;
   };
   const shape = (dims: Dims): ShapedPlan => {
-    // Calls of an entry tell its dims in one order.
+    // The same dims in another order would only be shaped once more.
     const key = [...dims].join();
     const known = shapedPlans.get(key);
     if (known) return known;

@@ -137,15 +137,14 @@ export async function packWeight({ weight, found, others }: Placed, context: Pac
   const { shape, data } = isPruned ? pruning.apply(weight, info.name, before) : before;
   if (format === undefined) {
     // Halves that stay or become 0 are halves.
-    const tensors: readonly FileTensor[] =
-      info.dtype === 'F16' ? packTensor(name, data, shape, { kind: 'f16' }) : [{ name, dtype: 'F32', shape, data }];
+    const isHalf = info.dtype === 'F16';
+    const tensors: readonly FileTensor[] = isHalf
+      ? packTensor(name, data, shape, { kind: 'f16' })
+      : [{ name, dtype: 'F32', shape, data }];
     // Of a tensor that was cut smaller only what is left can be compared, and that is as it was.
     const whole = data.length === before.data.length ? before.data : data;
-    return {
-      source: found,
-      tensors,
-      report: reportOf({ ...base, shape }, info.dtype === 'F16' ? 'f16' : 'f32', undefined, tensors, whole, data),
-    };
+    const report = reportOf({ ...base, shape }, isHalf ? 'f16' : 'f32', undefined, tensors, whole, data);
+    return { source: found, tensors, report };
   }
   if (format.kind === 'f16') {
     const tensors = packTensor(name, data, shape, format);

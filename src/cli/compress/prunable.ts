@@ -6,8 +6,7 @@ import type { Program, Weight } from '../../ir/graph.ts';
 import { hasTrait } from '../../ir/ops/index.ts';
 import { stringsOf } from '../../ir/ops/shared.ts';
 import type { UnitKind } from '../../ir/pruning.ts';
-import { constantDim, constantValue } from '../../ir/symbolic.ts';
-import { planOf } from '../../passes/index.ts';
+import { planOf, tableRows } from '../../passes/index.ts';
 
 /** Names above those of weights, the outermost first. */
 function childrenOf(paths: readonly string[], part: string): readonly string[] {
@@ -44,18 +43,17 @@ export function rowParts(program: Program): readonly string[] {
     const rule = { parts, keep: 0.5, by, span } as const;
     return planOf({ ...program, prune: { units: [], rows: [rule], layers: [], weights: [] } });
   };
-  const rowsOf = ({ type }: Weight): number => constantValue(type.shape[0] ?? constantDim(0)) ?? 0;
   const partOf = ({ path }: Weight): string => path.slice(0, Math.max(0, path.lastIndexOf('.')));
   const named = matrices.filter((weight) => partOf(weight) !== '');
   const tables = named.filter((weight) => plan([partOf(weight)]).diagnostics.length === 0);
-  const [largest] = tables.toSorted((a, b) => rowsOf(b) - rowsOf(a));
+  const [largest] = tables.toSorted((a, b) => tableRows(b) - tableRows(a));
   if (!largest) return [];
   // What only scores as many classes, and is not looked up itself.
   const isScoring = (part: string): boolean => {
     const { value, diagnostics } = plan([part], 'l2');
     return diagnostics.length === 0 && value.sets.every(({ rows }) => rows?.lookups.length === 0);
   };
-  const alike = named.filter((weight) => weight !== largest && rowsOf(weight) === rowsOf(largest)).map(partOf);
+  const alike = named.filter((weight) => weight !== largest && tableRows(weight) === tableRows(largest)).map(partOf);
   const fits = (part: string): boolean => isScoring(part) && plan([partOf(largest), part]).diagnostics.length === 0;
   return [partOf(largest), ...alike.filter(fits)];
 }

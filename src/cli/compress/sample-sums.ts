@@ -4,6 +4,7 @@
  */
 import { gradientSums } from '../../compression/units.ts';
 import type { Entry, Program } from '../../ir/graph.ts';
+import type { RowPlaces } from '../../ir/pruning.ts';
 import type { Inputs } from '../../runtime/inputs.ts';
 import type { Checkpoint } from '../../runtime/weights.ts';
 import { type Compiled, openModel } from '../execute.ts';
@@ -33,37 +34,36 @@ export async function sampleSums(options: SumsOptions): Promise<SampleSums> {
   ]);
 }
 
-/** How often each row of a table is looked up, which is the sum of squares of the vectors that choose rows. Padding does not count. */
+/** Numbers of a batch that a call of the entry looks up in tables; padding does not count. */
+function* lookedUp({ lookups }: RowPlaces, entry: Entry, inputs: Inputs): Iterable<number> {
+  const { attention_mask: mask } = inputs;
+  for (const name of new Set(lookups.flatMap((lookup) => (lookup.entry === entry.name ? lookup.input : [])))) {
+    const { data, shape } = inputs[name] ?? { data: [], shape: [] };
+    const isMasked = mask?.shape.join() === shape.join();
+    for (const [at, row] of data.entries()) if (!isMasked || Number(mask?.data[at]) === 1) yield row;
+  }
+}
+
+/** How often each row of a table is looked up, which is the sum of squares of the vectors that choose rows. */
 async function lookupCounts({ program, entry, sample }: SumsOptions): Promise<SampleSums> {
-  const sets = (program.pruned?.sets ?? []).filter(({ rows, by }) => rows && by === 'activation');
-  const counts = new Map(
-    sets.flatMap(({ scored, count }) => scored.map(({ path }) => [path, new Float64Array(count)])),
+  const sets = (program.pruned?.sets ?? []).flatMap(({ rows, by, scored, count }) =>
+    rows && by === 'activation' ? [{ rows, scored, counts: new Float64Array(count) }] : [],
   );
-  if (sets.length === 0) return counts;
+  if (sets.length === 0) return new Map();
   for await (const { inputs } of sample.batches()) {
-    for (const { rows, scored } of sets) {
-      const names = rows?.lookups.filter((lookup) => lookup.entry === entry.name).map(({ input }) => input) ?? [];
-      for (const name of new Set(names)) {
-        const { attention_mask: given } = inputs;
-        const mask = given?.shape.join() === inputs[name]?.shape.join() ? given?.data : undefined;
-        inputs[name]?.data.forEach((row, at) => {
-          if (mask && Number(mask[at]) !== 1) return;
-          for (const { path } of scored) {
-            const own = counts.get(path);
-            if (own && row in own) own[row] = (own[row] ?? 0) + 1;
-          }
-        });
-      }
+    for (const { rows, counts } of sets) {
+      for (const row of lookedUp(rows, entry, inputs)) if (row in counts) counts[row] = (counts[row] ?? 0) + 1;
     }
   }
-  for (const [path, own] of counts) {
-    if (own.some((count) => count > 0)) continue;
+  const unseen = sets.find(({ counts }) => !counts.some((count) => count > 0));
+  if (unseen) {
     throw dataError(
-      `the sample looks up no row of \`${path}\` by \`${entry.name}\``,
+      `the sample looks up no row of \`${unseen.scored[0]?.path}\` by \`${entry.name}\``,
       'name another entry with --entry, or write `by l2`',
     );
   }
-  return counts;
+  // All tables of a set keep the same rows.
+  return new Map(sets.flatMap(({ scored, counts }) => scored.map(({ path }) => [path, counts] as const)));
 }
 
 /** Sums of squares: the diagonal of the second moments. */

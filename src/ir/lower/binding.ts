@@ -62,9 +62,9 @@ export interface Tie {
   readonly weights: readonly string[];
 }
 
-/** A declared state: keys and values of earlier positions. */
 export type StateFormat = 'f32' | 'f16' | 'int8';
 
+/** A declared state: keys and values of earlier positions. */
 export interface StateBinding {
   readonly kind: 'state';
   readonly field: StateField;

@@ -78,6 +78,14 @@ function plainShare(site: UseSite, rule: UseRule): number | undefined {
   return share && numberOf(share);
 }
 
+/** The share of what is kept or dropped whole; undefined for anything else (reported). */
+function wholeShare(site: UseSite, rule: UseRule, kind: string, example: number): number | undefined {
+  if (rule.value.isKept) return plainShare(site, rule);
+  const help = `write the share that stays: \`keep ${example}\``;
+  wrongValue(site, `\`${kind}\` are kept or dropped whole`, rule.value.value.span, help);
+  return undefined;
+}
+
 /** A rule about heads or neurons of parts of the model; undefined when it is wrong (reported). */
 function readUnitRule(
   site: UseSite,
@@ -88,43 +96,25 @@ function readUnitRule(
   const by = readCriterion<Criterion>(site, rule, criteria, 'l2');
   const { value } = rule.value;
   const isBudget = value.kind === 'call' && value.callee.kind === 'name' && value.callee.name === 'budget';
-  if (!rule.value.isKept && !isBudget) {
-    wrongValue(site, `\`${kind}\` are kept or dropped whole`, value.span, 'write the share that stays: `keep 0.75`');
-    return undefined;
-  }
   const share = isBudget
     ? numberOf(checkMethod(site, budgets, value, 'share')?.values.get('keep') ?? poison)
-    : plainShare(site, rule);
+    : wholeShare(site, rule, kind, 0.75);
   if (by === undefined || share === undefined || parts.length === 0) return undefined;
   return { kind, parts, keep: share, isBudget, by, span: rule.span };
 }
 
 /** A rule about whole layers: they lie evenly, so there is nothing to compare them by. */
 function readLayerRule(site: UseSite, rule: UseRule, parts: readonly string[]): LayerRule | undefined {
-  const { isKept, value, by } = rule.value;
+  const { by } = rule.value;
   if (by) wrongValue(site, '`layers` that stay lie evenly: `by` has no meaning here', by.span);
-  else if (!isKept)
-    wrongValue(site, '`layers` are kept or dropped whole', value.span, 'write the share that stays: `keep 0.5`');
-  else {
-    const keep = plainShare(site, rule);
-    if (keep !== undefined && parts.length > 0) return { parts, keep, span: rule.span };
-  }
-  return undefined;
+  const keep = by ? undefined : wholeShare(site, rule, 'layers', 0.5);
+  return keep === undefined || parts.length === 0 ? undefined : { parts, keep, span: rule.span };
 }
 
 /** A rule about rows of tables. */
 function readRowRule(site: UseSite, rule: UseRule, parts: readonly string[]): RowRule | undefined {
   const by = readCriterion<RowCriterion>(site, rule, rowCriteria, 'l2');
-  if (!rule.value.isKept) {
-    wrongValue(
-      site,
-      '`rows` are kept or dropped whole',
-      rule.value.value.span,
-      'write the share that stays: `keep 0.25`',
-    );
-    return undefined;
-  }
-  const keep = plainShare(site, rule);
+  const keep = wholeShare(site, rule, 'rows', 0.25);
   return by === undefined || keep === undefined || parts.length === 0
     ? undefined
     : { parts, keep, by, span: rule.span };

@@ -16,25 +16,10 @@ import { constantDim, constantValue } from '../../ir/symbolic.ts';
 import { type TensorType, tensorType } from '../../ir/types.ts';
 import { type Diagnostic, diagnose, type Stage } from '../../support/diagnostic.ts';
 import { contextOf, definitionOf, type RewriteContext, rewriteGraph } from '../pass.ts';
-import { otherShare } from './sets.ts';
+import { isIn, keptOf, type SetsOptions } from './sets.ts';
 
-export interface RowsOptions {
-  /** How many rows stay, by id of the set, where a file says so. */
-  readonly kept?: ReadonlyMap<string, number>;
-}
-
-export interface PrunedRows {
-  readonly program: Program;
-  readonly sets: readonly UnitSet[];
-}
-
-/** What a rule cuts: names of weights, those of ties among them. */
-interface Tables {
-  readonly names: ReadonlySet<string>;
-  /** Offsets of scores. */
-  readonly offsets: Set<string>;
-  readonly count: number;
-}
+/** Names of the tables of a rule, those of ties among them. */
+type Tables = ReadonlySet<string>;
 
 function pathOf(node: Node): string | undefined {
   const [path, another] = node.op === 'weight' ? stringsOf(node.attributes, 'paths') : [];
@@ -43,11 +28,12 @@ function pathOf(node: Node): string | undefined {
 
 const isOf = ({ node }: Value, names: ReadonlySet<string>): boolean => names.has(pathOf(node) ?? '');
 
-const rowsOf = ({ type }: Weight): number => constantValue(type.shape[0] ?? constantDim(0)) ?? 0;
+/** How many rows a table has. */
+export const tableRows = ({ type }: Weight): number => constantValue(type.shape[0] ?? constantDim(0)) ?? 0;
 
 function matricesIn(program: Program, rule: RowRule): readonly Weight[] {
-  const isIn = (path: string) => rule.parts.some((part) => path === part || path.startsWith(`${part}.`));
-  return program.weights.filter(({ path, type }) => type.dtype === 'f32' && type.shape.length === 2 && isIn(path));
+  const isNamed = (path: string) => rule.parts.some((part) => isIn(part, path));
+  return program.weights.filter(({ path, type }) => type.dtype === 'f32' && type.shape.length === 2 && isNamed(path));
 }
 
 /** What a graph computes on with scores: a score of a class that is gone is no number there. */
@@ -68,7 +54,7 @@ function takesScores(graph: Graph, scores: Value): Node | undefined {
 
 /** Why a node cannot have fewer rows of a table; undefined when it can. */
 function obstacle(graph: Graph, node: Node, tables: Tables): string | undefined {
-  const reads = node.inputs.flatMap((value, at) => (isOf(value, tables.names) ? at : []));
+  const reads = node.inputs.flatMap((value, at) => (isOf(value, tables) ? at : []));
   const [at, another] = reads;
   if (at === undefined) return undefined;
   if (another === undefined && node.op === 'gather' && at === 0) return undefined;
@@ -77,10 +63,16 @@ function obstacle(graph: Graph, node: Node, tables: Tables): string | undefined 
   if (!isScoring || (offset !== undefined && pathOf(offset.node) === undefined))
     return `\`${node.op}\` takes it, and only lookups and \`linear\` can do with fewer rows`;
   const further = takesScores(graph, onlyOutput(node));
-  if (further) return `what \`linear\` makes of it goes into \`${further.op}\`: it scores no classes`;
-  const path = offset && pathOf(offset.node);
-  if (path !== undefined) tables.offsets.add(path);
-  return undefined;
+  return further && `what \`linear\` makes of it goes into \`${further.op}\`: it scores no classes`;
+}
+
+/** Names of what is added to scores. */
+function offsetsOf(program: Program, tables: Tables): ReadonlySet<string> {
+  const nodes = program.entries.flatMap(({ graph }) => graph.nodes);
+  const offsets = nodes.flatMap(({ op, inputs: [, table, offset] }) =>
+    op === 'linear' && table && offset && isOf(table, tables) ? (pathOf(offset.node) ?? []) : [],
+  );
+  return new Set(offsets);
 }
 
 /** The parameter whose numbers are looked up; undefined where they are computed. */
@@ -102,7 +94,7 @@ function lookupsOf(program: Program, tables: Tables): Lookups {
   for (const { name, graph } of program.entries) {
     for (const node of graph.nodes) {
       const [table, indices] = node.inputs;
-      if (node.op !== 'gather' || !table || !indices || !isOf(table, tables.names)) continue;
+      if (node.op !== 'gather' || !table || !indices || !isOf(table, tables)) continue;
       const input = givenIndex(indices);
       if (input === undefined) computed.push(pathOf(table.node) ?? '');
       else given.push({ entry: name, input });
@@ -114,11 +106,14 @@ function lookupsOf(program: Program, tables: Tables): Lookups {
 /** The program with smaller tables, where all that reads them can do with fewer rows. */
 class Cutting {
   readonly #tables: Tables;
+  /** Names of all weights that get shorter. */
+  readonly #cut: ReadonlySet<string>;
   readonly #keep: number;
-  readonly #places: string;
+  readonly #places: Weight;
 
-  constructor(tables: Tables, keep: number, places: string) {
+  constructor(tables: Tables, cut: ReadonlySet<string>, keep: number, places: Weight) {
     this.#tables = tables;
+    this.#cut = cut;
     this.#keep = keep;
     this.#places = places;
   }
@@ -128,7 +123,7 @@ class Cutting {
   }
 
   isCut(path: string | undefined): boolean {
-    return path !== undefined && (this.#tables.names.has(path) || this.#tables.offsets.has(path));
+    return path !== undefined && this.#cut.has(path);
   }
 
   /** The row of each number less 1, so that -1 is that of none. */
@@ -138,8 +133,8 @@ class Cutting {
   }
 
   #leaf({ builder }: RewriteContext): Value {
-    const type = tensorType('f32', [constantDim(this.#tables.count)]);
-    return onlyOutput(builder.add('weight', [], [type], { attributes: { paths: [this.#places] } }));
+    const { path, type } = this.#places;
+    return onlyOutput(builder.add('weight', [], [type], { attributes: { paths: [path] } }));
   }
 
   rewrite = (node: Node, inputs: readonly Value[], context: RewriteContext): readonly Value[] | undefined => {
@@ -149,12 +144,12 @@ class Cutting {
       return builder.add('weight', [], [this.typeOf(onlyOutput(node).type)], { attributes, span, label }).outputs;
     }
     const [left, right] = node.inputs;
-    if (node.op === 'gather' && left && isOf(left, this.#tables.names)) {
+    if (node.op === 'gather' && left && isOf(left, this.#tables)) {
       const [table, ids] = inputs;
       if (!table || !ids) return undefined;
       return [emit('gather', [table, this.#rows(context, emit('gather', [this.#leaf(context), ids]))])];
     }
-    if (node.op !== 'linear' || !right || !isOf(right, this.#tables.names)) return undefined;
+    if (node.op !== 'linear' || !right || !isOf(right, this.#tables)) return undefined;
     const { shape } = onlyOutput(node).type;
     const scores = emit('linear', inputs);
     const rows = broadcastTo(context, this.#rows(context, this.#leaf(context)), shape);
@@ -164,35 +159,30 @@ class Cutting {
   };
 }
 
-/** One rule; undefined with a diagnostic when it cannot be had. */
-function cut(
-  program: Program,
-  rule: RowRule,
-  at: number,
-  before: readonly UnitSet[],
-  options: RowsOptions,
-): (PrunedRows & { readonly refused?: undefined }) | { readonly refused: Diagnostic } {
-  const refuse = (code: 'SORA2311' | 'SORA2312' | 'SORA2313', message: string, help: string) => ({
-    refused: diagnose(code, message, rule.span, { help }),
-  });
+/** The program without the rows that a rule drops. @param at the place of the rule among those about units */
+function dropRows(program: Program, rule: RowRule, at: number, options: SetsOptions): Stage<Program> {
+  const refused = (diagnostics: readonly Diagnostic[]): Stage<Program> => ({ value: program, diagnostics });
+  const refuse = (code: 'SORA2311' | 'SORA2312' | 'SORA2313', message: string, help: string) =>
+    refused([diagnose(code, message, rule.span, { help })]);
   const part = rule.parts.join('", "');
   const named = matricesIn(program, rule);
   const [first, ...others] = named.toSorted((a, b) => Number(a.tied !== undefined) - Number(b.tied !== undefined));
   if (!first) return refuse('SORA2312', `"${part}" holds no table`, 'name the part of an embedding');
-  const odd = others.find((other) => rowsOf(other) !== rowsOf(first));
+  const odd = others.find((other) => tableRows(other) !== tableRows(first));
   if (odd) {
-    const message = `\`${odd.path}\` has ${rowsOf(odd)} rows, \`${first.path}\` ${rowsOf(first)}`;
+    const message = `\`${odd.path}\` has ${tableRows(odd)} rows, \`${first.path}\` ${tableRows(first)}`;
     return refuse('SORA2311', message, 'tables of a rule keep the same rows: write one rule for each');
   }
   const canonical = new Set(named.map(({ path, tied }) => tied ?? path));
   const ties = program.weights.filter(({ path, tied }) => canonical.has(tied ?? path));
-  const tables: Tables = { names: new Set(ties.map(({ path }) => path)), offsets: new Set(), count: rowsOf(first) };
+  const tables: Tables = new Set(ties.map(({ path }) => path));
   if (program.train) {
     const help =
       'write the rule in a file of its own and give it to `sorac compress --recipe` when the model is trained';
     return refuse('SORA2311', `rows of "${part}" cannot be taken out of a model that trains`, help);
   }
-  const twice = before.find(({ members }) => members.some(({ path }) => tables.names.has(path)));
+  const before = program.pruned?.sets ?? [];
+  const twice = before.find(({ members }) => members.some(({ path }) => tables.has(path)));
   if (twice) return refuse('SORA2311', `rows of \`${first.path}\` are taken out by two rules`, 'leave one of them');
   for (const { graph } of program.entries) {
     for (const node of graph.nodes) {
@@ -212,21 +202,23 @@ function cut(
     return refuse('SORA2311', message, help);
   }
   const id = `rows ${first.tied ?? first.path}`;
-  const { count } = tables;
-  const wanted = Math.round(count * rule.keep);
-  const keep = options.kept?.get(id) ?? wanted;
-  if (keep !== wanted) return { refused: otherShare(rule, { keep, wanted, count, what: `rows of "${part}"` }) };
+  const count = tableRows(first);
+  const found = { count, kept: options.kept?.get(id), isExact: true, what: `rows of "${part}"` };
+  const { value: keep, diagnostics } = keptOf(rule, found);
+  if (diagnostics.length > 0) return refused(diagnostics);
   const always = program.generation?.vocabulary === count ? program.generation.stop : [];
-  if (keep >= 1 && keep < always.length) {
+  if (keep < always.length) {
     const message = `\`keep ${rule.keep}\` leaves ${keep} of the ${count} rows of "${part}", and ${always.length} tokens end a text`;
     return refuse('SORA2313', message, `keep ${always.length} to ${count - 1} of ${count}`);
   }
-  if (keep < 1 || keep >= count) {
-    const message = `\`keep ${rule.keep}\` leaves ${keep < 1 ? 'none' : 'all'} of the ${count} rows of "${part}"`;
-    return refuse('SORA2313', message, `keep 1 to ${count - 1} of ${count}`);
-  }
-  const places = `${first.tied ?? first.path}.places`;
-  const cutting = new Cutting(tables, keep, places);
+  const places: Weight = {
+    path: `${first.tied ?? first.path}.places`,
+    type: tensorType('f32', [constantDim(count)]),
+    span: rule.span,
+    doc: undefined,
+  };
+  const shorter = new Set([...tables, ...offsetsOf(program, tables)]);
+  const cutting = new Cutting(tables, shorter, keep, places);
   const entries = program.entries.map((entry) => ({
     ...entry,
     graph: rewriteGraph(entry.graph, contextOf(program), cutting.rewrite).graph,
@@ -234,12 +226,6 @@ function cut(
   const weights = program.weights.map((weight) =>
     cutting.isCut(weight.path) ? { ...weight, type: cutting.typeOf(weight.type) } : weight,
   );
-  const added: Weight = {
-    path: places,
-    type: tensorType('f32', [constantDim(count)]),
-    span: rule.span,
-    doc: undefined,
-  };
   const units = Array.from({ length: count }, (_, row) => row);
   const member = (path: string): UnitMember => ({ path, axis: 0, units });
   const set: UnitSet = {
@@ -250,22 +236,26 @@ function cut(
     count,
     keep,
     by: rule.by,
-    members: [...tables.names, ...tables.offsets].map(member),
+    members: [...shorter].map(member),
     scored: [...canonical].map(member),
     constants: [],
     states: [],
-    rows: { places, lookups, always },
+    rows: { places: places.path, lookups, always },
   };
-  return { program: { ...program, entries, weights: [...weights, added] }, sets: [set] };
+  return {
+    value: { ...program, entries, weights: [...weights, places], pruned: { sets: [...before, set] } },
+    diagnostics: [],
+  };
 }
 
-/** All rules about rows, in order. @param first the place of the first one among the rules about units */
-export function pruneRows(program: Program, first: number, options: RowsOptions = {}): Stage<PrunedRows> {
-  let current: PrunedRows = { program, sets: [] };
-  for (const [at, rule] of (program.prune?.rows ?? []).entries()) {
-    const next = cut(current.program, rule, first + at, current.sets, options);
-    if (next.refused) return { value: { program, sets: [] }, diagnostics: [next.refused] };
-    current = { program: next.program, sets: [...current.sets, ...next.sets] };
+/** All rules about rows, in order. */
+export function pruneRows(program: Program, options: SetsOptions = {}): Stage<Program> {
+  let value = program;
+  const { rows = [], units = [] } = program.prune ?? {};
+  for (const [at, rule] of rows.entries()) {
+    const stage = dropRows(value, rule, units.length + at, options);
+    if (stage.diagnostics.length > 0) return { value: program, diagnostics: stage.diagnostics };
+    value = stage.value;
   }
-  return { value: current, diagnostics: [] };
+  return { value, diagnostics: [] };
 }

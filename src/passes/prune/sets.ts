@@ -10,7 +10,7 @@ import type { AxisRun } from '../../ir/op.ts';
 import { numbersOf } from '../../ir/ops/shared.ts';
 import type { UnitConstant, UnitMember, UnitRule, UnitSet } from '../../ir/pruning.ts';
 import { constantValue, productOfDims } from '../../ir/symbolic.ts';
-import { type Diagnostic, diagnose } from '../../support/diagnostic.ts';
+import { type Diagnostic, diagnose, type Stage } from '../../support/diagnostic.ts';
 import type { Span } from '../../support/source.ts';
 import { definitionOf, hasTrait } from '../pass.ts';
 import { type Followed, Following, type Labels, type Obstacle } from './follow.ts';
@@ -35,7 +35,8 @@ export interface SetsOptions {
   readonly kept?: ReadonlyMap<string, number>;
 }
 
-function isIn(part: string, path: string): boolean {
+/** Whether a weight belongs to a part of the model. */
+export function isIn(part: string, path: string): boolean {
   return path === part || path.startsWith(`${part}.`);
 }
 
@@ -189,20 +190,11 @@ export class Sets {
     const id = `${rule.kind} ${first.path}`;
     const known = this.found.get(id);
     if (known?.set.rule === at) return true;
-    const wanted = Math.round(count * rule.keep);
-    const keep = this.#options.kept?.get(id) ?? wanted;
-    if (!rule.isBudget && keep !== wanted) {
-      const what = `${rule.kind === 'heads' ? 'groups of heads' : 'neurons'} of "${part}"`;
-      this.#refusals.push(otherShare(rule, { keep, wanted, count, what }));
-      return false;
-    }
-    if (keep < 1 || keep >= count) {
-      const unit = rule.kind === 'heads' ? 'groups of heads' : 'neurons';
-      const rest = keep < 1 ? 'leaves none' : 'leaves all';
-      const message = `\`keep ${rule.keep}\` ${rest} of the ${count} ${unit} of "${part}"`;
-      const help =
-        count === 1 ? 'a single one cannot be divided' : `keep ${count === 2 ? 1 : `1 to ${count - 1}`} of ${count}`;
-      this.#refusals.push(diagnose('SORA2313', message, span, { help }));
+    const unit = rule.kind === 'heads' ? 'groups of heads' : 'neurons';
+    const found = { count, kept: this.#options.kept?.get(id), isExact: !rule.isBudget, what: `${unit} of "${part}"` };
+    const { value: keep, diagnostics } = keptOf(rule, found);
+    if (diagnostics.length > 0) {
+      this.#refusals.push(...diagnostics);
       return false;
     }
     const constants = constantsOf(id, followed);
@@ -244,15 +236,37 @@ export class Sets {
   }
 }
 
-/** The rule says another number of units than the file, which was cut by another one. */
-export function otherShare(
+/**
+ * How many units a rule keeps, or a file has.
+ *
+ * @param found `kept`: what the file has, where it says so; `isExact`: and the rule has to say the same
+ */
+export function keptOf(
   rule: { readonly keep: number; readonly span: Span },
-  found: { readonly keep: number; readonly wanted: number; readonly count: number; readonly what: string },
-): Diagnostic {
-  const { keep, wanted, count, what } = found;
-  const message = `\`keep ${rule.keep}\` is ${wanted} of the ${count} ${what}, and the weights have ${keep}: another recipe has cut them`;
-  const help = 'give the recipe that wrote them, `recipe.sora` beside the file, or weights that are whole';
-  return diagnose('SORA2304', message, rule.span, { help });
+  found: {
+    readonly count: number;
+    readonly kept: number | undefined;
+    readonly isExact: boolean;
+    readonly what: string;
+  },
+): Stage<number> {
+  const { count, isExact, what } = found;
+  const wanted = Math.round(count * rule.keep);
+  const keep = found.kept ?? wanted;
+  const refuse = (code: 'SORA2304' | 'SORA2313', message: string, help: string) => ({
+    value: keep,
+    diagnostics: [diagnose(code, message, rule.span, { help })],
+  });
+  if (isExact && keep !== wanted) {
+    const message = `\`keep ${rule.keep}\` is ${wanted} of the ${count} ${what}, and the weights have ${keep}: another recipe has cut them`;
+    const help = 'give the recipe that wrote them, `recipe.sora` beside the file, or weights that are whole';
+    return refuse('SORA2304', message, help);
+  }
+  if (keep >= 1 && keep < count) return { value: keep, diagnostics: [] };
+  const message = `\`keep ${rule.keep}\` leaves ${keep < 1 ? 'none' : 'all'} of the ${count} ${what}`;
+  const help =
+    count === 1 ? 'a single one cannot be divided' : `keep ${count === 2 ? 1 : `1 to ${count - 1}`} of ${count}`;
+  return refuse('SORA2313', message, help);
 }
 
 /** Numbers per unit that are known when compiling: which of them remain is known only when units are chosen. */

@@ -164,6 +164,6 @@ export function shrink(program: Program, places: Places, sets: readonly FoundSet
     states,
     entries: program.entries.map((entry) => ({ ...entry, graph: shrinking.graph(entry.graph) })),
     ...(train ? { train: { ...train, loss: shrinking.graph(train.loss), frozen } } : {}),
-    pruned: { sets: sets.map(({ set }) => set) },
+    pruned: { sets: [...(program.pruned?.sets ?? []), ...sets.map(({ set }) => set)] },
   };
 }

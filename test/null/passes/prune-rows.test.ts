@@ -11,7 +11,7 @@ import { verifyGraph } from '../../../src/ir/verify.ts';
 import { describeDiagnostics } from '../../support/language.ts';
 import { inputOf, pruned, randomWeights, run, slicedWeights, zeroedWeights } from '../../support/pruning.ts';
 
-const model = (fields: string, body: string, more = '') => `import { Embedding, Linear } from "sora:nn"
+const model = (fields: string, body: string) => `import { Embedding, Linear } from "sora:nn"
 
 dim B in 1..4, T in 1..8
 
@@ -21,7 +21,7 @@ ${fields}
 
   entry go(ids: i32[B, T]) -> logits: f32[B, T, 11] = ${body}
 }
-${more}`;
+`;
 
 const tied = model(
   '  embed = Embedding(11, 8)\n  head = Linear(8, 11, bias: false) tied embed.weight if missing',
@@ -161,10 +161,7 @@ describe('refusals', () => {
     ['no table', tied, 'rows "mix.weight": keep 0.5', 'SORA2302', 'mix.weight'],
     [
       'a matrix that is no table',
-      model(
-        '  embed = Embedding(11, 8)\n  head = Linear(8, 11)',
-        'head(mix(embed(ids) + 0.0 * dot(embed.weight)))',
-      ).replace('dot(embed.weight)', 'mix.weight[0, :]'),
+      model('  embed = Embedding(11, 8)\n  head = Linear(8, 11)', 'head(mix(embed(ids) + 0.0 * mix.weight[0, :]))'),
       'rows "mix": keep 0.5',
       'SORA2311',
       'only lookups and `linear`',
@@ -183,9 +180,10 @@ describe('refusals', () => {
     ['two rules for one table', tied, 'rows "embed": keep 0.5\n rows "embed": keep 0.3', 'SORA2311', 'by two rules'],
     [
       'positions, which no entry is given',
-      model('  embed = Embedding(11, 8)\n  place = Embedding(11, 8)', 'dot(mix(embed(ids) + place(positions(B, T))))')
-        .replace('dot(', '(')
-        .replace('logits: f32[B, T, 11]', 'x: f32[B, T, 8]'),
+      model(
+        '  embed = Embedding(11, 8)\n  place = Embedding(11, 8)\n  head = Linear(8, 11)',
+        'head(mix(embed(ids) + place(positions(B, T))))',
+      ),
       'rows "embed", "place": keep 0.5 by activation',
       'SORA2311',
       '`place.weight` cannot be counted',
