@@ -1,5 +1,5 @@
-// `npm run bench:formats [-- --model stories|chat --rounds N --tokens N --formats f32,int8,int4]`: greedy text with weights of several
-// number formats on lavapipe, in turns. One process has all models, so the machine's load hits all alike; each round gives ratios of its own.
+// `npm run bench:formats [-- --model stories|chat --rounds N --tokens N --formats f32,int8,int4 --threads N]`: greedy text with weights of
+// several number formats on lavapipe, in turns; `--threads` sets how many threads the driver has (0: work is done where it is submitted). One process has all models, so the machine's load hits all alike; each round gives ratios of its own.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
@@ -13,6 +13,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '9' },
     tokens: { type: 'string', default: '64' },
     formats: { type: 'string', default: 'f32,int8,int4' },
+    threads: { type: 'string' },
   },
 });
 
@@ -45,6 +46,8 @@ const formats = values.formats.split(',');
 const unknown = formats.find((format) => !Object.hasOwn(rules, format));
 if (unknown !== undefined) stop(`no format \`${unknown}\`, there are ${Object.keys(rules).join(', ')}`, 2);
 const [rounds, tokens] = [Number(values.rounds), Number(values.tokens)];
+// Mesa reads it when the device is opened.
+if (values.threads !== undefined) process.env.LP_NUM_THREADS = values.threads;
 const weights = at(`${model.folder}/model.safetensors`);
 if (!existsSync(weights)) stop(`the weights are not here yet\n  next: npm run ${model.demo}`, 3);
 
@@ -122,7 +125,8 @@ const rows = sides.map(({ format, bytes, load, runs, text }) => {
   };
 });
 const device = first.model.device.name;
-console.log(`${model.title}, greedy, ${tokens} tokens, ${device}, medians of ${rounds} rounds`);
+const threads = values.threads === undefined ? 'a driver thread for each core' : `${values.threads} driver threads`;
+console.log(`${model.title}, greedy, ${tokens} tokens, ${device}, ${threads}, medians of ${rounds} rounds`);
 for (const row of rows) {
   const {
     format,
@@ -146,6 +150,7 @@ const summary = {
   work: { model: model.title, tokens, prompt: model.ids.length },
   machine: { node: process.version, platform: process.platform, cpus: cpus().length, cpu: cpus()[0]?.model },
   adapter: device,
+  driverThreads: values.threads === undefined ? cpus().length : Number(values.threads),
   rows,
   measurements: sides.map(({ format, runs }) => ({ format, runs })),
 };
