@@ -294,6 +294,8 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
         ? {
             stagedKernelOf: ({ node, staged }: Merged, layouts: readonly InputLayout[]) =>
               tryKernels(node, profile, layouts, false, staged)[0],
+            updatingKernelOf: (node: Node, layouts: readonly InputLayout[]) =>
+              tryKernels(node, profile, layouts, false)[0],
           }
         : {}),
       register: (kernel) => table.register(kernel, profile),

@@ -103,6 +103,21 @@ const decideSelect: Rule = (node, [condition, yes, no]) => {
   return decided === undefined ? undefined : decided === 0 ? no : yes;
 };
 
+/** A size that is known. */
+const knownDim: Rule = (node, _, { emit }) => {
+  const value = node.op === 'dim_value' ? constantValue(dimOf(node.attributes, 'value')) : undefined;
+  const [output] = node.outputs;
+  if (value === undefined || !output) return undefined;
+  return emit('constant', [], { values: [value], dtype: output.type.dtype, shape: [] });
+};
+
+/** What is no less than `b` already is `b` where it may be no more: `min(max(x, 0), 0)`. */
+const decideClamp: Rule = (node, [left, right]) => {
+  if (node.op !== 'min' || !left || !right || left.node.op !== 'max') return undefined;
+  const [most, least] = [splatOf(right), left.node.inputs[1] && splatOf(left.node.inputs[1])];
+  return most !== undefined && least !== undefined && least >= most ? right : undefined;
+};
+
 /** Any combination of one element is that element. */
 const dropUnitReduction: Rule = (node, [input], { emit }) => {
   const [output] = node.outputs;
@@ -144,6 +159,8 @@ const rules: readonly Rule[] = [
   dropNeutral,
   dropInvolution,
   decideSelect,
+  decideClamp,
+  knownDim,
 ];
 
 function sweep(graph: Graph, context: InferContext): PassResult {

@@ -132,7 +132,10 @@ export const UNIFORM_DECLARATION = '@group(1) @binding(0) var<uniform> dims: Dim
 export interface KernelSpec {
   /** WGSL with one entry point `main`. Runtime dims are in `var<immediate> dims: Dims` (a struct of u32, see wgsl/writer.ts). */
   readonly code: string;
-  /** Access of binding i of group 0: `r` read-only storage, `w` read_write storage. */
+  /**
+   * Access of binding i of group 0: `r` read-only storage, `w` read_write storage, `p` words of a packed weight, read only through a
+   * function, so that they may lie in a texture (word-textures.ts).
+   */
   readonly bindings: string;
   /** How many u32 the kernel takes in `dims`; at most 16. */
   readonly params: number;

@@ -15,22 +15,33 @@ export const usage = {
   data: 0x8c,
 } as const;
 
+/** A buffer or a texture. */
+export interface Destroyable {
+  destroy(): void;
+}
+
 export interface BufferPool {
   readonly buffers: number;
   readonly bytes: number;
   /** `what` names the buffer in errors and in the label. Sizes are rounded up to 16 bytes, so nothing is empty. */
   create(what: string, bytes: number, usageBits: number, mapped?: boolean): GPUBuffer;
-  destroy(buffer: GPUBuffer): void;
+  /** Counts something made elsewhere, which goes with everything else. */
+  keep(made: Destroyable, bytes: number): void;
+  destroy(made: Destroyable): void;
   destroyAll(): void;
 }
 
 export function makeBufferPool(device: GPUDevice): BufferPool {
-  const live = new Map<GPUBuffer, number>();
+  const live = new Map<Destroyable, number>();
   let total = 0;
-  const destroy = (buffer: GPUBuffer): void => {
-    total -= live.get(buffer) ?? 0;
-    live.delete(buffer);
-    buffer.destroy();
+  const keep = (made: Destroyable, bytes: number): void => {
+    live.set(made, bytes);
+    total += bytes;
+  };
+  const destroy = (made: Destroyable): void => {
+    total -= live.get(made) ?? 0;
+    live.delete(made);
+    made.destroy();
   };
   return {
     get buffers() {
@@ -49,10 +60,10 @@ export function makeBufferPool(device: GPUDevice): BufferPool {
         // A mapped buffer that the host cannot hold is thrown, not reported.
         throw new SoraError('SORA6005', `no memory for ${what} (${size} bytes): ${messageOf(error)}`, { cause: error });
       }
-      live.set(buffer, size);
-      total += size;
+      keep(buffer, size);
       return buffer;
     },
+    keep,
     destroy,
     destroyAll() {
       for (const buffer of [...live.keys()]) destroy(buffer);
@@ -62,26 +73,30 @@ export function makeBufferPool(device: GPUDevice): BufferPool {
 
 /** Buffers of a pool that go together. */
 export function partOf(pool: BufferPool): BufferPool {
-  const own = new Set<GPUBuffer>();
-  const destroy = (buffer: GPUBuffer): void => {
-    own.delete(buffer);
-    pool.destroy(buffer);
+  const own = new Map<Destroyable, number>();
+  const destroy = (made: Destroyable): void => {
+    own.delete(made);
+    pool.destroy(made);
   };
   return {
     get buffers() {
       return own.size;
     },
     get bytes() {
-      return [...own].reduce((sum, { size }) => sum + size, 0);
+      return [...own.values()].reduce((sum, bytes) => sum + bytes, 0);
     },
     create(...given) {
       const buffer = pool.create(...given);
-      own.add(buffer);
+      own.set(buffer, buffer.size);
       return buffer;
+    },
+    keep(made, bytes) {
+      pool.keep(made, bytes);
+      own.set(made, bytes);
     },
     destroy,
     destroyAll() {
-      for (const buffer of [...own]) destroy(buffer);
+      for (const made of [...own.keys()]) destroy(made);
     },
   };
 }

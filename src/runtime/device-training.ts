@@ -14,6 +14,7 @@ import { loadWeights } from './executor.ts';
 import { napWhile } from './nap.ts';
 import { createPipelines, kernelsOf, type Pipelines } from './pipelines.ts';
 import { type Checkpoint, fillWeight, weightElements } from './weights.ts';
+import type { WeightMemory } from './word-textures.ts';
 
 type Runners = ReadonlyMap<EntrySpec, EntryRunner>;
 
@@ -33,7 +34,7 @@ export function makeDeviceTraining(parts: DeviceTrainingParts): TrainingDevice {
   /** Made once: pipelines cannot be given back. */
   const pipelines = (): Promise<Pipelines> => {
     const missing = kernelsOf(plans).filter((name) => !known.has(name));
-    making ??= createPipelines(device, artifact.kernels, missing, parts.pipelines.immediates).then(
+    making ??= createPipelines(device, artifact.kernels, missing, parts.pipelines).then(
       (made) => {
         count = made.count;
         const get = (name: string) => (known.has(name) ? parts.pipelines : made).get(name);
@@ -52,7 +53,7 @@ export function makeDeviceTraining(parts: DeviceTrainingParts): TrainingDevice {
       plans.flatMap((plan) => plan.buffers.flatMap((buffer) => (buffer.kind === 'weight' ? [buffer.weight] : []))),
     );
     for (const index of parts.weights.keys()) used.delete(index);
-    const added = await loadWeights(artifact, device, shared, checkpoint, used);
+    const added = await loadWeights(artifact, device, shared, checkpoint, used, ready.words);
     const weights = new Map([...parts.weights, ...added]);
     const own = { device, pool: shared, artifact, profile, pipelines: ready, weights };
     return new Map(entries.map((entry) => [entry, makeEntryRunner(own, entry)] as const));
@@ -95,21 +96,19 @@ export function makeDeviceTraining(parts: DeviceTrainingParts): TrainingDevice {
       }
     },
     async apply(trained, changed) {
-      const done = new Set<GPUBuffer>();
-      for (const [index, buffer] of parts.weights) {
+      const done = new Set<WeightMemory>();
+      for (const [index, memory] of parts.weights) {
         const weight = artifact.weights[index];
         const isChanged = weight?.sources.some(
           ({ path, tied }) => changed.has(path) || (tied !== undefined && changed.has(tied)),
         );
-        // Weights of equal content share a buffer.
-        if (!weight || isChanged !== true || done.has(buffer)) continue;
-        done.add(buffer);
+        // Weights of equal content share their memory.
+        if (!weight || isChanged !== true || done.has(memory)) continue;
+        done.add(memory);
         const bytes = new ArrayBuffer(Math.ceil((weightElements(weight) * elementBytes(weight.dtype)) / 4) * 4);
         await fillWeight(trained, weight, bytes);
         const what = weight.sources.map(({ path }) => `\`${path}\``).join(' + ');
-        const { checked } = guard(device, 'SORA6102', `weight ${what}`, () =>
-          device.queue.writeBuffer(buffer, 0, bytes),
-        );
+        const { checked } = guard(device, 'SORA6102', `weight ${what}`, () => memory.write(bytes));
         await checked;
       }
     },

@@ -16,6 +16,7 @@ import { napWhile, type WaitKind } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
 import { bufferBytes, planSizes, type ShapedPlan, type ShapedResult, shapePlan } from './shaped-plan.ts';
 import { type Dims, evaluateSize, product } from './size.ts';
+import type { WeightMemory } from './word-textures.ts';
 
 export interface EntryRunnerParts {
   readonly device: GPUDevice;
@@ -24,7 +25,7 @@ export interface EntryRunnerParts {
   readonly artifact: Artifact;
   readonly profile: ProfileName;
   /** By index into `artifact.weights`; only those that the profile's plans use. */
-  readonly weights: ReadonlyMap<number, GPUBuffer>;
+  readonly weights: ReadonlyMap<number, WeightMemory>;
 }
 
 /** A call whose inputs are written: what is left is to encode it. */
@@ -57,8 +58,10 @@ const MAXIMUM_SHAPED = 256;
 const MAXIMUM_IDLE_STAGING = 4;
 
 interface Slot {
-  buffer: GPUBuffer;
-  capacity: number;
+  readonly resource: GPUBindingResource;
+  /** Of the entry's own; undefined for weights. */
+  readonly buffer?: GPUBuffer;
+  readonly capacity: number;
 }
 
 export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): EntryRunner {
@@ -88,14 +91,15 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
   };
   const makeSlot = (spec: BufferSpec, bytes: number): Slot => {
     if (spec.kind === 'weight') {
-      const buffer = parts.weights.get(spec.weight);
-      if (!buffer) throw damaged(`weight ${spec.weight} of \`${entry.name}\``);
-      return { buffer, capacity: Number.POSITIVE_INFINITY };
+      const memory = parts.weights.get(spec.weight);
+      if (!memory) throw damaged(`weight ${spec.weight} of \`${entry.name}\``);
+      return { resource: memory.resource, capacity: Number.POSITIVE_INFINITY };
     }
     const what = 'name' in spec ? `${spec.kind} \`${spec.name}\`` : spec.kind;
     const buffer = pool.create(`${what} of \`${entry.name}\``, bytes, usage.data);
     if (spec.kind === 'constant') device.queue.writeBuffer(buffer, 0, constantWords(spec));
-    return { buffer, capacity: spec.kind === 'constant' ? Number.POSITIVE_INFINITY : buffer.size };
+    const capacity = spec.kind === 'constant' ? Number.POSITIVE_INFINITY : buffer.size;
+    return { resource: { buffer }, buffer, capacity };
   };
   /** Half as much again where the dims and the device allow it, so that slowly growing lengths seldom move buffers. */
   const growSlot = (slot: Slot, spec: BufferSpec, bytes: number): Slot => {
@@ -106,18 +110,24 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
     const wanted = Math.max(bytes, Math.min(most, slot.capacity * 1.5));
     const grown = makeSlot(spec, wanted);
     // Calls already submitted keep the old buffer alive until they are done.
-    pool.destroy(slot.buffer);
+    if (slot.buffer) pool.destroy(slot.buffer);
     return grown;
   };
-  const binding = (at: number, brought?: BroughtBuffers): GPUBufferBinding => {
+  const damagedBuffer = (at: number) => damaged(`buffer ${at} of \`${entry.name}\``);
+  const binding = (at: number, brought?: BroughtBuffers): GPUBindingResource => {
     const spec = plan.buffers[at];
     const isArena = spec?.kind === 'arena';
     const place = isArena ? spec.arena : spec?.kind === 'state' ? spec.state : undefined;
-    const buffer = place === undefined ? slots[at]?.buffer : brought?.buffers[place];
-    if (!buffer) throw damaged(`buffer ${at} of \`${entry.name}\``);
-    return isArena ? { buffer, offset: spec.offset, size: spec.bytes } : { buffer };
+    const buffer = place === undefined ? undefined : brought?.buffers[place];
+    const resource = place === undefined ? slots[at]?.resource : buffer && { buffer };
+    if (!resource) throw damagedBuffer(at);
+    return isArena ? { ...(resource as GPUBufferBinding), offset: spec.offset, size: spec.bytes } : resource;
   };
-  const slotBuffer = (at: number): GPUBuffer => binding(at).buffer;
+  const slotBuffer = (at: number): GPUBuffer => {
+    const buffer = slots[at]?.buffer;
+    if (!buffer) throw damagedBuffer(at);
+    return buffer;
+  };
   /** Groups with states or arenas belong to the one who brings these, all others to the entry. */
   const groupsOf = (step: Step, brought: BroughtBuffers | undefined): Map<Step, GPUBindGroup> => {
     if (!brought || !step.buffers.some((at) => isBrought[at])) return groups;
@@ -215,7 +225,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
     reset() {
       groups = new Map();
       slots.forEach((slot, at) => {
-        if (slot && plan.buffers[at]?.kind !== 'weight') pool.destroy(slot.buffer);
+        if (slot?.buffer) pool.destroy(slot.buffer);
         slots[at] = undefined;
       });
     },

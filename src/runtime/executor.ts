@@ -1,10 +1,11 @@
 /**
  * What runs the entries of a model: a device with its buffers and pipelines, or the interpreter.
  */
-import type { Artifact, EntrySpec, ProfileName, WeightSpec } from './artifact.ts';
+import type { Artifact, EntrySpec, WeightSpec } from './artifact.ts';
 import { type BufferPool, guard, makeBufferPool, usage } from './buffers.ts';
 import { elementBytes } from './convert.ts';
 import type { CpuExecutor, CpuModule, HostStateMap, HostTensor } from './cpu.ts';
+import type { DeviceInfo } from './device.ts';
 import { type BroughtBuffers, type EntryRunnerParts, makeEntryRunner } from './entry-runner.ts';
 import { damaged, SoraError } from './error.ts';
 import { allInputs, type BoundInputs, deviceInput } from './inputs.ts';
@@ -15,6 +16,7 @@ import { runCalls } from './run-calls.ts';
 import { product } from './size.ts';
 import { startWarmUp, warmKernels } from './warm-up.ts';
 import { type Checkpoint, checkCheckpoint, contentKey, fillWeight, hostWeight, weightElements } from './weights.ts';
+import type { WeightMemory, WordTextures } from './word-textures.ts';
 
 export interface HostParts {
   readonly executor: CpuExecutor;
@@ -74,7 +76,7 @@ export function hostInputs(entry: EntrySpec, { data, shapes }: BoundInputs): Rea
 export async function deviceExecutor(
   artifact: Artifact,
   device: GPUDevice,
-  profile: ProfileName,
+  { profile = 'gpu', kind }: DeviceInfo,
   checkpoint: Checkpoint | undefined,
   options: LoadOptions,
   closeDevice: () => void,
@@ -87,9 +89,10 @@ export async function deviceExecutor(
   const pool = makeBufferPool(device);
   try {
     const immediates = await hasImmediates(device);
-    const pipelines = await createPipelines(device, artifact.kernels, kernelsOf(plans), immediates);
+    const words = kind === 'lavapipe' ? checkpoint?.packer?.textures : undefined;
+    const pipelines = await createPipelines(device, artifact.kernels, kernelsOf(plans), { immediates, words });
     const warming = options.warmup ? startWarmUp(device, pool, pipelines, warmKernels(artifact, profile)) : undefined;
-    const weights = await loadWeights(artifact, device, pool, checkpoint, used, options);
+    const weights = await loadWeights(artifact, device, pool, checkpoint, used, words, options);
     await warming?.first;
     options.signal?.throwIfAborted();
     const parts = { device, pool, pipelines, artifact, profile, weights };
@@ -123,19 +126,20 @@ export async function deviceExecutor(
   }
 }
 
-/** Buffers by index into `artifact.weights`. What was made is left to the pool where one fails. */
+/** Weights by index into `artifact.weights`. What was made is left to the pool where one fails. */
 export async function loadWeights(
   artifact: Artifact,
   device: GPUDevice,
   pool: BufferPool,
   checkpoint: Checkpoint | undefined,
   used: ReadonlySet<number>,
+  words: WordTextures | undefined,
   options: LoadOptions = {},
-): Promise<ReadonlyMap<number, GPUBuffer>> {
-  const buffers = new Map<number, GPUBuffer>();
+): Promise<ReadonlyMap<number, WeightMemory>> {
+  const memories = new Map<number, WeightMemory>();
   // Then there are no weights: asked for before.
-  if (!checkpoint) return buffers;
-  // Weights of equal content, tied ones, lie in one buffer.
+  if (!checkpoint) return memories;
+  // Weights of equal content, tied ones, lie in one place.
   const contents = new Map<string, { readonly spec: WeightSpec; readonly indices: number[]; readonly bytes: number }>();
   for (const index of [...used].sort((a, b) => a - b)) {
     const spec = artifact.weights[index];
@@ -151,15 +155,26 @@ export async function loadWeights(
   for (const { spec, indices, bytes } of contents.values()) {
     options.signal?.throwIfAborted();
     const what = `weight ${spec.sources.map((source) => `\`${source.path}\``).join(' + ')}`;
-    const { value: buffer, checked } = guard(device, 'SORA6005', what, () =>
-      pool.create(what, bytes, usage.storage | usage.copyTarget, true),
-    );
-    await checked;
-    await fillWeight(checkpoint, spec, buffer.getMappedRange());
-    buffer.unmap();
-    for (const index of indices) buffers.set(index, buffer);
+    let memory: WeightMemory;
+    if (words && (spec.layout.kind === 'packed' || spec.layout.kind === 'nm')) {
+      const { value, checked } = guard(device, 'SORA6005', what, () => words.create(device, pool, what, bytes));
+      await checked;
+      memory = value;
+      const host = new ArrayBuffer(bytes);
+      await fillWeight(checkpoint, spec, host);
+      memory.write(host);
+    } else {
+      const { value: buffer, checked } = guard(device, 'SORA6005', what, () =>
+        pool.create(what, bytes, usage.storage | usage.copyTarget, true),
+      );
+      await checked;
+      await fillWeight(checkpoint, spec, buffer.getMappedRange());
+      buffer.unmap();
+      memory = { resource: { buffer }, write: (source) => device.queue.writeBuffer(buffer, 0, source) };
+    }
+    for (const index of indices) memories.set(index, memory);
     loaded += bytes;
     options.onProgress?.({ loaded, total });
   }
-  return buffers;
+  return memories;
 }

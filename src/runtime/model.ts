@@ -126,8 +126,7 @@ export async function createModelWith(
       executor = await cpuExecutor(artifact, opened.module, checkpoint);
     } else {
       ending = makeEnding(opened.device);
-      const profile = opened.info.profile ?? 'gpu';
-      const loading = deviceExecutor(artifact, opened.device, profile, checkpoint, options, opened.close);
+      const loading = deviceExecutor(artifact, opened.device, opened.info, checkpoint, options, opened.close);
       // A device lost meanwhile must not leave loading hanging.
       executor = await firstOf(loading, ending);
       await checkpoint?.close();

@@ -11,6 +11,8 @@ import {
 } from './artifact.ts';
 import { damaged, messageOf, SoraError } from './error.ts';
 
+import type { WordTextures } from './word-textures.ts';
+
 /** GPUShaderStage.COMPUTE */
 const COMPUTE = 4;
 
@@ -19,6 +21,8 @@ export const UNIFORM_STRIDE = 256;
 
 export interface Pipelines {
   readonly immediates: boolean;
+  /** Where packed weights are textures. */
+  readonly words: WordTextures | undefined;
   get(kernel: string): Pipeline;
   readonly count: number;
   /** Layout of group 1 when there are no immediates. */
@@ -69,7 +73,7 @@ export async function createPipelines(
   device: GPUDevice,
   kernels: Artifact['kernels'],
   names: readonly string[],
-  immediates: boolean,
+  { immediates, words }: Pick<Pipelines, 'immediates' | 'words'>,
 ): Promise<Pipelines> {
   const layouts = new Map<string, GPUBindGroupLayout>();
   const uniformLayout = device.createBindGroupLayout({
@@ -84,7 +88,9 @@ export async function createPipelines(
       entries: [...bindings].map((access, binding) => ({
         binding,
         visibility: COMPUTE,
-        buffer: { type: access === 'w' ? 'storage' : 'read-only-storage' },
+        ...(access === 'p' && words
+          ? words.layout
+          : { buffer: { type: access === 'w' ? 'storage' : 'read-only-storage' } }),
       })),
     });
     layouts.set(bindings, layout);
@@ -94,7 +100,8 @@ export async function createPipelines(
     const spec = Object.hasOwn(kernels, name) ? kernels[name] : undefined;
     if (!spec) throw damaged(`kernel \`${name}\``);
     checkKernel(device, name, spec);
-    const code = immediates ? spec.code : spec.code.replace(IMMEDIATE_DECLARATION, UNIFORM_DECLARATION);
+    const declared = words ? words.declare(spec.code) : spec.code;
+    const code = immediates ? declared : declared.replace(IMMEDIATE_DECLARATION, UNIFORM_DECLARATION);
     const layout = bindingLayout(spec.bindings);
     const module = device.createShaderModule({ label: name, code });
     const asImmediates = immediates && spec.params > 0 ? { immediateSize: spec.params * 4 } : {};
@@ -127,6 +134,7 @@ export async function createPipelines(
   const pipelines = new Map(results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])));
   return {
     immediates,
+    words,
     uniformLayout,
     count: pipelines.size,
     get(kernel) {

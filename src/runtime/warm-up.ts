@@ -7,7 +7,7 @@
  * single steps follow by themselves until somebody calls, who then finds the device free.
  */
 import type { Artifact, EntrySpec, ProfileName } from './artifact.ts';
-import { type BufferPool, guard, usage } from './buffers.ts';
+import { type BufferPool, type Destroyable, guard, usage } from './buffers.ts';
 import { napWhile } from './nap.ts';
 import { type ImmediatePass, type Pipelines, UNIFORM_STRIDE } from './pipelines.ts';
 import { evaluateSize } from './size.ts';
@@ -57,7 +57,7 @@ export function startWarmUp(
   let isStopped = false;
   // All are sent at once: the driver compiles one after the other without waiting for us.
   const warm = async (kernels: readonly string[]): Promise<void> => {
-    const made: GPUBuffer[] = [];
+    const made: Destroyable[] = [];
     const work = () => kernels.map((kernel) => dispatch(device, pool, pipelines, kernel, made));
     try {
       const { checked } = guard(device, 'SORA6102', 'warm-up', work);
@@ -84,7 +84,13 @@ export function startWarmUp(
 }
 
 /** One workgroup, with every size 1. Reads and writes past the small buffers are harmless: WebGPU confines them. */
-function dispatch(device: GPUDevice, pool: BufferPool, pipelines: Pipelines, kernel: string, made: GPUBuffer[]): void {
+function dispatch(
+  device: GPUDevice,
+  pool: BufferPool,
+  pipelines: Pipelines,
+  kernel: string,
+  made: Destroyable[],
+): void {
   const { spec, pipeline, layout } = pipelines.get(kernel);
   const empty = (): GPUBuffer => {
     const buffer = pool.create('warm-up', UNIFORM_STRIDE, usage.storage | usage.uniform | usage.copyTarget);
@@ -94,7 +100,11 @@ function dispatch(device: GPUDevice, pool: BufferPool, pipelines: Pipelines, ker
   const group = (of: GPUBindGroupLayout, bindings: string): GPUBindGroup =>
     device.createBindGroup({
       layout: of,
-      entries: [...bindings].map((_, binding) => ({ binding, resource: { buffer: empty() } })),
+      entries: [...bindings].map((access, binding) => {
+        const words = access === 'p' ? pipelines.words?.create(device, pool, 'warm-up', 1) : undefined;
+        if (words) made.push(words);
+        return { binding, resource: words?.resource ?? { buffer: empty() } };
+      }),
     });
   const encoder = device.createCommandEncoder();
   const pass = encoder.beginComputePass();

@@ -19,6 +19,7 @@ import { type InputLayout, type Kernel, scratchKey } from '../wgsl/kernel.ts';
 import { overwrittenInput } from '../wgsl/regions.ts';
 import type { StepMeaning } from './check.ts';
 import { type Joins, launchesOf, valueAt } from './launches.ts';
+import { withOwnRows } from './own-rows.ts';
 import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
 import { SlotAllocator } from './slots.ts';
 import { type Merged, type StagedRows, stagedRows } from './staged-rows.ts';
@@ -40,6 +41,8 @@ export interface PlanContext {
   kernelsOf(node: Node, layouts: readonly InputLayout[]): readonly Kernel[];
   /** The kernel of a product of one row that computes its left operand; undefined when there is none. */
   stagedKernelOf?(merged: Merged, layouts: readonly InputLayout[]): Kernel | undefined;
+  /** The kernel of an attention that writes the rows of its states; undefined when there is none. */
+  updatingKernelOf?(node: Node, layouts: readonly InputLayout[]): Kernel | undefined;
   /** The name under which the kernel stands in the artifact. */
   register(kernel: Kernel): string;
 }
@@ -164,7 +167,7 @@ const longLife = 16;
 
 export function planEntry(entry: Entry, context: PlanContext): Planned {
   const pieces = new Map(entry.results.flatMap(({ name, piece }) => (piece === undefined ? [] : [[name, piece]])));
-  const { nodes, results } = kernelNodes(entry.graph, (name) => pieces.has(name));
+  const { nodes: single, results } = kernelNodes(entry.graph, (name) => pieces.has(name));
   const table = new BufferTable(context);
   const slots = new SlotAllocator(context.ranges);
   const resultBuffers = new Map<Value, number>();
@@ -181,9 +184,17 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     return source ? firstOf(source) : value;
   };
   const layoutsOf = (node: Node) => node.inputs.map((value) => layoutOf(value, context.weights));
-  const written = new Map(nodes.map((node) => [node, context.kernelsOf(node, layoutsOf(node))]));
-  const kernelsOf = (node: Node) => written.get(node) ?? unreachable('a node that is no kernel');
   const isResult = (value: Value) => resultBuffers.has(value);
+  const { nodes, kernels: updating } = context.updatingKernelOf
+    ? withOwnRows(single, isResult, (node) => context.updatingKernelOf?.(node, layoutsOf(node)))
+    : { nodes: single, kernels: new Map<Node, Kernel>() };
+  const written = new Map(
+    nodes.map((node) => {
+      const own = updating.get(node);
+      return [node, own ? [own] : context.kernelsOf(node, layoutsOf(node))];
+    }),
+  );
+  const kernelsOf = (node: Node) => written.get(node) ?? unreachable('a node that is no kernel');
   const staged: StagedRows = context.stagedKernelOf
     ? stagedRows(nodes, isResult, {
         of: kernelsOf,
@@ -254,7 +265,7 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
         const between = scratch && { place: scratch, name: `%scratch.${node.id}`, bytes };
         const use = value ? useOf(value) : between || unreachable(`kernel ${kernel.name} has no scratch`);
         const source = value && updated(value);
-        if (access === 'r') reads.push(use);
+        if (access !== 'w') reads.push(use);
         else writes.push({ ...use, over: source && nameOf(source) });
         return use.place;
       });

@@ -21,7 +21,7 @@ export interface Launch {
 /** Which kernels may share a dispatch: all, as in a training step, or those alone that take little more than the dispatch itself. */
 export type Joins = 'all' | 'small' | 'none';
 
-const small: ReadonlySet<string> = new Set(['map', 'row', 'append']);
+const small: ReadonlySet<string> = new Set(['map', 'row', 'append', 'selection']);
 
 /** How far back a kernel may move. */
 const reach = 4;

@@ -8,7 +8,7 @@
  * vectors per lane 5 % faster for twice the time to compile; slices of the sum, wider panels, row-major rows with
  * subgroup sums, and loads from textures are slower. A left operand with its rows side by side (weight
  * gradients) is read four rows at a time: 1.3 to 1.6 times as fast. GPUs: tiles in workgroup memory; not measured here.
- * Packed weights: unpacking costs four instructions per eight numbers and loads are saved, so a lane takes more columns (docs/decisions/0009).
+ * Packed weights: unpacking costs four instructions per eight numbers and loads are saved, so a lane takes more columns, up to 32 (docs/decisions/0009).
  * Ends of short loops are hidden (`unrolledNever`): with them known, Mesa unrolled a training step's row kernels for 31 of 53 s.
  */
 import type { ProfileName } from '../../ir/target.ts';
@@ -121,15 +121,21 @@ export interface KeySplits {
 
 /** Software drivers: a lane per split, so that the lanes of a workgroup have something to do. GPUs: a workgroup per split; not measured here. */
 export const keySplits: Readonly<Record<ProfileName, KeySplits>> = {
-  software: { queries: 7, places: 32, keys: 1, step: 8, most: 64 },
+  software: { queries: 7, places: 16, keys: 1, step: 8, most: 64 },
   gpu: { queries: 4, places: 512, keys: 128, step: 1, most: 32 },
 };
 
 /** Width of the panels that weights of contractions are laid out in: one vector of each of eight neighbouring lanes. */
 export const panelWidth = 32;
 
-/** What a vector of outputs costs where a lane has so many: vectors share the loads of the other factor. */
-const costOfVectors = [1.5, 1.2, 1.08, 1];
+/** What a vector of outputs costs where a lane has so many: vectors share the loads of the other factor, and the walk over the sum. */
+const costOfVectors: readonly (readonly [vectors: number, cost: number])[] = [
+  [1, 1.5],
+  [2, 1.2],
+  [3, 1.08],
+  [4, 1],
+  [8, 0.9],
+];
 
 /**
  * Vectors of a lane in products of one row with a packed weight of so many outputs. Its panels are as wide, so that what a workgroup reads
@@ -137,6 +143,8 @@ const costOfVectors = [1.5, 1.2, 1.08, 1];
  */
 export function packedVectors(outputs: number): number {
   const panels = Math.max(1, Math.ceil(outputs / panelWidth));
-  const costs = costOfVectors.map((cost, at) => Math.ceil(panels / (at + 1)) * (at + 1) * cost);
-  return costs.indexOf(Math.min(...costs)) + 1;
+  const costs = costOfVectors.map(
+    ([vectors, cost]) => [vectors, Math.ceil(panels / vectors) * vectors * cost] as const,
+  );
+  return costs.reduce((best, next) => (next[1] < best[1] ? next : best))[0];
 }

@@ -9,9 +9,8 @@ import { hasTrait } from '../../ir/ops/index.ts';
 import { stringOf } from '../../ir/ops/shared.ts';
 import { constantDim, constantValue, type Dim, productOfDims, sameDim } from '../../ir/symbolic.ts';
 import { maxBindings } from '../../passes/index.ts';
-import { copyNode } from '../../passes/pass.ts';
-import { unreachable } from '../../support/error.ts';
 import { type Condition, type Kernel, unlimited } from '../wgsl/kernel.ts';
+import { mergeRegions } from './merge.ts';
 
 /** A product with what computes its left operand, as one node. */
 export interface Merged {
@@ -31,7 +30,7 @@ export interface StagedRows {
 /** Longest row: 8 KiB of the 16 that every device has for a workgroup. */
 const maxLength = 2048;
 /** Most elements that all workgroups together may compute anew. Sums also take a tenth longer from workgroup memory than from a buffer. */
-const maxRepeated = 65_536;
+const maxRepeated = 32_768;
 
 /** Kernel families that a product may compute before its sum. */
 const producers: ReadonlySet<string> = new Set(['row', 'map']);
@@ -73,55 +72,13 @@ function leftInput(region: Graph): Node | undefined {
 
 /** One region of both: results are those of the product. */
 function merge(producer: Node, product: Node): Merged {
-  const builder = new GraphBuilder();
-  const inputs: Value[] = [];
-  const given = new Map<Value, Value>();
-  const inputFor = (value: Value): Value => {
-    const known = given.get(value);
-    if (known) return known;
-    const input = builder.input(`i${inputs.length}`, value.type);
-    inputs.push(value);
-    given.set(value, input);
-    return input;
-  };
-  const copyRegion = (node: Node, inputOf: (value: Value) => Value): ReadonlyMap<Value, Value> => {
-    const region = node.region ?? unreachable('a kernel without a region');
-    const copies = new Map<Value, Value>();
-    for (const inner of region.nodes) {
-      if (inner.op === 'input') {
-        const outer = node.inputs[region.inputs.indexOf(inner)] ?? unreachable('a region input without a value');
-        copies.set(onlyOutput(inner), inputOf(outer));
-        continue;
-      }
-      const copy = copyNode(
-        builder,
-        inner,
-        inner.inputs.map((value) => copies.get(value) ?? unreachable('in order')),
-      );
-      inner.outputs.forEach((output, at) => {
-        copies.set(output, copy.outputs[at] ?? unreachable('copies have the same outputs'));
-      });
-    }
-    return copies;
-  };
-  const before = copyRegion(producer, inputFor);
-  const [made] = producer.region?.results ?? [];
-  const staged = (made && before.get(made.value)) ?? unreachable('a kernel without a result');
-  const after = copyRegion(product, (value) => (value === onlyOutput(producer) ? staged : inputFor(value)));
-  const results = (product.region?.results ?? []).map(({ name, value }) => ({
-    name,
-    value: after.get(value) ?? unreachable('results are copied'),
-  }));
-  const outer = new GraphBuilder();
+  const names = product.region?.results.map(({ name }) => name) ?? [];
+  const results = product.outputs.map((value, at) => ({ name: names[at] ?? '', value }));
+  const { region, inputs, inside } = mergeRegions([producer, product], results);
   const { attributes, label, span } = product;
   const types = product.outputs.map(({ type }) => type);
-  const node = outer.add('fused', inputs, types, {
-    attributes,
-    region: builder.finish('region', results),
-    label,
-    span,
-  });
-  return { node, staged };
+  const node = new GraphBuilder().add('fused', inputs, types, { attributes, region, label, span });
+  return { node, staged: inside(onlyOutput(producer)) };
 }
 
 interface Kernels {

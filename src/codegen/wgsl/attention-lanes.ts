@@ -16,9 +16,11 @@ import {
   partialBytes,
   partialPlace,
   type Split,
+  type SplitWork,
   splitGroups,
   splitOf,
 } from './attention-splits.ts';
+import { checkUpdates, updatedResults, writeUpdates } from './attention-update.ts';
 import { range } from './columns.ts';
 import { addIndices, constantIndex, type Index, scaleIndex } from './index-algebra.ts';
 import type { Draft, KernelRequest, Written } from './kernel.ts';
@@ -106,16 +108,23 @@ export function writeLanes(draft: Draft, node: Node, targets: readonly Target[])
 
 /** Few queries: how their keys are split, a lane per split. */
 export function laneSplit(request: KernelRequest, node: Node): Split | undefined {
-  return splitOf(request, node, mostRows);
+  return splitOf(request, node, ({ valueWidth }) =>
+    Math.max(1, Math.min(4, Math.floor((8 * mostVectors) / valueWidth))),
+  );
 }
 
-/** Opens the body of a lane that takes every so-manieth key for some heads, and streams them. */
-function streamSplit(draft: Draft, node: Node, split: Split) {
+/**
+ * Opens the body of a lane that takes every so-manieth key for some heads, and streams them.
+ *
+ * @param begin written before anything is read
+ */
+function streamSplit(draft: Draft, node: Node, split: Split, begin?: (work: SplitWork) => void) {
   const { writer } = draft;
   const { geometry, count } = split;
   const pieces = count / lanes;
   reserveNames(draft, geometry, split.heads);
   const work = openSplit(draft, split, pieces);
+  begin?.(work);
   const { batch, query, heads, group } = work;
   const number = writer.let('number', `piece * ${lanes}u + lane`);
   const rows = heads.map(
@@ -164,7 +173,11 @@ export function writeLanesTogether(draft: Draft, node: Node, targets: readonly T
   const { geometry } = split;
   const value4 = geometry.valueWidth / 4;
   const stride = 1 + value4;
-  const { work, rows, pieces } = streamSplit(draft, node, split);
+  const hasUpdates = updatedResults(draft.region).length > 0;
+  const stored = lanes * split.heads * stride;
+  if (hasUpdates) checkUpdates(node, split, memory - stored);
+  const begin = hasUpdates ? (own: SplitWork) => writeUpdates(draft, node, split, own, lanes) : undefined;
+  const { work, rows, pieces } = streamSplit(draft, node, split, begin);
   const partials = writer.workgroupVariable('partials', `array<vec4f, ${lanes * rows.length * stride}>`);
   for (const row of rows.keys()) {
     const place = writer.let('place', `(${row * lanes}u + lane) * ${stride}u`);

@@ -18,6 +18,7 @@ import { isOneWorkgroup, laneSplit, writeLanePartials, writeLanes, writeLanesTog
 import { finishScore, keyBounds, masked, perHead, positionConditions, scoreMapper } from './attention-scores.ts';
 import { ceiling, type Geometry, geometryOf, last, openWork, workGroups } from './attention-shape.ts';
 import { type Split, writeCombination } from './attention-splits.ts';
+import { updatedResults } from './attention-update.ts';
 import { workgroupSplit, writeWorkgroupPartials } from './attention-workgroups.ts';
 import { range } from './columns.ts';
 import { addIndices, constantIndex, type Index, scaleIndex } from './index-algebra.ts';
@@ -72,12 +73,15 @@ export function attentionKernels(request: KernelRequest): readonly Kernel[] {
   const found = region.nodes.filter((node) => node.op === 'attention');
   const [node] = found;
   if (!node || found.length !== 1) throw new UnsupportedOp(node ?? request.node, 'several attentions in one kernel');
-  const targets = targetsOf(region, node);
+  const updates = updatedResults(region);
+  const targets = targetsOf(region, node, updates);
   if (!targets) throw new UnsupportedOp(node, 'attention whose result is not kept whole');
   const { whole, split, partials } = families[request.profile];
   const pieces = split(request, node);
+  const isTogether = request.profile === 'software' && pieces !== undefined && isOneWorkgroup(pieces);
+  if (updates.length > 0 && !isTogether) throw new UnsupportedOp(node, 'attention that keeps its own keys');
   if (!pieces) return [writeKernel(request, (draft) => whole(draft, node, targets))];
-  if (request.profile === 'software' && isOneWorkgroup(pieces)) {
+  if (isTogether) {
     return [writeKernel(request, (draft) => writeLanesTogether(draft, node, targets, pieces))];
   }
   return [

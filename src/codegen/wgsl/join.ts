@@ -15,6 +15,8 @@ import {
   type KernelSource,
   maxParams,
   printKernel,
+  readerOf,
+  readFirst,
   type WorkgroupVariable,
 } from './writer.ts';
 
@@ -85,13 +87,19 @@ class Fields {
   }
 }
 
+/** Whether the lanes of a workgroup wait for each other. */
+function meets({ variables, body }: KernelSource): boolean {
+  return variables.length > 0 || body.some((line) => line.includes('Barrier('));
+}
+
 /** Undefined when the parts do not fit one kernel. */
 export function joinKernels(parts: readonly Part[]): Joined | undefined {
   const [first] = parts;
   if (!first) return undefined;
-  const { workgroup } = first.kernel.text.source;
-  if (parts.some(({ kernel }) => kernel.text.source.workgroup !== workgroup)) return undefined;
   const sources = parts.map(({ kernel }) => kernel.text.source);
+  const workgroup = Math.max(...sources.map((source) => source.workgroup));
+  // Lanes that a part has no work for stand aside, which they may not where others wait for them.
+  if (sources.some((source) => source.workgroup < workgroup && meets(source))) return undefined;
   const names = new Names(sources.flatMap((source) => source.body));
   const fields = new Fields();
   const bindings: (Binding & { readonly buffer: string; readonly part: number; readonly at: number })[] = [];
@@ -108,6 +116,7 @@ export function joinKernels(parts: readonly Part[]): Joined | undefined {
       const isFree = !bindings.some((other) => other.name === binding.name) && part === 0;
       const name = known?.name ?? names.claim(binding.name, isFree);
       changes.set(binding.name, name);
+      if (binding.access === 'p') changes.set(readerOf(binding.name), readerOf(name));
       if (!known) bindings.push({ ...binding, name, buffer, part, at });
     });
     // A workgroup runs one part only, so parts use the same workgroup memory.
@@ -120,7 +129,9 @@ export function joinKernels(parts: readonly Part[]): Joined | undefined {
       if (!shared) variables.push({ name: own, type });
     }
     if (part > 0) changes.set('group', `group_${part}`);
-    return renamed(source.body, changes);
+    const body = renamed(source.body, changes);
+    if (source.workgroup === workgroup) return body;
+    return [`if (lane < ${source.workgroup}u) {`, ...body.map((line) => `  ${line}`), '}'];
   });
   if (bindings.length > maxBindings) return undefined;
   const body: string[] = [];
@@ -134,7 +145,7 @@ export function joinKernels(parts: readonly Part[]): Joined | undefined {
     if (!isLast) body.push(`let group_${part + 1} = ${from} - end_${part};`);
   });
   if (fields.list.length > maxParams) return undefined;
-  const ordered = [...bindings].sort((a, b) => (a.access === b.access ? 0 : a.access === 'r' ? -1 : 1));
+  const ordered = [...bindings].sort(readFirst);
   const source: KernelSource = {
     header: sources.flatMap((each, at) => [...(at === 0 ? [] : ['']), ...each.header]),
     fields: fields.list,

@@ -16,6 +16,7 @@ import { addIndices, constantIndex, type Index, scaleIndex, variableIndex } from
 import { bindPacked, type PackedAccess, packedIndex, packedOffset, zeroPoints } from './packed.ts';
 import { type BufferAccess, fourth, type IndexVector } from './values.ts';
 import { viewIndex } from './views.ts';
+import { readWords } from './writer.ts';
 
 /** The packed weight that a product's right operand is, output for column and input for step. */
 export interface PackedRight {
@@ -130,10 +131,12 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
   const settle = (group: string, isLast: boolean): void => {
     const at = group === '0u' ? '' : ` + ${group} * ${quarters}u`;
     for (const c of all) {
-      const scale = writer.let('scale', `bitcast<vec4<f32>>(${name}[${scaleStarts[c]}${at}])`);
+      const scale = writer.let('scale', `bitcast<vec4<f32>>(${readWords(name, `${scaleStarts[c]}${at}`)})`);
       const word = offset === undefined ? writer.let('zero_word', `${zeroStarts[c]}${at}`) : '';
       const zero =
-        offset === undefined ? writer.let('zero', zeroPoints(`${name}[${word} / 4u][${word} % 4u]`)) : `${offset}.0f`;
+        offset === undefined
+          ? writer.let('zero', zeroPoints(`${readWords(name, `${word} / 4u`)}[${word} % 4u]`))
+          : `${offset}.0f`;
       for (const r of ofRows) {
         const own = part(r, c);
         const sum = sums.sum(r, c);
@@ -176,7 +179,7 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
     });
   });
   for (const c of all) {
-    const read = writer.let('words', `${name}[${wordStarts[c]} + ${wordIndex} * ${quarters}u]`);
+    const read = writer.let('words', readWords(name, `${wordStarts[c]} + ${wordIndex} * ${quarters}u`));
     const words =
       parts === 1 ? read : writer.let('half', `${read} >> ${vector(`${counter} % ${parts}u * 16u`, 'u32')}`);
     if (byWord) {

@@ -14,6 +14,7 @@ import { type PackedPlaces, packedPlaces } from '../plan/weights.ts';
 import { addIndices, constantIndex, type Index, mentions, scaleIndex } from './index-algebra.ts';
 import type { Lanes } from './scalars.ts';
 import { type BufferAccess, type Expression, FOURTH, type IndexVector, type ValueWalker } from './values.ts';
+import { readWords } from './writer.ts';
 
 export interface PackedAccess {
   readonly format: PackedFormat;
@@ -39,8 +40,8 @@ export function packedIndex(
 }
 
 /** `name` of the buffer, bound as vectors of words. */
-export function bindPacked(walker: ValueWalker, { key, name, access }: BufferAccess): string {
-  return walker.context.writer.bind({ key, name, element: 'vec4<u32>', access, vector: true });
+export function bindPacked(walker: ValueWalker, { key, name }: BufferAccess): string {
+  return walker.context.writer.bind({ key, name, element: 'vec4<u32>', access: 'p', vector: true });
 }
 
 /** Number subtracted from what lies in a word; undefined where each group has its own. */
@@ -83,8 +84,8 @@ export function loadWords(
   writer.loads += 1;
   const four = constantDim(4);
   const text = word
-    ? `${name}[${writer.index(algebra.quotient(word, four))}][${writer.index(algebra.remainder(word, four))}]`
-    : `${name}[${writer.index(vector ?? constantIndex(0))}]`;
+    ? `${readWords(name, writer.index(algebra.quotient(word, four)))}[${writer.index(algebra.remainder(word, four))}]`
+    : readWords(name, writer.index(vector ?? constantIndex(0)));
   const words = writer.let('words', text);
   writer.remember(key, { text: words, lanes: lanesOf(outputs) });
   return words;

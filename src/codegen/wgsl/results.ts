@@ -29,10 +29,15 @@ function viewsBetween(anchor: Value, value: Value): readonly Node[] | undefined 
   return undefined;
 }
 
-/** Undefined when some result does not follow from the anchor through ops that keep every element. */
-export function targetsOf(region: Graph, anchor: Node): readonly Target[] | undefined {
+/**
+ * Undefined when some result does not follow from the anchor through ops that keep every element.
+ *
+ * @param others numbers of results that are stored in some other way
+ */
+export function targetsOf(region: Graph, anchor: Node, others: readonly number[] = []): readonly Target[] | undefined {
   const targets: Target[] = [];
   for (const [result, { value }] of region.results.entries()) {
+    if (others.includes(result)) continue;
     const views = viewsBetween(onlyOutput(anchor), value);
     if (!views) return undefined;
     targets.push({ result, views });

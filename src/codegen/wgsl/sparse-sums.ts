@@ -11,6 +11,7 @@ import { bindPacked } from './packed.ts';
 import { leftAt, type PackedSums, packedRight, weightOnRight, writePackedSums } from './packed-sums.ts';
 import type { SparseAccess } from './sparse.ts';
 import type { BufferAccess } from './values.ts';
+import { readWords } from './writer.ts';
 
 export interface SparseRight {
   readonly buffer: BufferAccess;
@@ -59,11 +60,14 @@ function writeSparseSums(product: Product, { buffer, access }: SparseRight, sums
     for (const own of range(perBlock)) {
       const group = perBlock === 1 ? counter : writer.let('group', `${counter} * ${perBlock}u + ${own}u`);
       const isShared = places.perWord > 1;
-      const word = `${name}[${placesAt[c]} + ${isShared ? `${group} / ${places.perWord}u` : group} * 8u]`;
+      const word = readWords(name, `${placesAt[c]} + ${isShared ? `${group} / ${places.perWord}u` : group} * 8u`);
       const first = writer.let('first', isShared ? `${group} % ${places.perWord}u * ${places.bits}u` : '0u');
       const spots = writer.let('spots', isShared ? `${word} >> ${splat(first)}` : word);
       const numbers = range(keep).map((at) =>
-        writer.let('number', `bitcast<vec4<f32>>(${name}[${numbersAt[c]} + (${group} * ${keep}u + ${at}u) * 8u])`),
+        writer.let(
+          'number',
+          `bitcast<vec4<f32>>(${readWords(name, `${numbersAt[c]} + (${group} * ${keep}u + ${at}u) * 8u`)})`,
+        ),
       );
       const factors = left.map((scalars) => scalars.slice(own * of, (own + 1) * of));
       const spotOf = numbers.map((_, at) =>

@@ -80,6 +80,22 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
   };
   if (!writeFormedSums(product, sums)) writeSums(product, tile, { rows: rowIndices, fours, leftFours, reading, z });
 
+  const work: Written = {
+    workgroup: lanes,
+    groups: {
+      factors: [
+        { size: rows, divisor: height },
+        { size: columns, divisor: width },
+        { size: batch, divisor: 1 },
+      ],
+    },
+    note: `contraction: a lane computes ${height} rows x ${4 * vectors} columns, ${lanes} lanes side by side`,
+  };
+  if (height === 1 && firstRow) {
+    for (const [c, four] of fours.entries()) finishColumns(product, four, z, [{ row: firstRow, sum: `sum_0_${c}` }]);
+    writer.close();
+    return work;
+  }
   // The sums go through workgroup memory, each lane to its own places, so that what follows is written once and not once
   // per row: memory accesses are what software drivers take long to compile. A bound that is no constant keeps drivers
   // from unrolling the loop again.
@@ -96,17 +112,7 @@ export function writeRegisterTile(product: Product, tile: RegisterTile): Written
   }
   writer.close();
   writer.close();
-  return {
-    workgroup: lanes,
-    groups: {
-      factors: [
-        { size: rows, divisor: height },
-        { size: columns, divisor: width },
-        { size: batch, divisor: 1 },
-      ],
-    },
-    note: `contraction: a lane computes ${height} rows x ${4 * vectors} columns, ${lanes} lanes side by side`,
-  };
+  return work;
 }
 
 interface Sums {

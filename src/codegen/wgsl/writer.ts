@@ -19,7 +19,8 @@ export interface Binding {
   readonly name: string;
   /** Type of an array element in memory: `f32`, `u32`, `vec4<f32>`. */
   readonly element: string;
-  readonly access: 'r' | 'w';
+  /** Read; written, and perhaps read; words of a packed weight, which are read by `readWords`. */
+  readonly access: 'r' | 'w' | 'p';
   /** An array element holds four neighbours. */
   readonly vector: boolean;
 }
@@ -64,9 +65,13 @@ export function printKernel(source: KernelSource, bindings: readonly Binding[]):
     ...(fields.length === 0
       ? []
       : ['struct Dims {', ...fields.map((field) => `  ${field.name}: u32,`), '}', immediateDeclaration, '']),
-    ...bindings.map((binding, at) => {
-      const access = binding.access === 'r' ? 'read' : 'read_write';
-      return `@group(0) @binding(${at}) var<storage, ${access}> ${binding.name}: array<${binding.element}>;`;
+    ...bindings.flatMap(({ access, name, element }, at) => {
+      const mode = access === 'w' ? 'read_write' : 'read';
+      const declared = `@group(0) @binding(${at}) var<storage, ${mode}> ${name}: array<${element}>;`;
+      // The runtime may put a texture in the place of these two lines (src/runtime/word-textures.ts).
+      return access === 'p'
+        ? [declared, `fn ${readerOf(name)}(at: u32) -> ${element} { return ${name}[at]; }`]
+        : [declared];
     }),
     ...variables.map(({ name, type }) => `var<workgroup> ${name}: ${type};`),
     '',
@@ -79,6 +84,21 @@ export function printKernel(source: KernelSource, bindings: readonly Binding[]):
     '',
   ];
   return { code: lines.join('\n'), bindings, params: fields.map((field) => field.dim), source };
+}
+
+/** Orders bindings: what is read, then what is written. */
+export function readFirst(a: Binding, b: Binding): number {
+  return Number(a.access === 'w') - Number(b.access === 'w');
+}
+
+/** The function that reads a vector of a binding with access `p`. */
+export function readerOf(name: string): string {
+  return `read_${name}`;
+}
+
+/** A vector of words of a packed weight. */
+export function readWords(name: string, at: string): string {
+  return `${readerOf(name)}(${at})`;
 }
 
 interface Block {
@@ -245,6 +265,7 @@ export class KernelWriter {
     const known = this.#bindings.find((other) => other.key === binding.key);
     if (known) return known.name;
     const name = this.fresh(binding.name);
+    if (binding.access === 'p') this.reserve([readerOf(name)]);
     this.#bindings.push({ ...binding, name });
     return name;
   }
@@ -262,7 +283,7 @@ export class KernelWriter {
 
   finish(header: readonly string[], workgroupSize: number): KernelText {
     // Inputs first: a kernel's text should not depend on the order in which its body happened to touch them.
-    const bindings = [...this.#bindings].sort((a, b) => (a.access === b.access ? 0 : a.access === 'r' ? -1 : 1));
+    const bindings = [...this.#bindings].sort(readFirst);
     const source: KernelSource = {
       header,
       fields: [...this.#params.values()],

@@ -73,14 +73,16 @@ export const last: Intrinsic = {
   },
 };
 
-/** `b * T + lengths[b] - 1`, i32[B] */
+/** `b * T + clamp(lengths[b] - 1, 0, T - 1)`, i32[B]: of calls of one position it is known that it is `b`. */
 function lastPlaces(context: Context, lengths: Value, batch: Dim, length: Dim, span: Call['span']): Value | undefined {
   const row = emitNode(context, 'iota', [], { length: batch, dtype: 'i32' }, span);
-  const size = emitNode(context, 'dim_value', [], { value: length }, span);
-  const one = emitNode(context, 'constant', [], { values: [1], dtype: 'i32', shape: [] }, span);
-  if (!row || !size || !one) return undefined;
-  const [wide, ones] = [size, one].map((scalar) => broadcastTo(context, scalar, [batch], span));
-  const start = wide && emitNode(context, 'mul', [row, wide], {}, span);
-  const end = start && emitNode(context, 'add', [start, lengths], {}, span);
-  return end && ones && emitNode(context, 'sub', [end, ones], {}, span);
+  const number = (value: Value | undefined) => value && broadcastTo(context, value, [batch], span);
+  const constant = (value: number) =>
+    number(emitNode(context, 'constant', [], { values: [value], dtype: 'i32', shape: [] }, span));
+  const dim = (value: Dim) => number(emitNode(context, 'dim_value', [], { value }, span));
+  const binary = (op: string, left: Value | undefined, right: Value | undefined) =>
+    left && right && emitNode(context, op, [left, right], {}, span);
+  const wanted = binary('max', binary('sub', lengths, constant(1)), constant(0));
+  const place = binary('min', wanted, dim(subtractDims(length, constantDim(1))));
+  return binary('add', binary('mul', row, dim(length)), place);
 }

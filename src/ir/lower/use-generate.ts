@@ -172,9 +172,12 @@ function hiddenEntry(site: UseSite, entry: Entry, logits: Logits, top: number, n
   if (value === undefined) throw new RangeError('an entry without its result');
   const emitter = createEmitter(builder, { ranges: site.context.ranges }, { span: entry.span, label: 'next' });
   const given: TensorType = tensorType('f32', [value.type.shape[0] ?? constantDim(1), 2]);
+  // In this order what reads the row shares a dispatch, and what ends the sums another one.
+  const heat = builder.input(heats, given);
+  const ofParts = logTotals(emitter, value, heat);
   const ids = emitter.emit('top_k', [value], { k: top });
   const values = emitter.emit('take_along', [value, ids], { axis: -1 });
-  const totals = logTotals(emitter, value, values, builder.input(heats, given));
+  const totals = reshapeTo(emitter, logSumExp(emitter, ofParts), given.shape);
   const named = { ids, values, totals, logits: value };
   const list = Object.entries(resultNames).map(([key, text]) => ({
     name: text,
@@ -199,35 +202,33 @@ function hiddenEntry(site: UseSite, entry: Entry, logits: Logits, top: number, n
   };
 }
 
-/**
- * log sum exp(h x) per row [B, V] of `x` and heat [B, 2]: h m + log sum exp(h (x - m)) with m the greatest element, so that no
- * exponential is above 1 for h of at least 0.
- */
-function logTotals(emitter: GraphEmitter, x: Value, sorted: Value, heat: Value): Value {
+/** log sum exp(h x) of each part of the rows of `x` [B, V], for each heat h of `heat` [B, 2]: [B, 2, parts]. */
+function logTotals(emitter: GraphEmitter, x: Value, heat: Value): Value {
   const [batch = constantDim(1), width = constantDim(1)] = x.type.shape;
   const size = constantValue(width) ?? 1;
-  const best = emitter.emit('slice', [sorted], { axis: 1, start: constantDim(0), size: constantDim(1) });
   const rest = (parts - (size % parts)) % parts;
   const padding = { low: [0, 0], high: [0, rest], interior: [0, 0], value: nothing };
   const whole = rest === 0 ? x : emitter.emit('pad', [x], padding);
   const one = constantDim(1);
   const length = constantDim((size + rest) / parts);
-  const inParts: readonly Dim[] = [batch, constantDim(2), constantDim(parts), length];
-  const spread = (value: Value, shape: readonly Dim[]): Value =>
-    broadcastTo(emitter, reshapeTo(emitter, value, shape), inParts);
+  const shape: readonly Dim[] = [batch, constantDim(2), constantDim(parts), length];
   // Spread first: what is computed of an element for both heats lies behind, in the kernel of the sums.
-  const below = emitter.emit('sub', [
-    spread(whole, [batch, one, constantDim(parts), length]),
-    spread(best, [batch, one, one, one]),
-  ]);
-  const heated = spread(heat, [batch, constantDim(2), one, one]);
-  const powers = emitter.emit('exp', [emitter.emit('mul', [below, heated])]);
-  const sums = reshapeTo(emitter, reduceKeeping(emitter, 'sum', powers, 3), [
-    batch,
-    constantDim(2),
-    constantDim(parts),
-  ]);
-  const total = reshapeTo(emitter, reduceKeeping(emitter, 'sum', sums, 2), [batch, constantDim(2)]);
-  const start = emitter.emit('mul', [heat, broadcastTo(emitter, best, heat.type.shape)]);
-  return emitter.emit('add', [start, emitter.emit('log', [total])]);
+  const elements = broadcastTo(emitter, reshapeTo(emitter, whole, [batch, one, constantDim(parts), length]), shape);
+  const heats = reshapeTo(emitter, heat, [batch, constantDim(2), one, one]);
+  return reshapeTo(emitter, logSumExp(emitter, elements, heats), shape.slice(0, -1));
+}
+
+/**
+ * h m + log sum exp(h (x - m)) along the last axis, which becomes 1, with m the greatest element, so that no exponential is above 1 for
+ * h of at least 0.
+ */
+function logSumExp(emitter: GraphEmitter, x: Value, heat?: Value): Value {
+  const { shape } = x.type;
+  const axis = shape.length - 1;
+  const greatest = reduceKeeping(emitter, 'max', x, axis);
+  const heated = (value: Value): Value =>
+    heat ? emitter.emit('mul', [value, broadcastTo(emitter, heat, value.type.shape)]) : value;
+  const below = heated(emitter.emit('sub', [x, broadcastTo(emitter, greatest, shape)]));
+  const total = reduceKeeping(emitter, 'sum', emitter.emit('exp', [below]), axis);
+  return emitter.emit('add', [heated(greatest), emitter.emit('log', [total])]);
 }

@@ -2,10 +2,10 @@
  * Weights of number formats: kernels of both profiles on every adapter against the interpreter, which is given the dequantized
  * numbers. What is left is rounding: f32 sums in another order.
  */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { createModel } from '../../../src/runtime/index.ts';
 import { decoderText } from '../../support/decoder.ts';
-import { gpuDevices, type TestDevice } from '../../support/devices.ts';
+import { gpuDevices, type TestDevice, testDevice } from '../../support/devices.ts';
 import { compiled, matrixText, randomCheckpoint, withProfile } from '../../support/packed.ts';
 import { callsOf, distance, placesOf, resultsOf } from '../../support/packed-calls.ts';
 
@@ -39,6 +39,19 @@ describe.each(cases.map((one, at) => [...one, at] as const))('[%i, %i] in %s', (
       expect(distance(results[call] ?? [], want), `${entry}, call ${call}`).toBeLessThanOrEqual(tolerance);
     }
   });
+});
+
+test.each(gpuDevices)('lie in textures on lavapipe alone: %s', async (kind) => {
+  const { artifact } = compiled(matrixText(33, 64, 'int8'));
+  const { device } = await testDevice(kind);
+  const textures = vi.spyOn(device, 'createTexture');
+  const model = await createModel(artifact, { weights: randomCheckpoint(artifact), device });
+  expect(textures).toHaveBeenCalledTimes(kind === 'lavapipe' ? artifact.weights.length : 0);
+  const { buffers, bytes } = model.stats();
+  expect(buffers).toBe(artifact.weights.length);
+  expect(bytes).toBeGreaterThanOrEqual(33 * 64 * artifact.weights.length);
+  await model.close();
+  expect(model.stats().buffers).toBe(0);
 });
 
 describe.each(['int8', 'int4(group: 8, symmetric: false)'])('a decoder in %s', (format) => {

@@ -11,7 +11,6 @@ var<immediate> dims: Dims;
 @group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> result: array<vec4<f32>>;
-var<workgroup> sums: array<vec4<f32>, 8>;
 
 fn sora_erf4(x: vec4f) -> vec4f {
   let size = min(abs(x), vec4f(10.0));
@@ -53,15 +52,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) workgr
       let b_4 = weight[at_5 + k * 32u];
       sum_0_0 = fma(vec4<f32>(a.w), b_4, sum_0_0);
     }
-    sums[0u + lane] = sum_0_0;
-    let row_end = min(row_tile * 1u + 1u, dims.B_T);
-    for (var own_row = row_tile * 1u; own_row < row_end; own_row++) {
-      let row = own_row;
-      let sum = sums[(own_row % 1u * 1u + 0u) * 8u + lane];
-      let add_value = (sum + bias[column4_0]);
-      let add_value_2 = ((sora_erf4(((add_value / (vec4<f32>(1.4142135623730951f)))))) + (vec4<f32>(1.0f)));
-      result[column4_0 + row * 384u] = (((add_value * (vec4<f32>(0.5f)))) * add_value_2);
-    }
+    let add_value = (sum_0_0 + bias[column4_0]);
+    let add_value_2 = ((sora_erf4(((add_value / (vec4<f32>(1.4142135623730951f)))))) + (vec4<f32>(1.0f)));
+    result[column4_0 + row_0 * 384u] = (((add_value * (vec4<f32>(0.5f)))) * add_value_2);
   }
 }
 

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { launchesOf } from '../../../src/codegen/plan/launches.ts';
 import { evaluateSize } from '../../../src/codegen/plan/sizes.ts';
+import { joinKernels } from '../../../src/codegen/wgsl/join.ts';
 import type { Kernel } from '../../../src/codegen/wgsl/kernel.ts';
 import { KernelWriter } from '../../../src/codegen/wgsl/writer.ts';
 import { compile } from '../../../src/compile.ts';
@@ -12,8 +13,10 @@ import { GraphBuilder, type Node, onlyOutput, type Value } from '../../../src/ir
 import { constantDim, multiplyDims } from '../../../src/ir/symbolic.ts';
 import { profileNames } from '../../../src/ir/target.ts';
 import type { EntryPlan, Step } from '../../../src/runtime/artifact.ts';
+import { decoderText } from '../../support/decoder.ts';
 import { programOf, sketch, T } from '../../support/graphs.ts';
 import { sourceFile } from '../../support/language.ts';
+import { compiled as compiledText } from '../../support/packed.ts';
 import { compiled } from './compiled.ts';
 
 const text = readFileSync(new URL('../../../bench/train/classifier.sora', import.meta.url), 'utf8');
@@ -108,6 +111,10 @@ describe('small kernels of other entries', () => {
     expect(launched(nodes)).toEqual(['a+c+d', 'b']);
   });
 
+  test('a selection shares one too', () => {
+    expect(launched({ a: fused('row', given), b: fused('selection', given) })).toEqual(['a+b']);
+  });
+
   test('what waits for another kernel comes behind it', () => {
     const a = fused('map', given);
     const b = fused('row', onlyOutput(a));
@@ -120,6 +127,44 @@ describe('small kernels of other entries', () => {
     const again = fused('append', onlyOutput(update));
     const nodes = { first: fused('map', given), reader, update, last: fused('map', given), again };
     expect(launched(nodes, [update, again])).toEqual(['first+reader', 'update+last', 'again']);
+  });
+});
+
+test('the next token takes two dispatches behind its scores', () => {
+  const { artifact } = compiledText(
+    `${decoderText.replace('vocab: int = 61', 'vocab: int = 610')}generate Decoder.prefill {}\n`,
+  );
+  const step = artifact.entries.find(({ name }) => name === artifact.generation?.step);
+  const names = step?.plans.software.steps.map(({ kernel }) => kernel) ?? [];
+  expect(names.slice(-2)).toEqual([expect.stringMatching(/^next_.*_and_1/), expect.stringMatching(/^next_.*_and_1/)]);
+  expect(names.filter((name) => name.startsWith('next'))).toHaveLength(2);
+});
+
+describe('kernels with workgroups of their own size', () => {
+  const kernelOf = (workgroup: number, body: readonly string[]): Kernel => ({
+    name: `of_${workgroup}`,
+    text: {
+      code: '',
+      bindings: [],
+      params: [],
+      source: { header: [], fields: [], variables: [], helpers: new Set(), body, workgroup },
+    },
+    groups: { factors: [{ size: constantDim(3), divisor: 1 }] },
+  });
+  const parts = (...kernels: Kernel[]) => kernels.map((one) => ({ kernel: one, buffers: [] }));
+  const wide = kernelOf(64, ['workgroupBarrier();']);
+
+  test('share a dispatch: lanes stand aside where a part has no work for them', () => {
+    const joined = joinKernels(parts(kernelOf(8, ['let x = lane;']), wide));
+    expect(joined?.kernel.text.source.workgroup).toBe(64);
+    expect(joined?.kernel.text.code).toMatch(
+      /if \(group < end_0\) \{\s+if \(lane < 8u\) \{\s+let x = lane;\s+\}\s+return;/,
+    );
+  });
+
+  test('but not where lanes wait for each other', () => {
+    expect(joinKernels(parts(kernelOf(8, ['workgroupBarrier();']), wide))).toBeUndefined();
+    expect(joinKernels(parts(wide, kernelOf(64, ['workgroupBarrier();'])))).toBeDefined();
   });
 });
 

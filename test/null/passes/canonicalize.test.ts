@@ -111,3 +111,22 @@ test('has nothing left to do in its own result', () => {
   expect(first.fired).toBeGreaterThan(0);
   expect(canonicalize.run(first.graph, context).fired).toBe(0);
 });
+
+test('the last position of a row of one is found without looking', () => {
+  const before = graphOf((s) => {
+    const x = s.argument('x', 'f32', [B, four]);
+    const splat = (op: string, attributes: Record<string, unknown>) =>
+      s.emit('broadcast', [s.emit(op, [], attributes as never)], { shape: [B] });
+    const lengths = s.argument('lengths', 'i32', [B]);
+    const zero = splat('constant', { values: [0], dtype: 'i32', shape: [] });
+    const most = splat('dim_value', { value: constantDim(0) });
+    const within = s.emit('min', [s.emit('max', [lengths, zero]), most]);
+    const row = s.emit('mul', [s.emit('iota', [], { length: B, dtype: 'i32' }), splat('dim_value', { value: one })]);
+    return { y: s.emit('gather', [x, s.emit('add', [row, within])]) };
+  });
+  expect(bodyOf(check(canonicalize, before, 7))).toMatchInlineSnapshot(`
+    "%0 = input {name = "x"} : f32[B, 4] "x"
+    %1 = input {name = "lengths"} : i32[B] "lengths"
+    return "y" = %0"
+  `);
+});
