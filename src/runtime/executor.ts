@@ -89,7 +89,7 @@ export async function deviceExecutor(
   const pool = makeBufferPool(device);
   try {
     const immediates = await hasImmediates(device);
-    const words = kind === 'lavapipe' ? checkpoint?.packer?.textures : undefined;
+    const words = checkpoint?.packer?.textures(device, kind, artifact, plans);
     const pipelines = await createPipelines(device, artifact.kernels, kernelsOf(plans), { immediates, words });
     const warming = options.warmup ? startWarmUp(device, pool, pipelines, warmKernels(artifact, profile)) : undefined;
     const weights = await loadWeights(artifact, device, pool, checkpoint, used, words, options);

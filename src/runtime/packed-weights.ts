@@ -19,7 +19,7 @@ import {
   unpackNibbles,
 } from './number-formats.ts';
 import type { Checkpoint, FoundTensor, Packer } from './weights.ts';
-import { wordTextures } from './word-textures.ts';
+import { wordTexturesFor } from './word-textures.ts';
 
 type Format = PackedLayout['format'];
 
@@ -36,7 +36,7 @@ export function withPacker(checkpoint: Checkpoint, artifact: Artifact): Checkpoi
     return tensor;
   };
   const packer: Packer = {
-    textures: wordTextures,
+    textures: wordTexturesFor,
     async fill(spec, layout, buffer) {
       const words = new Uint32Array(buffer, 0, layout.words);
       const begin = spec.first ?? 0;

@@ -13,7 +13,7 @@ import { openSafetensors, type SafetensorsFile, type TensorInfo } from './safete
 import { findShards } from './shards.ts';
 import { product } from './size.ts';
 import type { SourceInput } from './source.ts';
-import type { WordTextures } from './word-textures.ts';
+import type { wordTexturesFor } from './word-textures.ts';
 
 /**
  * One safetensors file, an index of shards (`*.index.json`), in Node the folder of a checkpoint, or several of these that
@@ -35,7 +35,7 @@ export interface Packer {
   /** As kernels see the numbers; undefined for weights without a format. */
   host(path: string, tied: string | undefined): Promise<HostTensor> | undefined;
   /** For drivers that read these faster (word-textures.ts). */
-  readonly textures: WordTextures;
+  readonly textures: typeof wordTexturesFor;
 }
 
 export interface Checkpoint {

@@ -4,9 +4,11 @@
  * On lavapipe (Mesa 25.0) a vector of four words takes eight lanes some 330 instructions from a buffer, each word of each lane with a
  * check of its own, and 50 from a storage texture. On SwiftShader the texel takes 1.3 times as long as the vector, so it has buffers.
  */
+import type { DeviceKind } from './adapter.ts';
+import type { Artifact, EntryPlan } from './artifact.ts';
 import type { BufferPool, Destroyable } from './buffers.ts';
 
-/** Texels of a row: with as many rows as every device has, 128 MiB, which is what a binding holds. */
+/** Texels of a row: with the 8,192 rows that every device has, 128 MiB. */
 const WIDTH = 1024;
 /** Four words. */
 const TEXEL_BYTES = 16;
@@ -30,6 +32,21 @@ export interface WordTextures {
   readonly layout: Pick<GPUBindGroupLayoutEntry, 'storageTexture'>;
   /** A texture for so many bytes, counted by the pool. */
   create(device: GPUDevice, pool: BufferPool, what: string, bytes: number): WeightMemory & Destroyable;
+}
+
+/** Where this kind of device gains from them, and the kernels of the plans and the weights fit. */
+export function wordTexturesFor(
+  device: GPUDevice,
+  kind: DeviceKind,
+  { kernels, weights }: Pick<Artifact, 'kernels' | 'weights'>,
+  plans: readonly EntryPlan[],
+): WordTextures | undefined {
+  const { maxStorageTexturesPerShaderStage: most, maxTextureDimension2D: rows } = device.limits;
+  const isRead = plans.every(({ steps }) =>
+    steps.every(({ kernel }) => (kernels[kernel]?.bindings.split('p').length ?? 0) - 1 <= most),
+  );
+  const isHeld = weights.every(({ layout }) => !('words' in layout) || layout.words * 4 <= rows * WIDTH * TEXEL_BYTES);
+  return kind === 'lavapipe' && isRead && isHeld ? wordTextures : undefined;
 }
 
 export const wordTextures: WordTextures = {
