@@ -84,5 +84,8 @@ export function tokenClasses(): readonly TokenClass[] {
 
 export function grammarRules(): readonly Rule[] {
   const serialized = theParser().getSerializedGastProductions() as readonly Serialized[];
-  return serialized.map((rule) => ({ name: rule.name ?? '', body: sequence(rule.definition ?? []) }));
+  const rules = serialized.map((rule) => ({ name: rule.name ?? '', body: sequence(rule.definition ?? []) }));
+  // The parser's class begins with what it inherits; a reader begins with a file.
+  const start = rules.findIndex(({ name }) => name === 'sourceFile');
+  return [...rules.slice(start), ...rules.slice(0, start)];
 }
