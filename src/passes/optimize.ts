@@ -8,6 +8,7 @@ import { canonicalize } from './canonicalize.ts';
 import { commonSubexpression } from './common-subexpression.ts';
 import { constantFold } from './constant-fold.ts';
 import { deadCode } from './dead-code.ts';
+import { narrowRows } from './narrow-rows.ts';
 import { pack } from './pack.ts';
 import { contextOf, type Pass } from './pass.ts';
 
@@ -16,6 +17,8 @@ export const optimizations: readonly Pass[] = [
   canonicalize,
   constantFold,
   commonSubexpression,
+  deadCode,
+  narrowRows,
   deadCode,
   pack,
   canonicalize,
