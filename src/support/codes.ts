@@ -90,6 +90,7 @@ export const codes = {
   // 3xxx: lints
   SORA3001: warning('unused declaration'),
   SORA3002: warning('sparsity that is not packed'),
+  SORA3003: warning('formats without an effect'),
 
   // 4xxx: graph passes (src/passes)
   SORA4001: error('no kernel for an operation'),

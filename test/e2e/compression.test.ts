@@ -73,6 +73,12 @@ test('every command of the README ends well, and the app runs', () => {
     const { status, stderr } = run(process.execPath, [join(root, 'bin/sorac.js'), ...argv, ...device]);
     expect(status, `${line}\n${stderr}`).toBe(0);
   }
+  // The last command makes what `sorac compress` has made: weights in int8, and nothing that trains.
+  const modules = ['app', 'small'].map((name) => readFileSync(at(`${name}/vit-mnist.js`), 'utf8'));
+  for (const text of modules) {
+    expect(text.match(/kind: "packed"/g)?.length ?? 0).toBeGreaterThan(10);
+    expect(text).not.toContain('trainer(');
+  }
   writeFileSync(
     at('app.mjs'),
     `${app.replace('load({', "load({ adapter: 'cpu',")}\nconsole.log(logits.shape.join());\n`,

@@ -73,6 +73,7 @@ async function check(context: Context, call: Call): Promise<CommandResult> {
       ...optional('config', config),
       ...optional('kept', kept),
       ...(recipe.uses === undefined ? {} : { uses: { path: recipe.usesPath ?? '', text: recipe.uses } }),
+      ...(recipe.isForInference === true ? { without: ['train'] as const } : {}),
     });
   const file = call.options.fix === true ? applyFixes(context, source, checkFile) : source.file;
   const stage = checkFile(file);

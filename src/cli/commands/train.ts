@@ -78,6 +78,7 @@ async function compileFor(context: Context, settings: TrainSettings): Promise<Co
     ...optional('configPath', config),
     ...optional('kept', await keptUnits(settings.weights)),
     ...recipeUses(settings.recipe, { file, configPath: config, model }),
+    isForInference: false,
     ...changes,
   });
 }

@@ -69,14 +69,15 @@ export function oneRecipeOption(): Option {
 }
 
 /**
- * The blocks of a recipe for a compilation of the file; nothing where none is asked for.
+ * The blocks of a recipe for a compilation of the file; nothing where none is asked for. What a recipe makes is for inference, as what
+ * `sorac compress` makes, whatever `train` blocks there are; only a training asks for something else.
  *
  * @errors SORA0001 for what is no recipe
  */
 export function recipeUses(
   given: string | undefined,
   { file, configPath, model }: Omit<RecipesRequest, 'recipes'>,
-): { readonly uses?: string; readonly usesPath?: string } {
+): Pick<CompileRequest, 'uses' | 'usesPath' | 'isForInference'> {
   if (given === undefined) return {};
   const source = loadSource(file);
   const { value } = checkSource({
@@ -89,7 +90,7 @@ export function recipeUses(
   // Mistakes of the file are told by the command itself.
   if (value === undefined) return {};
   const recipe = readRecipe(given, value);
-  return { ...optional('uses', recipe.text), usesPath: usesPath(recipe) };
+  return { ...optional('uses', recipe.text), usesPath: usesPath(recipe), isForInference: true };
 }
 
 /** @errors SORA0001 for recipes that are none, or that change nothing */

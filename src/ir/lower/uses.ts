@@ -436,6 +436,30 @@ function quantizationOf(
   return new Map(chosen);
 }
 
+/** A model that trains has its weights as they are: that formats are for other modules must not be found out by their size. */
+function reportIneffective(
+  context: Context,
+  root: SourceTree,
+  training: UseBlock | undefined,
+  formats: Used['formats'],
+): void {
+  const block = root.uses.findLast(({ use, model }) => use === 'quantize' && model.text === training?.model.text);
+  if (!training || !block || ![...(formats?.values() ?? [])].some((each) => each !== undefined)) return;
+  const { text } = block.model;
+  report(
+    context,
+    'SORA3003',
+    `\`${text}\` trains, so its weights stay f32: formats of this block have no effect`,
+    block.useSpan,
+    {
+      labels: [{ span: training.useSpan, text: 'it trains by this block' }],
+      help:
+        '`sorac compile --recipe` and `sorac compress` make modules that do not train; `quantization_aware: true` in the `train` block ' +
+        'trains for the formats',
+    },
+  );
+}
+
 /** Blocks of which a model has one. */
 const single: Readonly<Partial<Record<UseWord, string>>> = { generate: 'generates by', train: 'is trained on' };
 
@@ -476,5 +500,6 @@ export function checkUses(
   const { training, adapters: all = new Map() } = used;
   if (training === undefined) return used;
   const formats = quantizationOf(context, root, first.get('train'), model?.instance.scope ?? fileScope, used.formats);
+  if (formats.size === 0) reportIneffective(context, root, first.get('train'), used.formats);
   return { ...used, training: { ...training, ...trainedBeside(context, all), formats } };
 }

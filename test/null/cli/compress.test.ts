@@ -218,6 +218,20 @@ describe('recipes', () => {
     expect(tensors.find(({ name }) => name === 'embed.weight')).toMatchObject({ format: 'int8', shape: [12, 32] });
     const checked = ['--weights', join(at('rows'), 'model.safetensors'), '--recipe', join(at('rows'), 'recipe.sora')];
     expect((await sorac(['check', at('letters.sora'), ...checked])).exitCode).toBe(0);
+    // A file with a `train` block makes the same module, and is checked as one that only infers.
+    const training = `${readFileSync(at('letters.sora'), 'utf8')}
+train Letters.read { target label: i32[B, T], loss: cross_entropy(logits, label), optimizer: sgd(0.1) }
+`;
+    writeFileSync(at('training.sora'), training);
+    expect((await sorac(['check', at('training.sora'), ...checked])).exitCode).toBe(0);
+    const recipe = checked.slice(2);
+    expect((await sorac(['compile', at('training.sora'), ...recipe, '-o', at('training')])).exitCode).toBe(0);
+    const text = readFileSync(join(at('training'), 'training.js'), 'utf8');
+    expect(text).toContain('kind: "packed"');
+    expect(text).not.toContain('trainer(');
+    // Without a recipe it trains, and formats of its own have no effect.
+    writeFileSync(at('both.sora'), `${training}quantize Letters { "**": int8 }\n`);
+    expect((await sorac(['check', at('both.sora')])).stderr).toContain('SORA3003');
     // Another share than that of the file.
     const other = await sorac(['check', at('letters.sora'), '--weights', checked[1] ?? '', '--recipe', 'rows25']);
     expect(other.exitCode).not.toBe(0);

@@ -370,6 +370,13 @@ describe('number formats of weights', () => {
 
   test('of a program that trains, none', () => {
     const train = 'train Tagger.tag { loss: cross_entropy(tag, ids), optimizer: sgd(0.1) }\n';
-    expect(formatsOf(`${head}quantize Tagger { "**": int8 }\n${train}`)).toEqual({});
+    const text = `${head}quantize Tagger { "**": int8 }\n${train}`;
+    const { value, diagnostics } = lower(text);
+    expect(describeDiagnostics(diagnostics)).toEqual([expect.stringContaining('SORA3003 `Tagger` trains')]);
+    expect(value?.weights.filter(({ format }) => format)).toEqual([]);
+    // What a training computes with, and rules that give no format, are no reason for a warning.
+    const aware = text.replace('sgd(0.1)', 'sgd(0.1), quantization_aware: true');
+    expect(describeDiagnostics(lower(aware).diagnostics)).toEqual([]);
+    expect(describeDiagnostics(lower(text.replace('int8', 'f32')).diagnostics)).toEqual([]);
   });
 });
