@@ -141,7 +141,7 @@ for (const row of rows) {
   console.log(
     `  ${format.padEnd(5)} ${(weightBytes / 1e6).toFixed(1).padStart(6)} MB ${millisecondsPerToken.toFixed(2).padStart(7)} ms/token (fastest ${fastest.toFixed(2)}), ` +
       `${timesAsFast.toFixed(2)} times as fast; CPU ${cpuMillisecondsPerToken.toFixed(2)} ms, ${cpuTimesAsFast.toFixed(2)} times; ` +
-      `${tokensAsFirst} tokens as ${first.format}`,
+      `the first ${tokensAsFirst} tokens as ${first.format}`,
   );
 }
 mkdirSync(at('results'), { recursive: true });

@@ -6,18 +6,25 @@
 import type { Node } from './ir/graph.ts';
 import { entryNamed, interpretGraph, type StateHolder } from './ir/interpret.ts';
 import type { Tensor } from './ir/op.ts';
+import { stringsOf } from './ir/ops/shared.ts';
 import { readProgram } from './ir/read.ts';
 import type { CpuExecutor, HostStateMap, HostTensor, WatchedNode } from './runtime/cpu.ts';
 
-/** Reads every weight that the program names, once; f16 and bf16 checkpoints come as f32. */
+/** Reads every weight that an entry reads, once; f16 and bf16 checkpoints come as f32. */
 export async function createExecutor(
   programText: string,
   weight: (path: string, tied?: string) => Promise<HostTensor>,
 ): Promise<CpuExecutor> {
   const program = readProgram(programText);
   const weights = new Map<string, Tensor>();
+  // What no entry reads need not be in a checkpoint.
+  const read = new Set(
+    program.entries.flatMap(({ graph }) =>
+      graph.nodes.flatMap(({ op, attributes }) => (op === 'weight' ? stringsOf(attributes, 'paths') : [])),
+    ),
+  );
   for (const { path, type, tied } of program.weights)
-    weights.set(path, fromHost({ ...(await weight(path, tied)), dtype: type.dtype }));
+    if (read.has(path)) weights.set(path, fromHost({ ...(await weight(path, tied)), dtype: type.dtype }));
   return {
     async run(entryName, dims, inputs, states, watch) {
       const entry = entryNamed(program, entryName);

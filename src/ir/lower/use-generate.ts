@@ -15,7 +15,7 @@ import {
   GraphBuilder,
   type Value,
 } from '../graph.ts';
-import { broadcastTo, reduceKeeping, reshapeTo } from '../ops/build.ts';
+import { broadcastTo, fillLike, reduceKeeping, reshapeTo } from '../ops/build.ts';
 import { greatestTopK } from '../ops/top-k.ts';
 import { copyGraph, type Sizes, substituteType } from '../substitute.ts';
 import { constantDim, constantValue, type Dim, sameDim, substituteDim, symbolsOfDim } from '../symbolic.ts';
@@ -220,12 +220,13 @@ function logTotals(emitter: GraphEmitter, x: Value, heat: Value): Value {
 
 /**
  * h m + log sum exp(h (x - m)) along the last axis, which becomes 1, with m the greatest element, so that no exponential is above 1 for
- * h of at least 0.
+ * h of at least 0. Where all elements are -infinity, as scores of tokens that are ruled out may be, so is the result.
  */
 function logSumExp(emitter: GraphEmitter, x: Value, heat?: Value): Value {
   const { shape } = x.type;
   const axis = shape.length - 1;
-  const greatest = reduceKeeping(emitter, 'max', x, axis);
+  const most = reduceKeeping(emitter, 'max', x, axis);
+  const greatest = emitter.emit('max', [most, fillLike(emitter, nothing, most)]);
   const heated = (value: Value): Value =>
     heat ? emitter.emit('mul', [value, broadcastTo(emitter, heat, value.type.shape)]) : value;
   const below = heated(emitter.emit('sub', [x, broadcastTo(emitter, greatest, shape)]));
