@@ -7,7 +7,7 @@
 import type { ModuleDeclaration, SourceTree, UseBlock, UseRule, UseSetting, UseWord } from '../../parser/ast.ts';
 import { joinSpans } from '../../support/source.ts';
 import { closest } from '../../support/suggest.ts';
-import type { Entry, TrainBlock, Weight, WeightFormat } from '../graph.ts';
+import type { Entry, TrainBlock, Weight } from '../graph.ts';
 import type { PruneBlock } from '../pruning.ts';
 import { transposedMatrices } from '../summed-axis.ts';
 import { describe, type Instance, numberOf } from './binding.ts';
@@ -34,6 +34,7 @@ import {
 } from './use-methods.ts';
 import { partsOf } from './use-parts.ts';
 import { joined, type PruneRules, readPruneRule } from './use-pruning.ts';
+import { quantizationOf, reportIneffective } from './use-quantization.ts';
 import { readTraining } from './use-training.ts';
 
 /** The model that the compilation is about. */
@@ -397,67 +398,6 @@ function checkBlock(context: Context, block: UseBlock, subject: Subject): Used {
     pruning: chosen.pruning,
     generating: block.use === 'generate' && entry ? readGeneration(site, block, entry) : undefined,
   };
-}
-
-/** Whether a block says something about the formats of the model. */
-function quantizes(root: SourceTree, model: string): boolean {
-  return root.uses.some(({ use, model: { text }, items }) => use === 'quantize' && text === model && items.length > 0);
-}
-
-/** The formats that a step computes with: those of the model where the `train` block says `quantization_aware: true`. */
-function quantizationOf(
-  context: Context,
-  root: SourceTree,
-  block: UseBlock | undefined,
-  scope: Scope,
-  formats: Used['formats'],
-): ReadonlyMap<string, WeightFormat> {
-  const setting = block?.items.find((item) => item.kind === 'setting' && item.name.text === 'quantization_aware');
-  const value = setting?.kind === 'setting' ? setting.values[0]?.value : undefined;
-  if (value === undefined || block === undefined) return new Map();
-  const binding = evaluate(context, value, scope);
-  if (binding.kind !== 'bool' || !binding.value) return new Map();
-  const chosen = [...(formats ?? [])].flatMap(([path, each]): (readonly [string, WeightFormat])[] =>
-    each === undefined ? [] : [[path, each.format]],
-  );
-  // Rules that give no weight a format, not even f32, are wrong, and that is said.
-  const areRulesWrong = formats?.size === 0 && quantizes(root, block.model.text);
-  if (chosen.length === 0 && !areRulesWrong) {
-    report(
-      context,
-      'SORA2305',
-      '`quantization_aware` without a format: no `quantize` block gives a weight one',
-      value.span,
-      {
-        help: `write \`quantize ${block.model.text} { "weights": int8 }\``,
-      },
-    );
-  }
-  return new Map(chosen);
-}
-
-/** A model that trains has its weights as they are: that formats are for other modules must not be found out by their size. */
-function reportIneffective(
-  context: Context,
-  root: SourceTree,
-  training: UseBlock | undefined,
-  formats: Used['formats'],
-): void {
-  const block = root.uses.findLast(({ use, model }) => use === 'quantize' && model.text === training?.model.text);
-  if (!training || !block || ![...(formats?.values() ?? [])].some((each) => each !== undefined)) return;
-  const { text } = block.model;
-  report(
-    context,
-    'SORA3003',
-    `\`${text}\` trains, so its weights stay f32: formats of this block have no effect`,
-    block.useSpan,
-    {
-      labels: [{ span: training.useSpan, text: 'it trains by this block' }],
-      help:
-        '`sorac compile --recipe` and `sorac compress` make modules that do not train; `quantization_aware: true` in the `train` block ' +
-        'trains for the formats',
-    },
-  );
 }
 
 /** Blocks of which a model has one. */
