@@ -58,7 +58,9 @@ train Words.score {
 
 function lowered(settings: string, rules: string): Program {
   const stage = lowerSource({ file: { path: 'words.sora', text: source(settings, rules) } });
-  expect(describeDiagnostics(stage.diagnostics)).toEqual([]);
+  // Without the setting formats have no effect, which is said.
+  const wanted = settings === '' ? [expect.stringContaining('SORA3003')] : [];
+  expect(describeDiagnostics(stage.diagnostics)).toEqual(wanted);
   return stage.value ?? expect.fail('does not lower');
 }
 
