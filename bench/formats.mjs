@@ -1,5 +1,6 @@
 // `npm run bench:formats [-- --model stories|chat --rounds N --tokens N --formats f32,int8,int4 --threads N]`: greedy text with weights of
-// several number formats on lavapipe, in turns; `--threads` sets how many threads the driver has (0: work is done where it is submitted). One process has all models, so the machine's load hits all alike; each round gives ratios of its own.
+// several number formats on lavapipe, in turns; `--threads` sets how many threads the driver has (0: work is done where it is submitted).
+// One process has all models, so the machine's load hits all alike; each round gives ratios of its own.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';

@@ -6,13 +6,14 @@
  * Not here: the text of the generated module (module/).
  */
 import type { Entry, EntryParameter, Node, Program, State, Training, Value } from '../ir/graph.ts';
-import { hasTrait, opNamed } from '../ir/ops/index.ts';
+import { opNamed } from '../ir/ops/index.ts';
 import { stringsOf } from '../ir/ops/shared.ts';
 import { printGraph, printProgram } from '../ir/print.ts';
 import { constantValue, dimBounds } from '../ir/symbolic.ts';
 import { type ProfileName, profileNames } from '../ir/target.ts';
 import { printType, type TensorType } from '../ir/types.ts';
 import { bytesOfType, bytesOfWeight, contextOf, maxBindingBytes, maxBindings } from '../passes/index.ts';
+import { underViews } from '../passes/pass.ts';
 import type {
   Artifact,
   EntryPlan,
@@ -29,7 +30,6 @@ import { layoutOf, type Planned, planEntry } from './plan/entry.ts';
 import { halveStored } from './plan/halves.ts';
 import type { Joins } from './plan/launches.ts';
 import { bytesOf, sizeOf } from './plan/sizes.ts';
-import type { Merged } from './plan/staged-rows.ts';
 import { arenaPlaces, piecesOf, trainingSpec } from './plan/training.ts';
 import { type WeightTable, weightTable } from './plan/weights.ts';
 import { kernelsFor } from './wgsl/index.ts';
@@ -138,8 +138,7 @@ function indexRange(entry: Entry, name: string): readonly [number, number] | und
       node.attributes,
     );
     if (rows === undefined) continue;
-    let source = node.inputs[1];
-    while (source && hasTrait(source.node, 'view')) source = source.node.inputs[0];
+    const source = underViews(node.inputs[1]);
     if (source?.node.op !== 'input' || source.node.attributes.name !== name) continue;
     const size = constantValue(rows);
     if (size !== undefined) most = Math.min(most, size - 1);
@@ -292,10 +291,8 @@ export function planProgram(input: GenerateInput): Stage<PlannedEntries> {
       },
       ...(profile === 'software' && !isStep
         ? {
-            stagedKernelOf: ({ node, staged }: Merged, layouts: readonly InputLayout[]) =>
+            mergedKernelOf: (node: Node, layouts: readonly InputLayout[], staged?: Value) =>
               tryKernels(node, profile, layouts, false, staged)[0],
-            updatingKernelOf: (node: Node, layouts: readonly InputLayout[]) =>
-              tryKernels(node, profile, layouts, false)[0],
           }
         : {}),
       register: (kernel) => table.register(kernel, profile),

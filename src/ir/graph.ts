@@ -467,9 +467,9 @@ export function onlyOutput(node: Node): Value {
 }
 
 /** Nodes that read each value: `users.get(value)`; results are not users. */
-export function usersOf(graph: Graph): ReadonlyMap<Value, readonly Node[]> {
+export function usersOf({ nodes }: Pick<Graph, 'nodes'>): ReadonlyMap<Value, readonly Node[]> {
   const users = new Map<Value, Node[]>();
-  for (const node of graph.nodes) {
+  for (const node of nodes) {
     for (const value of new Set(node.inputs)) {
       const list = users.get(value);
       if (list) list.push(node);

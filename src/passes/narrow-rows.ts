@@ -6,7 +6,7 @@
  * Which ops these are is said by `axes` of their definitions: B and T run along from operands to the result.
  */
 import { createEmitter } from '../ir/emit.ts';
-import type { Graph, Node, Value } from '../ir/graph.ts';
+import { type Graph, type Node, usersOf, type Value } from '../ir/graph.ts';
 import type { InferContext } from '../ir/op.ts';
 import { alongside } from '../ir/ops/axes.ts';
 import { dimOf } from '../ir/ops/shared.ts';
@@ -60,11 +60,11 @@ interface Lookup {
   /** [B, T, …] */
   readonly table: Value;
   readonly indices: Value;
-  /** Whose rows nobody else reads, or which are one row repeated. */
-  readonly nodes: ReadonlySet<Node>;
+  /** Whose rows nobody else reads, or which are one row repeated, with the operands that have these rows. */
+  readonly nodes: ReadonlyMap<Node, readonly number[]>;
 }
 
-function lookupOf(graph: Graph, gather: Node, readers: ReadonlyMap<Value, readonly Node[]>): Lookup | undefined {
+function lookupOf(graph: Graph, gather: Node, users: ReadonlyMap<Value, readonly Node[]>): Lookup | undefined {
   const [flat, indices] = gather.inputs;
   const view = flat?.node;
   const [table] = view?.inputs ?? [];
@@ -72,26 +72,25 @@ function lookupOf(graph: Graph, gather: Node, readers: ReadonlyMap<Value, readon
   if (gather.op !== 'gather' || view?.op !== 'reshape' || !table || !indices || !batch || !length) return undefined;
   const [rows] = flat?.type.shape ?? [];
   const isOfRows = rows !== undefined && sameDim(rows, multiplyDims(batch, length));
-  if (!isOfRows || !isOnePerRow(indices, length) || readers.get(flat as Value)?.length !== 1) return undefined;
+  if (!isOfRows || !isOnePerRow(indices, length) || users.get(flat as Value)?.length !== 1) return undefined;
   const results = new Set(graph.results.map(({ value }) => value));
-  const nodes = new Set<Node>();
+  const nodes = new Map<Node, readonly number[]>();
   for (const node of [...graph.nodes].reverse()) {
     const [value] = node.outputs;
     const [ownBatch, ownLength] = value?.type.shape ?? [];
     if (!value || !ownBatch || !ownLength || !sameDim(ownBatch, batch) || !sameDim(ownLength, length)) continue;
-    const isOurs = (reader: Node): boolean => {
-      if (reader === view) return value === table;
-      const rowsOfReader = nodes.has(reader) ? (rowOperands(reader) ?? []) : [];
-      return reader.inputs.every((input, at) => input !== value || rowsOfReader.includes(at));
-    };
-    const own = readers.get(value) ?? [];
+    const isOurs = (user: Node): boolean =>
+      user === view
+        ? value === table
+        : user.inputs.every((input, at) => input !== value || nodes.get(user)?.includes(at) === true);
+    const own = users.get(value) ?? [];
     const rows = rowOperands(node);
     // What repeats one row costs nothing anew, whoever reads it besides.
     const isRepeated = rows?.length === 0 && hasTrait(node, 'view');
     const isOurOwn = own.length > 0 && !results.has(value) && own.every(isOurs);
-    if (rows && (isRepeated || isOurOwn)) nodes.add(node);
+    if (rows && (isRepeated || isOurOwn)) nodes.set(node, rows);
   }
-  return [...nodes].some((node) => hasTrait(node, 'contraction')) ? { table, indices, nodes } : undefined;
+  return [...nodes.keys()].some((node) => hasTrait(node, 'contraction')) ? { table, indices, nodes } : undefined;
 }
 
 /** The rows of a value at the indices, [B, 1, …]. */
@@ -102,8 +101,8 @@ function narrowed(value: Value, lookup: Lookup, context: RewriteContext, known: 
   const emitter = createEmitter(context.builder, context.context, { span: node.span, label: node.label });
   const [batch = one, length = one, ...inner] = value.type.shape;
   const make = (): Value => {
-    if (lookup.nodes.has(node)) {
-      const rows = rowOperands(node) ?? [];
+    const rows = lookup.nodes.get(node);
+    if (rows) {
       const inputs = node.inputs.map((input, at) =>
         rows.includes(at) ? narrowed(input, lookup, context, known) : context.mapped(input),
       );
@@ -130,12 +129,10 @@ export const narrowRows: Pass = {
   name: 'narrow-rows',
   summary: 'computes only the rows that are looked up',
   run(graph: Graph, context: InferContext) {
-    const readers = new Map<Value, Node[]>();
-    for (const node of graph.nodes)
-      for (const value of new Set(node.inputs)) readers.set(value, [...(readers.get(value) ?? []), node]);
+    const users = usersOf(graph);
     return rewriteGraph(graph, context, (node, _inputs, rewriter) => {
       const [output] = node.outputs;
-      const lookup = lookupOf(graph, node, readers);
+      const lookup = lookupOf(graph, node, users);
       if (!lookup || !output) return undefined;
       const rows = narrowed(lookup.table, lookup, rewriter, new Map());
       return [rewriter.emit('reshape', [rows], { shape: output.type.shape })];

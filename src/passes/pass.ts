@@ -95,6 +95,28 @@ export function copyNode(builder: GraphBuilder, node: Node, inputs: readonly Val
   );
 }
 
+/** Inputs `i0`, `i1`, … of a region, which stand for values outside. */
+export interface RegionInputs {
+  /** The values, in the order of the inputs. */
+  readonly reads: readonly Value[];
+  /** What stands for a value: what `values` has, or an input that is made. */
+  read(value: Value): Value;
+}
+
+/** @param values what stands for values inside; inputs are added */
+export function regionInputs(builder: GraphBuilder, values: Map<Value, Value>): RegionInputs {
+  const reads: Value[] = [];
+  const read = (value: Value): Value => {
+    const known = values.get(value);
+    if (known) return known;
+    const input = builder.input(`i${reads.length}`, value.type);
+    reads.push(value);
+    values.set(value, input);
+    return input;
+  };
+  return { reads, read };
+}
+
 /** Rebuilds `graph`; `fired` counts the nodes that the rewrite replaced. */
 export function rewriteGraph(graph: Graph, context: InferContext, rewrite: Rewrite): PassResult {
   const builder = new GraphBuilder();
@@ -126,6 +148,13 @@ export function rewriteGraph(graph: Graph, context: InferContext, rewrite: Rewri
   }
   const results = graph.results.map((result) => ({ name: result.name, value: mapped(result.value) }));
   return { graph: builder.finish(graph.name, results), fired };
+}
+
+/** What a value shows: the value itself, or what lies under its views. */
+export function underViews(value: Value | undefined): Value | undefined {
+  let source = value;
+  while (source && hasTrait(source.node, 'view')) [source] = source.node.inputs;
+  return source;
 }
 
 /** Whether the node may be dropped when nobody reads it and merged with an equal one. */

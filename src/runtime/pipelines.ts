@@ -10,7 +10,6 @@ import {
   UNIFORM_DECLARATION,
 } from './artifact.ts';
 import { damaged, messageOf, SoraError } from './error.ts';
-
 import type { WordTextures } from './word-textures.ts';
 
 /** GPUShaderStage.COMPUTE */

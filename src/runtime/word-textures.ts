@@ -41,12 +41,13 @@ export function wordTexturesFor(
   { kernels, weights }: Pick<Artifact, 'kernels' | 'weights'>,
   plans: readonly EntryPlan[],
 ): WordTextures | undefined {
+  if (kind !== 'lavapipe') return undefined;
   const { maxStorageTexturesPerShaderStage: most, maxTextureDimension2D: rows } = device.limits;
   const isRead = plans.every(({ steps }) =>
     steps.every(({ kernel }) => (kernels[kernel]?.bindings.split('p').length ?? 0) - 1 <= most),
   );
   const isHeld = weights.every(({ layout }) => !('words' in layout) || layout.words * 4 <= rows * WIDTH * TEXEL_BYTES);
-  return kind === 'lavapipe' && isRead && isHeld ? wordTextures : undefined;
+  return isRead && isHeld ? wordTextures : undefined;
 }
 
 export const wordTextures: WordTextures = {

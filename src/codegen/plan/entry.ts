@@ -22,7 +22,7 @@ import { type Joins, launchesOf, valueAt } from './launches.ts';
 import { withOwnRows } from './own-rows.ts';
 import { bytesOf, evaluateSize, groupsOf, sizeOf } from './sizes.ts';
 import { SlotAllocator } from './slots.ts';
-import { type Merged, type StagedRows, stagedRows } from './staged-rows.ts';
+import { type StagedRows, stagedRows } from './staged-rows.ts';
 import type { WeightTable } from './weights.ts';
 
 /** Part of an arena, in bytes. */
@@ -39,10 +39,11 @@ export interface PlanContext {
   readonly joins: Joins;
   /** Kernels of a fused node; empty when it cannot be written (a diagnostic says why). */
   kernelsOf(node: Node, layouts: readonly InputLayout[]): readonly Kernel[];
-  /** The kernel of a product of one row that computes its left operand; undefined when there is none. */
-  stagedKernelOf?(merged: Merged, layouts: readonly InputLayout[]): Kernel | undefined;
-  /** The kernel of an attention that writes the rows of its states; undefined when there is none. */
-  updatingKernelOf?(node: Node, layouts: readonly InputLayout[]): Kernel | undefined;
+  /**
+   * The kernel of a merged node, a product of one row that computes its left operand (`staged`) or an attention that writes the rows of its
+   * states; undefined when there is none.
+   */
+  mergedKernelOf?(node: Node, layouts: readonly InputLayout[], staged?: Value): Kernel | undefined;
   /** The name under which the kernel stands in the artifact. */
   register(kernel: Kernel): string;
 }
@@ -185,8 +186,8 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
   };
   const layoutsOf = (node: Node) => node.inputs.map((value) => layoutOf(value, context.weights));
   const isResult = (value: Value) => resultBuffers.has(value);
-  const { nodes, kernels: updating } = context.updatingKernelOf
-    ? withOwnRows(single, isResult, (node) => context.updatingKernelOf?.(node, layoutsOf(node)))
+  const { nodes, kernels: updating } = context.mergedKernelOf
+    ? withOwnRows(single, isResult, (node) => context.mergedKernelOf?.(node, layoutsOf(node)))
     : { nodes: single, kernels: new Map<Node, Kernel>() };
   const written = new Map(
     nodes.map((node) => {
@@ -195,10 +196,10 @@ export function planEntry(entry: Entry, context: PlanContext): Planned {
     }),
   );
   const kernelsOf = (node: Node) => written.get(node) ?? unreachable('a node that is no kernel');
-  const staged: StagedRows = context.stagedKernelOf
+  const staged: StagedRows = context.mergedKernelOf
     ? stagedRows(nodes, isResult, {
         of: kernelsOf,
-        ofMerged: (merged) => context.stagedKernelOf?.(merged, layoutsOf(merged.node)),
+        ofMerged: ({ node, staged }) => context.mergedKernelOf?.(node, layoutsOf(node), staged),
       })
     : { products: new Map(), conditions: new Map() };
   const launches = launchesOf(nodes, (node) => withStagedRow(node, kernelsOf(node), staged), firstOf, context.joins);

@@ -2,7 +2,7 @@
  * Kernels of several nodes as the region of one: what one of them stored for the other is computed inside.
  */
 import { type Graph, GraphBuilder, type Node, type Result, type Value } from '../../ir/graph.ts';
-import { copyNode } from '../../passes/pass.ts';
+import { copyNode, regionInputs } from '../../passes/pass.ts';
 import { unreachable } from '../../support/error.ts';
 
 export interface MergedRegion {
@@ -19,16 +19,8 @@ export interface MergedRegion {
  */
 export function mergeRegions(nodes: readonly Node[], results: readonly Result[]): MergedRegion {
   const builder = new GraphBuilder();
-  const inputs: Value[] = [];
   const known = new Map<Value, Value>();
-  const inside = (value: Value): Value => {
-    const found = known.get(value);
-    if (found) return found;
-    const input = builder.input(`i${inputs.length}`, value.type);
-    inputs.push(value);
-    known.set(value, input);
-    return input;
-  };
+  const { reads: inputs, read: inside } = regionInputs(builder, known);
   for (const node of nodes) {
     const region = node.region ?? unreachable('a kernel without a region');
     const copies = new Map<Value, Value>();

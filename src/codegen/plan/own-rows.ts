@@ -2,10 +2,10 @@
  * Which attentions write the new rows of their states themselves, instead of waiting for a dispatch that does
  * (wgsl/attention-update.ts): those that alone read them, together with what makes their query.
  */
-import type { Node, Result, Value } from '../../ir/graph.ts';
-import { hasTrait } from '../../ir/ops/index.ts';
+import { type Node, type Result, usersOf, type Value } from '../../ir/graph.ts';
 import { stringOf } from '../../ir/ops/shared.ts';
 import { maxBindings } from '../../passes/index.ts';
+import { underViews } from '../../passes/pass.ts';
 import type { Kernel } from '../wgsl/kernel.ts';
 import { mergeRegions } from './merge.ts';
 
@@ -21,8 +21,7 @@ const skeletonOf = (node: Node): string => stringOf(node.attributes, 'skeleton')
 /** The operand that an attention's query is, under views. */
 function queryOf(node: Node): Value | undefined {
   const { region } = node;
-  let value = region?.nodes.find(({ op }) => op === 'attention')?.inputs[0];
-  while (value && hasTrait(value.node, 'view') && value.node.op !== 'input') [value] = value.node.inputs;
+  const value = underViews(region?.nodes.find(({ op }) => op === 'attention')?.inputs[0]);
   return region && value?.node.op === 'input' ? node.inputs[region.inputs.indexOf(value.node)] : undefined;
 }
 
@@ -43,13 +42,11 @@ export function withOwnRows(
   isResult: (value: Value) => boolean,
   kernelOf: (node: Node) => Kernel | undefined,
 ): OwnRows {
-  const readers = new Map<Value, Set<Node>>();
-  for (const node of nodes)
-    for (const value of node.inputs) readers.set(value, (readers.get(value) ?? new Set<Node>()).add(node));
+  const users = usersOf({ nodes });
   const isOnlyFor = (node: Node, reader: Node): boolean =>
     node.outputs.every((value) => {
-      const own = readers.get(value);
-      return !isResult(value) && own?.size === 1 && own.has(reader);
+      const [user, another] = users.get(value) ?? [];
+      return !isResult(value) && user === reader && !another;
     });
   const kernels = new Map<Node, Kernel>();
   const placed = new Map<Node, Node | undefined>();

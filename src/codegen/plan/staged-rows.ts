@@ -4,11 +4,11 @@
  *
  * A step of stories15M on lavapipe with two cores takes 43 µs a dispatch beside the work itself, most of it threads that wake up.
  */
-import { type Graph, GraphBuilder, type Node, onlyOutput, type Value } from '../../ir/graph.ts';
-import { hasTrait } from '../../ir/ops/index.ts';
+import { type Graph, GraphBuilder, type Node, onlyOutput, usersOf, type Value } from '../../ir/graph.ts';
 import { stringOf } from '../../ir/ops/shared.ts';
 import { constantDim, constantValue, type Dim, productOfDims, sameDim } from '../../ir/symbolic.ts';
 import { maxBindings } from '../../passes/index.ts';
+import { underViews } from '../../passes/pass.ts';
 import { type Condition, type Kernel, unlimited } from '../wgsl/kernel.ts';
 import { mergeRegions } from './merge.ts';
 
@@ -65,8 +65,7 @@ function groupsOfRow({ groups }: Kernel, rows: Dim): number | undefined {
 function leftInput(region: Graph): Node | undefined {
   const [dot, another] = region.nodes.filter(({ op }) => op === 'dot_general');
   if (!dot || another) return undefined;
-  let value = dot.inputs[0];
-  while (value && hasTrait(value.node, 'view') && value.node.op !== 'input') value = value.node.inputs[0];
+  const value = underViews(dot.inputs[0]);
   return value?.node.op === 'input' ? value.node : undefined;
 }
 
@@ -131,15 +130,13 @@ function isProducer(node: Node, isResult: (value: Value) => boolean, kernels: re
 
 /** @param isResult whether a value leaves the entry */
 export function stagedRows(nodes: readonly Node[], isResult: (value: Value) => boolean, kernels: Kernels): StagedRows {
-  const readers = new Map<Value, Node[]>();
-  for (const node of nodes)
-    for (const value of new Set(node.inputs)) readers.set(value, [...(readers.get(value) ?? []), node]);
+  const users = usersOf({ nodes });
   const products = new Map<Node, Merged & { readonly kernel: Kernel }>();
   const conditions = new Map<Node, Condition>();
   for (const producer of nodes) {
     if (!isProducer(producer, isResult, kernels.of(producer))) continue;
     const value = onlyOutput(producer);
-    const found = (readers.get(value) ?? []).map((product) => {
+    const found = (users.get(value) ?? []).map((product) => {
       const merged = products.has(product) ? undefined : mergedWith(producer, product, kernels);
       return { product, merged };
     });

@@ -34,8 +34,8 @@ const lanes = 8;
  * keys: 1 key 113 ms after 1.3 s, 2 keys 98 ms after 2.8 s, 4 keys 127 ms after 5.7 s).
  */
 const step = 1;
-/** Vectors of the mixture that a lane keeps. */
-const mostVectors = 32;
+/** Vectors of the mixture that a lane keeps: of many queries, and of the heads of few, which read the same keys. */
+const mostVectors = { queries: 32, heads: 64 } as const;
 
 /** What a lane computes beside each other: its queries of one head, or the heads of one query. */
 interface Row {
@@ -54,16 +54,16 @@ interface Parts {
   readonly group: Index;
 }
 
-/** How many rows a lane has registers for. */
-function mostRows({ valueWidth }: Geometry): number {
-  return Math.max(1, Math.min(4, Math.floor((4 * mostVectors) / valueWidth)));
+/** How many rows a lane takes whose mixtures are so many vectors together. */
+function mostRows({ valueWidth }: Geometry, vectors: number): number {
+  return Math.max(1, Math.min(4, Math.floor((4 * vectors) / valueWidth)));
 }
 
 /** A lane per few queries of a head. */
 export function writeLanes(draft: Draft, node: Node, targets: readonly Target[]): Written {
   const { writer, walker } = draft;
   const geometry = geometryOf(node);
-  const perLane = mostRows(geometry);
+  const perLane = mostRows(geometry, mostVectors.queries);
   const perGroup = lanes * perLane;
   reserveNames(draft, geometry, perLane);
   const { batch, head } = openWork(draft, geometry, perGroup);
@@ -108,9 +108,7 @@ export function writeLanes(draft: Draft, node: Node, targets: readonly Target[])
 
 /** Few queries: how their keys are split, a lane per split. */
 export function laneSplit(request: KernelRequest, node: Node): Split | undefined {
-  return splitOf(request, node, ({ valueWidth }) =>
-    Math.max(1, Math.min(4, Math.floor((8 * mostVectors) / valueWidth))),
-  );
+  return splitOf(request, node, (geometry) => mostRows(geometry, mostVectors.heads));
 }
 
 /**

@@ -174,7 +174,7 @@ function hiddenEntry(site: UseSite, entry: Entry, logits: Logits, top: number, n
   const given: TensorType = tensorType('f32', [value.type.shape[0] ?? constantDim(1), 2]);
   // In this order what reads the row shares a dispatch, and what ends the sums another one.
   const heat = builder.input(heats, given);
-  const ofParts = logTotals(emitter, value, heat);
+  const ofParts = totalsOfParts(emitter, value, heat);
   const ids = emitter.emit('top_k', [value], { k: top });
   const values = emitter.emit('take_along', [value, ids], { axis: -1 });
   const totals = reshapeTo(emitter, logSumExp(emitter, ofParts), given.shape);
@@ -203,7 +203,7 @@ function hiddenEntry(site: UseSite, entry: Entry, logits: Logits, top: number, n
 }
 
 /** log sum exp(h x) of each part of the rows of `x` [B, V], for each heat h of `heat` [B, 2]: [B, 2, parts]. */
-function logTotals(emitter: GraphEmitter, x: Value, heat: Value): Value {
+function totalsOfParts(emitter: GraphEmitter, x: Value, heat: Value): Value {
   const [batch = constantDim(1), width = constantDim(1)] = x.type.shape;
   const size = constantValue(width) ?? 1;
   const rest = (parts - (size % parts)) % parts;

@@ -6,7 +6,7 @@
  */
 import { type Graph, GraphBuilder, type Node, type Value } from '../../ir/graph.ts';
 import { unreachable } from '../../support/error.ts';
-import { copyNode } from '../pass.ts';
+import { copyNode, regionInputs } from '../pass.ts';
 import { type Cone, skeletonOf } from './cone.ts';
 import { outputOf, roleOf } from './roles.ts';
 
@@ -28,15 +28,7 @@ export function kernelOf(cone: Cone): Kernel | undefined {
   if (skeleton === undefined) return undefined;
   const builder = new GraphBuilder();
   const values = new Map<Value, Value>();
-  const reads: Value[] = [];
-  const read = (value: Value): Value => {
-    const known = values.get(value);
-    if (known) return known;
-    const input = builder.input(`i${reads.length}`, value.type);
-    reads.push(value);
-    values.set(value, input);
-    return input;
-  };
+  const { reads, read } = regionInputs(builder, values);
   const compute = (node: Node): void => {
     const inputs = node.inputs.map((input) => {
       if (!cone.nodes.has(input.node)) return read(input);

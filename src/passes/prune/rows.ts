@@ -15,7 +15,7 @@ import { goneScore, type RowLookup, type RowRule, type UnitMember, type UnitSet 
 import { constantDim, constantValue } from '../../ir/symbolic.ts';
 import { type TensorType, tensorType } from '../../ir/types.ts';
 import { type Diagnostic, diagnose, type Stage } from '../../support/diagnostic.ts';
-import { contextOf, definitionOf, type RewriteContext, rewriteGraph } from '../pass.ts';
+import { contextOf, definitionOf, type RewriteContext, rewriteGraph, underViews } from '../pass.ts';
 import { isIn, keptOf, type SetsOptions } from './sets.ts';
 
 /** Names of the tables of a rule, those of ties among them. */
@@ -76,9 +76,8 @@ function offsetsOf(program: Program, tables: Tables): ReadonlySet<string> {
 }
 
 /** The parameter whose numbers are looked up; undefined where they are computed. */
-function givenIndex({ node }: Value): string | undefined {
-  let source: Node | undefined = node;
-  while (source && hasTrait(source, 'view')) source = source.inputs[0]?.node;
+function givenIndex(value: Value): string | undefined {
+  const source = underViews(value)?.node;
   return source?.op === 'input' ? stringOf(source.attributes, 'name') : undefined;
 }
 
