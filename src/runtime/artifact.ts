@@ -63,13 +63,14 @@ export interface PackedFormat {
  * The weight as a matrix [N, K], N the outputs: words of 4 (int8) or 8 (int4) neighbours along K, the first in the lowest bits, int8 plus
  * 128 and symmetric int4 plus 8, so that nothing is below 0. What lies past the ends is 0. P = ceil(N / width) panels, G groups:
  *
- *   [P][ceil(K / 4 or 8)][width] words of numbers
+ *   [P][W / run][width / 32][run][32] words of numbers, W = ceil(K / 4 or 8) of a row: `run` of a row's words are read one after the other
  *   [P][G][width] scales, f32
  *   [P][G][width / 4] words of four zero points each, where the format is asymmetric
  */
 export interface PackedLayout {
   readonly kind: 'packed';
   readonly width: number;
+  readonly run: number;
   readonly format: PackedFormat;
   /** Of 32 bits. */
   readonly words: number;
@@ -128,6 +129,9 @@ export interface WeightSpec {
 export const IMMEDIATE_DECLARATION = 'var<immediate> dims: Dims;';
 /** … and what stands in its place on devices without immediates. */
 export const UNIFORM_DECLARATION = '@group(1) @binding(0) var<uniform> dims: Dims;';
+
+/** Behind it, in a line `let x = …;`, stands what eight lanes of a subgroup can compute instead (eight-lanes.ts). */
+export const EIGHT_LANES = '// eight lanes: ';
 
 export interface KernelSpec {
   /** WGSL with one entry point `main`. Runtime dims are in `var<immediate> dims: Dims` (a struct of u32, see wgsl/writer.ts). */

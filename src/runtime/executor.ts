@@ -90,7 +90,9 @@ export async function deviceExecutor(
   try {
     const immediates = await hasImmediates(device);
     const words = checkpoint?.packer?.textures(device, kind, artifact, plans);
-    const pipelines = await createPipelines(device, artifact.kernels, kernelsOf(plans), { immediates, words });
+    const share = checkpoint?.packer?.share(device, kind);
+    const forms = { immediates, words, share };
+    const pipelines = await createPipelines(device, artifact.kernels, kernelsOf(plans), forms);
     const warming = options.warmup ? startWarmUp(device, pool, pipelines, warmKernels(artifact, profile)) : undefined;
     const weights = await loadWeights(artifact, device, pool, checkpoint, used, words, options);
     await warming?.first;

@@ -5,6 +5,7 @@
 import type { Artifact, PackedLayout, WeightSpec } from './artifact.ts';
 import { convertElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
+import { eightLanesFor } from './eight-lanes.ts';
 import { SoraError } from './error.ts';
 import { halfToSingle, singleToHalf } from './half.ts';
 import { placeSparse, sparseTensor } from './nm-weights.ts';
@@ -23,6 +24,9 @@ import { wordTexturesFor } from './word-textures.ts';
 
 type Format = PackedLayout['format'];
 
+/** Words of eight lanes, a vector of four each, that lie beside each other. */
+const VECTORS = 32;
+
 /** How many numbers are read as floats at a time, in whole rows. */
 const blockElements = 1 << 20;
 
@@ -37,6 +41,7 @@ export function withPacker(checkpoint: Checkpoint, artifact: Artifact): Checkpoi
   };
   const packer: Packer = {
     textures: wordTexturesFor,
+    share: eightLanesFor,
     async fill(spec, layout, buffer) {
       const words = new Uint32Array(buffer, 0, layout.words);
       const begin = spec.first ?? 0;
@@ -118,7 +123,7 @@ async function halves({ file, info }: FoundTensor): Promise<HostTensor> {
  */
 function placerOf(
   { shape }: WeightSpec,
-  { width, format }: PackedLayout,
+  { width, run, format }: PackedLayout,
   words: Uint32Array,
   source: readonly number[],
   base: number,
@@ -148,7 +153,13 @@ function placerOf(
       const end = Math.min(inputs, columns - firstInput);
       for (let at = Math.max(0, -firstInput); at < end; at++) {
         const input = firstInput + at;
-        const place = (panel * wordsOfRow + Math.floor(input / perWord)) * width + lane;
+        const word = Math.floor(input / perWord);
+        const inRun = word % run;
+        const place =
+          (panel * wordsOfRow + word - inRun) * width +
+          (lane - (lane % VECTORS)) * run +
+          inRun * VECTORS +
+          (lane % VECTORS);
         const number = (values[row * inputs + at] ?? 0) + offset;
         words[place] = (words[place] ?? 0) | (number << (bits * (input % perWord)));
       }

@@ -22,6 +22,8 @@ export interface Pipelines {
   readonly immediates: boolean;
   /** Where packed weights are textures. */
   readonly words: WordTextures | undefined;
+  /** Rewrites kernels whose lanes read for each other (eight-lanes.ts). */
+  readonly share: ((code: string) => string) | undefined;
   get(kernel: string): Pipeline;
   readonly count: number;
   /** Layout of group 1 when there are no immediates. */
@@ -72,7 +74,7 @@ export async function createPipelines(
   device: GPUDevice,
   kernels: Artifact['kernels'],
   names: readonly string[],
-  { immediates, words }: Pick<Pipelines, 'immediates' | 'words'>,
+  { immediates, words, share }: Pick<Pipelines, 'immediates' | 'words' | 'share'>,
 ): Promise<Pipelines> {
   const layouts = new Map<string, GPUBindGroupLayout>();
   const uniformLayout = device.createBindGroupLayout({
@@ -99,7 +101,8 @@ export async function createPipelines(
     const spec = Object.hasOwn(kernels, name) ? kernels[name] : undefined;
     if (!spec) throw damaged(`kernel \`${name}\``);
     checkKernel(device, name, spec);
-    const declared = words ? words.declare(spec.code) : spec.code;
+    const shared = share ? share(spec.code) : spec.code;
+    const declared = words ? words.declare(shared) : shared;
     const code = immediates ? declared : declared.replace(IMMEDIATE_DECLARATION, UNIFORM_DECLARATION);
     const layout = bindingLayout(spec.bindings);
     const module = device.createShaderModule({ label: name, code });
@@ -134,6 +137,7 @@ export async function createPipelines(
   return {
     immediates,
     words,
+    share,
     uniformLayout,
     count: pipelines.size,
     get(kernel) {

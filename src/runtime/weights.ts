@@ -6,6 +6,7 @@ import type { NmLayout, PackedLayout, WeightSpec } from './artifact.ts';
 import { nameFinder } from './checkpoint-names.ts';
 import { convertElements, newElements } from './convert.ts';
 import type { HostTensor } from './cpu.ts';
+import type { eightLanesFor } from './eight-lanes.ts';
 import { damaged, SoraError } from './error.ts';
 import { nearest } from './nearest.ts';
 import { type PackedTensor, unpackTensors } from './packed-files.ts';
@@ -36,6 +37,8 @@ export interface Packer {
   host(path: string, tied: string | undefined): Promise<HostTensor> | undefined;
   /** For drivers that read these faster (word-textures.ts). */
   readonly textures: typeof wordTexturesFor;
+  /** For kernels whose lanes read for each other (eight-lanes.ts). */
+  readonly share: typeof eightLanesFor;
 }
 
 export interface Checkpoint {

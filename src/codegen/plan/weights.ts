@@ -65,8 +65,10 @@ export interface PackedPlaces {
   readonly columns: number;
   /** Numbers in a word. */
   readonly perWord: number;
-  /** Words of a row. */
+  /** Words of a row, … */
   readonly words: number;
+  /** … and how many of them follow each other: those that 32 steps of a sum take (wgsl/packed-eights.ts). */
+  readonly run: number;
   readonly groups: number;
   readonly scales: number;
   readonly zeros: number;
@@ -79,18 +81,19 @@ export function packedPlaces(shape: readonly number[], format: PackedFormat): Pa
   const [rows, columns] = format.transposed ? [others, first] : [first, others];
   const perWord = format.kind === 'int8' ? 4 : 8;
   const words = Math.ceil(columns / perWord);
+  const run = words % (32 / perWord) === 0 ? 32 / perWord : 1;
   const groups = format.group === undefined ? 1 : Math.max(1, Math.ceil(columns / format.group));
   const width = panelWidth * packedVectors(rows);
   const padded = Math.ceil(rows / width) * width;
   const scales = padded * words;
   const zeros = scales + padded * groups;
   const end = zeros + (format.asymmetric ? (padded * groups) / 4 : 0);
-  return { width, rows, columns, perWord, words, groups, scales, zeros, end };
+  return { width, rows, columns, perWord, words, run, groups, scales, zeros, end };
 }
 
 function packedLayout(shape: readonly number[], format: PackedFormat): WeightLayout {
-  const { width, end } = packedPlaces(shape, format);
-  return { kind: 'packed', width, format, words: end };
+  const { width, run, end } = packedPlaces(shape, format);
+  return { kind: 'packed', width, run, format, words: end };
 }
 
 /** Where the parts of an n:m weight begin, in words, and how many of each a panel has. */

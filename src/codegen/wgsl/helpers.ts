@@ -2,6 +2,7 @@
  * WGSL functions that kernels call, each as scalar and as vector overload (WGSL has no user overloads, so the vector one
  * ends in `4`). Emitted only into kernels that use them.
  */
+import { addWord, wordHelper } from './packed-words.ts';
 
 /**
  * Error function with absolute error below 1.5e-7 in exact arithmetic, 3e-7 in f32.
@@ -78,6 +79,8 @@ const sources: Readonly<Record<string, string>> = {
   sora_cos: turn('sora_cos', ' + 1.0'),
   sora_order_key: orderKey,
   sora_random: random,
+  [wordHelper(4)]: addWord(4),
+  [wordHelper(8)]: addWord(8),
 };
 
 /** The same text for four lanes at once; constants are written as calls, `u32(7)`. */

@@ -3,8 +3,7 @@
  * holds, turns numbers into f32 where they stand in the word and multiplies; scales are multiplied to the sums: once to that of a row, or
  * once per group to that of a group.
  *
- * A number is masked and not moved: what is too large by a power of two is paid for by the other factor, once for all outputs. Offsets
- * (128, 8, zero points) are subtracted as multiples of the sum of the other factors: those of int8 word by word, so that nothing large is
+ * Offsets (128, 8, zero points) are subtracted as multiples of the sum of the other factors: those of int8 word by word, so that nothing large is
  * added up and cancelled at the end, those of int4 group by group.
  *
  * Loops are flat, with a condition at the end of a group: on lavapipe, loops in loops take 1.4 times as long.
@@ -14,6 +13,8 @@ import { components, type FourColumns, isMultiple, quarter, range } from './colu
 import type { Product } from './contraction.ts';
 import { addIndices, constantIndex, type Index, scaleIndex, variableIndex } from './index-algebra.ts';
 import { bindPacked, type PackedAccess, packedIndex, packedOffset, zeroPoints } from './packed.ts';
+import { EIGHT, takesEights, writeEightSums } from './packed-eights.ts';
+import { numbersAt, powerOfTwo } from './packed-words.ts';
 import { type BufferAccess, fourth, type IndexVector } from './values.ts';
 import { viewIndex } from './views.ts';
 import { readWords } from './writer.ts';
@@ -77,18 +78,6 @@ export interface PackedSums {
 
 const vector = (text: string, type = 'f32') => `vec4<${type}>(${text})`;
 
-/** A power of two as WGSL. */
-const power = (exponent: number): string => `${2 ** exponent}${exponent >= 0 ? '.0' : ''}f`;
-
-/** Four outputs' numbers at a step of a word, too large by 2^(bits * step); the last one is moved down instead. */
-function numbersAt(words: string, step: number, perWord: number): { readonly text: string; readonly excess: number } {
-  const bits = 32 / perWord;
-  if (step === perWord - 1)
-    return { text: vector(vector(`${words} >> ${vector(`${32 - bits}u`, 'u32')}`, 'i32')), excess: 0 };
-  const mask = (2 ** bits - 1) * 2 ** (bits * step);
-  return { text: vector(vector(`${words} & ${vector(`${mask}u`, 'u32')}`, 'i32')), excess: bits * step };
-}
-
 /** Adds the whole sum to the accumulators, scaled. */
 export function writePackedSums(product: Product, { buffer, access }: PackedRight, sums: PackedSums): void {
   const { draft, depth } = product;
@@ -105,12 +94,17 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
   const quarters = places.width / 4;
   const panels = Math.ceil(places.rows / places.width);
   const place = sums.places.map((text, c) => writer.let(`panel_place_${c}`, `min(${text}, ${panels * quarters - 1}u)`));
-  const starts = (what: string, start: number, count: number) =>
+  const starts = (what: string, start: number, count: number, inPanel: (at: string) => string) =>
     place.map((at, c) =>
-      writer.let(`${what}_${c}`, `${at} / ${quarters}u * ${count * quarters}u + ${at} % ${quarters}u + ${start / 4}u`),
+      writer.let(`${what}_${c}`, `${at} / ${quarters}u * ${count * quarters}u + ${inPanel(at)} + ${start / 4}u`),
     );
-  const wordStarts = starts('words_at', 0, places.words);
-  const scaleStarts = starts('scales_at', places.scales, places.groups);
+  const side = (at: string) => `${at} % ${quarters}u`;
+  // Eight vectors lie beside each other, and behind them the words of the same outputs that follow in a run.
+  const isRun = places.run > 1 && quarters > EIGHT;
+  const wordStarts = starts('words_at', 0, places.words, (at) =>
+    isRun ? `${side(at)} / ${EIGHT}u * ${EIGHT * places.run}u + ${at} % ${EIGHT}u` : side(at),
+  );
+  const scaleStarts = starts('scales_at', places.scales, places.groups, side);
   const zeroStarts =
     offset === undefined
       ? place.map((at, c) =>
@@ -120,6 +114,35 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
           ),
         )
       : [];
+  const groupAt = (group: string) => (group === '0u' ? '' : ` + ${group} * ${quarters}u`);
+  const scaleOf = (c: number, group: string) =>
+    writer.let('scale', `bitcast<vec4<f32>>(${readWords(name, `${scaleStarts[c]}${groupAt(group)}`)})`);
+  const zeroOf = (c: number, group: string) => {
+    if (offset !== undefined) return `${offset}.0f`;
+    const word = writer.let('zero_word', `${zeroStarts[c]}${groupAt(group)}`);
+    return writer.let('zero', zeroPoints(`${readWords(name, `${word} / 4u`)}[${word} % 4u]`));
+  };
+  const [onlyRow] = rows;
+  if (rows.length === 1 && onlyRow && !sums.slices && takesEights(product, format)) {
+    writeEightSums(product, {
+      batch: sums.batch,
+      row: onlyRow,
+      words: name,
+      perWord,
+      run: quarters * places.run,
+      outputs: columns.map((_, c) => ({ start: wordStarts[c] ?? '', sum: sums.sum(0, c) })),
+      offset: byWord ? offset : undefined,
+      groupSize: isGrouped ? format.group : undefined,
+      settle(c, part, leftSum, group) {
+        const sum = sums.sum(0, c);
+        const scale = isGrouped ? scaleOf(c, group) : '';
+        const centred = byWord ? part : `${part} - ${zeroOf(c, group)} * ${leftSum}`;
+        writer.line(isGrouped ? `${sum} = fma(${centred}, ${scale}, ${sum});` : `${sum} += ${centred};`);
+      },
+    });
+    if (!isGrouped) for (const c of all) writer.line(`${sums.sum(0, c)} *= ${scaleOf(c, '0u')};`);
+    return;
+  }
   const part = (row: number, c: number) => (isGrouped || !byWord ? `part_${row}_${c}` : sums.sum(row, c));
   const ofRows = rows.map((_, r) => r);
   if (part(0, 0) !== sums.sum(0, 0)) {
@@ -129,14 +152,9 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
 
   /** Scales what a group or row has come to, and begins anew. */
   const settle = (group: string, isLast: boolean): void => {
-    const at = group === '0u' ? '' : ` + ${group} * ${quarters}u`;
     for (const c of all) {
-      const scale = writer.let('scale', `bitcast<vec4<f32>>(${readWords(name, `${scaleStarts[c]}${at}`)})`);
-      const word = offset === undefined ? writer.let('zero_word', `${zeroStarts[c]}${at}`) : '';
-      const zero =
-        offset === undefined
-          ? writer.let('zero', zeroPoints(`${readWords(name, `${word} / 4u`)}[${word} % 4u]`))
-          : `${offset}.0f`;
+      const scale = scaleOf(c, group);
+      const zero = zeroOf(c, group);
       for (const r of ofRows) {
         const own = part(r, c);
         const sum = sums.sum(r, c);
@@ -170,16 +188,20 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
     return { fours, correction: undefined };
   });
   // The steps of half a word are moved to where those of the lower half are.
-  const wordIndex = parts === 1 ? counter : `${counter} / ${parts}u`;
+  const word = parts === 1 ? counter : `${counter} / ${parts}u`;
+  const inRun = parts === 1 ? `${counter} % ${places.run}u` : `${word} % ${places.run}u`;
+  const wordIndex = isRun
+    ? writer.let('word_at', `${counter} / ${parts * places.run}u * ${quarters * places.run}u + ${inRun} * ${EIGHT}u`)
+    : `${word} * ${quarters}u`;
   const scalars = range(steps).map((step) => {
     const { excess } = numbersAt('', step, parts === 1 ? perWord : 8);
     return left.map(({ fours }) => {
       const scalar = `${fours[step >> 2]}.${components[step % 4]}`;
-      return excess === 0 ? scalar : writer.let('a', `${scalar} * ${power(-excess)}`);
+      return excess === 0 ? scalar : writer.let('a', `${scalar} * ${powerOfTwo(-excess)}`);
     });
   });
   for (const c of all) {
-    const read = writer.let('words', readWords(name, `${wordStarts[c]} + ${wordIndex} * ${quarters}u`));
+    const read = writer.let('words', readWords(name, `${wordStarts[c]} + ${wordIndex}`));
     const words =
       parts === 1 ? read : writer.let('half', `${read} >> ${vector(`${counter} % ${parts}u * 16u`, 'u32')}`);
     if (byWord) {

@@ -56,7 +56,7 @@ export type Outputs =
 
 export const lanesOf = ({ kind }: Outputs): Lanes => (kind === 'four' ? 4 : 1);
 
-/** Of [P][count][width] from `start` on, the words of these outputs: one, or a vector. */
+/** Of [P][count / run][width / 32][run][32] from `start` on, the words of these outputs: one, or a vector. */
 export function loadWords(
   walker: ValueWalker,
   buffer: BufferAccess,
@@ -65,16 +65,25 @@ export function loadWords(
   start: number,
   count: number,
   width: number = panelWidth,
+  run = 1,
 ): string {
   const { algebra, context } = walker;
   const { writer } = context;
-  const place = (index: Index, by: number): Index =>
-    addIndices(
-      scaleIndex(algebra.quotient(index, constantDim(by)), count * by),
-      scaleIndex(at, by),
-      algebra.remainder(index, constantDim(by)),
-      constantIndex((start * by) / width),
+  const place = (index: Index, by: number): Index => {
+    const panel = scaleIndex(algebra.quotient(index, constantDim(by)), count * by);
+    const inPanel = algebra.remainder(index, constantDim(by));
+    const first = constantIndex((start * by) / width);
+    if (run === 1 || width === panelWidth) return addIndices(panel, scaleIndex(at, by), inPanel, first);
+    const beside = (by * panelWidth) / width;
+    return addIndices(
+      panel,
+      scaleIndex(algebra.quotient(at, constantDim(run)), by * run),
+      scaleIndex(algebra.quotient(inPanel, constantDim(beside)), beside * run),
+      scaleIndex(algebra.remainder(at, constantDim(run)), beside),
+      algebra.remainder(inPanel, constantDim(beside)),
+      first,
     );
+  };
   const [word, vector] =
     outputs.kind === 'one' ? [place(outputs.row, width), undefined] : [undefined, place(outputs.quarter, width / 4)];
   const key = `words of ${buffer.key} at ${word?.key ?? `vector ${vector?.key}`}`;
@@ -119,7 +128,7 @@ function neighboursOf(
   const { places } = access;
   const perFour = constantDim(places.perWord / 4);
   const at = walker.algebra.quotient(quarter, perFour);
-  const text = loadWords(walker, buffer, outputs, at, 0, places.words, places.width);
+  const text = loadWords(walker, buffer, outputs, at, 0, places.words, places.width, places.run);
   const half = walker.algebra.remainder(quarter, perFour);
   const word = places.perWord === 4 ? text : `(${text} >> ${writer.operand(scaleIndex(half, 16))})`;
   const bits = 32 / places.perWord;
@@ -188,7 +197,7 @@ export function loadPacked(
   const numbers = numbersOf(
     walker,
     access,
-    loadWords(walker, buffer, outputs, at, 0, places.words, places.width),
+    loadWords(walker, buffer, outputs, at, 0, places.words, places.width, places.run),
     lanes,
     column,
   );

@@ -7,7 +7,7 @@
  * Not here: what a value is (values.ts), which kernel to write (map.ts, row.ts, contraction.ts, attention.ts).
  */
 import { constantValue, type Dim, symbolDim } from '../../ir/symbolic.ts';
-import type { IMMEDIATE_DECLARATION } from '../../runtime/artifact.ts';
+import type { EIGHT_LANES, IMMEDIATE_DECLARATION } from '../../runtime/artifact.ts';
 import { helperSource } from './helpers.ts';
 import { constantIndex, type Index, type IndexTerm, variableIndex } from './index-algebra.ts';
 import { dimName } from './names.ts';
@@ -117,6 +117,9 @@ interface KnownValue {
 /** The one line that declares the runtime dims; the runtime may replace it by a uniform (src/runtime/artifact.ts). */
 const immediateDeclaration: typeof IMMEDIATE_DECLARATION = 'var<immediate> dims: Dims;';
 
+/** Behind it stands what the runtime may put in the place of an expression. */
+const eightLanes: typeof EIGHT_LANES = '// eight lanes: ';
+
 /** Where `main` reads its place in the grid. */
 const builtins = [
   '@builtin(workgroup_id) workgroup: vec3u',
@@ -189,6 +192,17 @@ export class KernelWriter {
   let(name: string, expression: string): string {
     const bound = this.fresh(name);
     this.line(`let ${bound} = ${expression};`);
+    return bound;
+  }
+
+  /**
+   * Binds an expression that another lane of eight has as `own`: the runtime may read it from there (src/runtime/eight-lanes.ts).
+   *
+   * @param lane which of the lanes
+   */
+  letOfLane(name: string, expression: string, own: string, lane: number): string {
+    const bound = this.fresh(name);
+    this.line(`let ${bound} = ${expression}; ${eightLanes}subgroupShuffle(${own}, ${lane}u)`);
     return bound;
   }
 

@@ -21,6 +21,11 @@ const cases: readonly (readonly [outputs: number, inputs: number, format: string
   [160, 96, 'int4(group: 32)'],
   [5, 256, 'int4(group: 128, symmetric: false)'],
   [34, 72, 'int4(group: 24, symmetric: false)'],
+  // Words in runs, in panels of several vectors.
+  [290, 64, 'int8'],
+  [260, 96, 'int8(group: 32)'],
+  [300, 160, 'int4(group: 32)'],
+  [97, 64, 'int4(group: 64, symmetric: false)'],
   [40, 66, 'f16'],
 ];
 

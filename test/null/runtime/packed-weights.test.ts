@@ -28,17 +28,13 @@ const numbers = (shape: Shape, seed: number): Float32Array =>
 function specOf(shapes: readonly Shape[], format: PackedFormat, first?: number, rows?: number): WeightSpec {
   const all = shapes.reduce((sum, [size = 1]) => sum + size, 0);
   const shape = [rows ?? all, ...(shapes[0]?.slice(1) ?? [])];
+  const { width, run, end } = packedPlaces(shape, format);
   return {
     sources: shapes.map((each, at) => ({ path: `w${at}`, shape: each })),
     shape,
     ...(first === undefined ? {} : { first }),
     dtype: 'f32',
-    layout: {
-      kind: 'packed',
-      width: packedPlaces(shape, format).width,
-      format,
-      words: packedPlaces(shape, format).end,
-    },
+    layout: { kind: 'packed', width, run, format, words: end },
   };
 }
 
@@ -63,10 +59,13 @@ async function filled(file: Uint8Array, spec: WeightSpec): Promise<Uint32Array> 
 
 /** Reads an element back, by the words of PackedLayout. */
 function elementAt(words: Uint32Array, spec: WeightSpec, format: PackedFormat, row: number, column: number): number {
-  const { width, perWord, words: ofRow, groups, scales, zeros } = packedPlaces(spec.shape, format);
+  const { width, perWord, words: ofRow, run, groups, scales, zeros } = packedPlaces(spec.shape, format);
   const bits = 32 / perWord;
   const [panel, lane] = [Math.floor(row / width), row % width];
-  const word = words[(panel * ofRow + Math.floor(column / perWord)) * width + lane] ?? 0;
+  const inRow = Math.floor(column / perWord);
+  // [P][W / run][width / 32][run][32]
+  const block = (panel * (ofRow / run) + Math.floor(inRow / run)) * (width / 32) + Math.floor(lane / 32);
+  const word = words[(block * run + (inRow % run)) * 32 + (lane % 32)] ?? 0;
   const number = (word >>> (bits * (column % perWord))) & (2 ** bits - 1);
   const group = format.group === undefined ? 0 : Math.floor(column / format.group);
   const place = (panel * groups + group) * width + lane;
@@ -86,22 +85,33 @@ const formats: readonly (readonly [name: string, format: PackedFormat])[] = [
   ['int4 with zero points', { kind: 'int4', group: 8, asymmetric: true }],
 ];
 
+/** Two sources each: the rows of the second wide enough for panels of several vectors, with words in runs and without. */
+const sizes: readonly (readonly [first: number, second: number, inputs: number])[] = [
+  [33, 7, 20],
+  [250, 90, 64],
+  [97, 160, 40],
+];
+
 describe.each(formats)('%s', (_name, format) => {
   const shapes: readonly Shape[] = [
     [33, 20],
     [7, 20],
   ];
 
-  test('sources stand one after the other, each with its own scales', async () => {
-    const spec = specOf(shapes, format);
-    const words = await filled(floatFile(shapes), spec);
+  test.each(sizes)('sources of %i and %i rows of %i stand one after the other', async (first, second, inputs) => {
+    const given = [
+      [first, inputs],
+      [second, inputs],
+    ];
+    const spec = specOf(given, format);
+    const words = await filled(floatFile(given), spec);
     let row = 0;
-    for (const [at, shape] of shapes.entries()) {
-      const wanted = decodeRows(encodeRows(numbers(shape, at), 20, format), 20, format);
-      for (let place = 0; place < wanted.length; place++) {
-        const got = elementAt(words, spec, format, row + Math.floor(place / 20), place % 20);
-        expect(got === wanted[place]).toBe(true);
-      }
+    for (const [at, shape] of given.entries()) {
+      const wanted = decodeRows(encodeRows(numbers(shape, at), inputs, format), inputs, format);
+      const same = wanted.every(
+        (value, place) => elementAt(words, spec, format, row + Math.floor(place / inputs), place % inputs) === value,
+      );
+      expect(same).toBe(true);
       row += shape[0] ?? 0;
     }
   });
