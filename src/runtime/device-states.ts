@@ -2,6 +2,7 @@
  * The states of a session in device buffers, [rows, room, width] each. They grow by copying rows, because the place of a row
  * depends on the room.
  */
+import type { DeviceKind } from './adapter.ts';
 import type { EntrySpec, StateSpec, Step } from './artifact.ts';
 import { type BufferPool, guard, usage } from './buffers.ts';
 import { elementBytes } from './convert.ts';
@@ -15,6 +16,7 @@ export interface DeviceStateParts {
   readonly device: GPUDevice;
   readonly pool: BufferPool;
   readonly specs: readonly StateSpec[];
+  readonly kind: DeviceKind;
   run(entry: EntrySpec, inputs: BoundInputs, states: BroughtBuffers): Promise<ReadonlyMap<string, HostTensor>>;
 }
 
@@ -33,6 +35,7 @@ export function makeDeviceStates(parts: DeviceStateParts, start = withBuffers([]
   const { device, pool, specs } = parts;
   let holding = start;
   let isFree = false;
+  let fed: GPUBuffer | undefined;
 
   const destroy = (buffers: readonly GPUBuffer[]): void => {
     for (const buffer of buffers) pool.destroy(buffer);
@@ -55,7 +58,16 @@ export function makeDeviceStates(parts: DeviceStateParts, start = withBuffers([]
     }
   };
   return {
-    run: (entry, inputs) => parts.run(entry, inputs, holding),
+    kind: parts.kind,
+    run(entry, inputs, feed) {
+      if (!feed) return parts.run(entry, inputs, holding);
+      const bytes = holding.rows * 4;
+      if (!fed || fed.size < bytes) {
+        if (fed) pool.destroy(fed);
+        fed = pool.create('tokens of a session', bytes, usage.copySource | usage.copyTarget);
+      }
+      return parts.run(entry, { ...inputs, feed: feed(fed, holding.rows) }, holding);
+    },
     async reserve(rows, room, held) {
       const buffers = await create(rows, room);
       const encoder = device.createCommandEncoder({ label: 'states' });
@@ -93,6 +105,7 @@ export function makeDeviceStates(parts: DeviceStateParts, start = withBuffers([]
     free() {
       isFree = true;
       destroy(holding.buffers);
+      if (fed) pool.destroy(fed);
       holding = withBuffers([], 0, 0);
     },
   };

@@ -30,6 +30,8 @@ export interface EntryRunnerParts {
 
 /** A call whose inputs are written: what is left is to encode it. */
 export interface PreparedCall {
+  /** Brings what the call before it has left; before the pass. */
+  load(encoder: GPUCommandEncoder): void;
   /** Dispatches all steps. */
   encode(pass: GPUComputePassEncoder): void;
   /** Copies the results to where they are read from; after the pass. */
@@ -230,10 +232,11 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
       });
     },
     prepare(inputs, brought) {
+      const { feed } = inputs;
       const shaped = shape(inputs.dims);
       makeRoom(shaped);
       plan.buffers.forEach((spec, at) => {
-        if (spec.kind !== 'input') return;
+        if (spec.kind !== 'input' || spec.name === feed?.into) return;
         const index = inputSpecs.findIndex((input) => input.name === spec.name);
         const input = inputSpecs[index];
         if (!input) throw damaged(`input \`${spec.name}\` of \`${entry.name}\``);
@@ -252,6 +255,11 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
           ),
         );
       return {
+        load(encoder) {
+          plan.buffers.forEach((spec, at) => {
+            if (spec.kind === 'input' && spec.name === feed?.into) feed.bring(encoder, slotBuffer(at));
+          });
+        },
         encode: (pass) => encodeSteps(pass, shaped, brought),
         copy(encoder) {
           staging = takeStaging(shaped.stagingBytes);
@@ -261,6 +269,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
             if (stagingOffset === undefined)
               inputs.lazies?.keep({ ...result, buffer, encoder, pool, fetch: (kept) => fetch(kept, result) });
             else if (bytes > 0) encoder.copyBufferToBuffer(buffer, 0, staging, stagingOffset, bytes);
+            feed?.keep(encoder, result.name, buffer);
           }
         },
         read: () => readStaging(staging, read),

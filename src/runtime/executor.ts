@@ -113,7 +113,7 @@ export async function deviceExecutor(
     };
     return {
       run,
-      states: (support) => support.makeDeviceStates({ device, pool, specs: artifact.states ?? [], run }),
+      states: (support) => support.makeDeviceStates({ device, pool, kind, specs: artifact.states ?? [], run }),
       parts,
       stats: () => ({ pipelines: pipelines.count, buffers: pool.buffers, bytes: pool.bytes }),
       close() {

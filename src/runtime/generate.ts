@@ -10,12 +10,14 @@
  * taken in once more, at its own position: the same keys and values, and the scores of what follows. With equal options a text in
  * two parts is the text in one: draws depend on the position, and the penalty knows every token that the row holds.
  *
- * A step reads the most probable tokens only; all logits of a row are read when these cannot decide (sampler.ts).
+ * A step reads the most probable tokens only; all logits of a row are read when these cannot decide (sampler.ts). Where the most probable
+ * token is the next one in any case, the device goes on with it by itself, one step ahead (steps-ahead.ts); the session does not hold it before it is given.
  */
 import type { Artifact, GenerationSpec, SessionSpec } from './artifact.ts';
 import type { HostTensor } from './cpu.ts';
 import { SoraError } from './error.ts';
 import { type GenerateOptions, type Settings, settingsOf } from './generate-options.ts';
+import type { InputTensor } from './inputs.ts';
 import { type Lazies, makeLazies } from './lazies.ts';
 import { full, type ModelSession, type Results, wrongBatch } from './model-session.ts';
 import { uniform } from './philox.ts';
@@ -186,7 +188,8 @@ async function* run(
       const lengths = tokens.map((token, at) => (token !== null && hasRoom[at] ? 1 : 0));
       if (lengths.some((length) => length > 0)) {
         const data = Int32Array.from(tokens, (token) => token ?? 0);
-        feeding = call(running, generation.step, data, [rows.length, 1], lengths, lazies);
+        const going = rows.map((row, at) => lengths[at] === 1 && row.given.length + 1 < settings.maxTokens);
+        feeding = call(running, generation.step, data, [rows.length, 1], lengths, lazies, { going });
         feeding.catch(() => undefined);
       }
       for (const { given, history, next } of active) {
@@ -222,20 +225,44 @@ function endAfter({ given }: Row, settings: Settings): EndReason | undefined {
   return given.length >= settings.maxTokens ? 'length' : undefined;
 }
 
+interface CallExtras {
+  readonly again?: readonly number[] | undefined;
+  /** Rows that will take in the token that this call finds, unless it ends their text. */
+  readonly going?: readonly boolean[];
+}
+
 function call(
-  { session, generation, settings }: Running,
+  { session, spec, generation, settings }: Running,
   entry: string,
   data: Int32Array,
   shape: readonly [number, number],
   lengths: readonly number[],
   lazies: Lazies,
-  again?: readonly number[],
+  { again, going = [] }: CallExtras = {},
 ): Promise<Results> {
   const [rows] = shape;
-  const heat = heatOf(settings.sampling.temperature);
+  const { temperature, repetitionPenalty } = settings.sampling;
+  const heat = heatOf(temperature);
   const heats = Float32Array.from({ length: 2 * rows }, (_, at) => (at % 2 === 0 ? 1 : heat));
-  const inputs = { [generation.tokens]: { data, shape }, ':heats': { data: heats, shape: [rows, 2] } };
-  return session.call(entry, inputs, { lengths, lazies, ...(again && { again }) });
+  const inputsOf = (tokens: InputTensor) => ({
+    [generation.tokens]: tokens,
+    ':heats': { data: heats, shape: [rows, 2] },
+  });
+  const options = { lengths, ...(again && { again }) };
+  // Logits are asked for where something else than the most probable token may be next.
+  if (temperature > 0 || repetitionPenalty !== 1)
+    return session.call(entry, inputsOf({ data, shape }), { ...options, lazies });
+  const held = session.lengths;
+  const isNext = going.map((goes, row) => {
+    const behind = (held[row] ?? 0) - (again?.[row] ?? 0) + (lengths[row] ?? 0);
+    return goes && behind < spec.positions ? 1 : 0;
+  });
+  const next = isNext.some((length) => length === 1) && {
+    entry: generation.step,
+    inputs: inputsOf({ data: new Int32Array(rows), shape: [rows, 1] }),
+    lengths: isNext,
+  };
+  return session.call(entry, inputsOf({ data, shape }), { ...options, ...(next && { next }) });
 }
 
 /** Takes the prompts in; every row knows its first token afterwards, unless the signal came. */
@@ -254,8 +281,10 @@ async function prefill(running: Running, rows: readonly Row[], lazies: Lazies): 
     });
     const entry = width === 1 ? generation.step : generation.prefill;
     const again = start === 0 && rows.some((row) => row.again > 0) ? rows.map((row) => row.again) : undefined;
-    const results = await call(running, entry, data, [rows.length, width], lengths, lazies, again);
     const ready = rows.filter(({ prompt }) => prompt.length > start && prompt.length <= start + width);
+    // A row whose prompt has ended before has found its token in another call.
+    const going = ready.length === rows.length ? rows.map(() => settings.maxTokens > 0) : [];
+    const results = await call(running, entry, data, [rows.length, width], lengths, lazies, { again, going });
     await chooseNext(running, rows, results, lazies, ready);
   }
 }

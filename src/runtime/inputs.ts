@@ -7,6 +7,7 @@ import { SoraError } from './error.ts';
 import { singleToHalf } from './half.ts';
 import type { Lazies } from './lazies.ts';
 import { type Dims, dimsOf, evaluateSize, printSize, product, solveSize } from './size.ts';
+import type { Feed } from './steps-ahead.ts';
 
 /** i32 takes Int32Array, u32 Uint32Array, f32 and f16 Float32Array, bool Uint32Array or Uint8Array. */
 export type InputData = Int32Array | Uint32Array | Float32Array | Uint8Array;
@@ -26,6 +27,8 @@ export interface BoundInputs {
   readonly shapes: readonly (readonly number[])[];
   /** Keeps results that stay on the device; without it nobody can ask for them. */
   readonly lazies?: Lazies | undefined;
+  /** By which calls of a session feed each other. */
+  readonly feed?: Feed | undefined;
 }
 
 /** In the order of `BoundInputs` of a session: what callers give, then what the session fills. */

@@ -5,6 +5,7 @@
  * A call counts when its result has arrived: one that fails or is aborted leaves `lengths` as they were, and what it wrote
  * behind them is overwritten by the next.
  */
+import type { DeviceKind } from './adapter.ts';
 import type { Artifact, EntrySpec, SessionSpec } from './artifact.ts';
 import type { HostTensor } from './cpu.ts';
 import { type Ending, firstOf, makeEnding } from './ending.ts';
@@ -23,6 +24,7 @@ import type { Lazies } from './lazies.ts';
 import { checkOptions, type Names } from './options.ts';
 import type { KnownTokens, RememberedCall } from './session-tokens.ts';
 import { evaluateSize } from './size.ts';
+import type { Ahead, BoundFollower, Follower, MakeFeed, SentStep } from './steps-ahead.ts';
 
 /** Room that a session starts with where no other is asked for. */
 const FIRST_CAPACITY = 64;
@@ -44,6 +46,8 @@ export interface SessionCallOptions {
   readonly lazies?: Lazies;
   /** How many of the last positions of each row this call takes in anew. Default: none. */
   readonly again?: readonly number[];
+  /** What will most likely be called next, to be sent to the device behind this call. */
+  readonly next?: Follower | undefined;
 }
 
 const sessionOptions: Names<SessionOptions> = { capacity: 1 };
@@ -52,6 +56,7 @@ const callOptions: Names<SessionCallOptions> = {
   lengths: 1,
   lazies: 1,
   again: 1,
+  next: 1,
 };
 
 /** A result. f16 comes as f32, bool as 0 and 1. */
@@ -88,7 +93,9 @@ export interface ModelSession {
 
 /** The states of one session and calls with them; one kind for a device (device-states.ts), one for the interpreter. */
 export interface StateRunner {
-  run(entry: EntrySpec, inputs: BoundInputs): Promise<ReadonlyMap<string, HostTensor>>;
+  /** Of the device, whose calls can feed each other; undefined for the interpreter. */
+  readonly kind?: DeviceKind;
+  run(entry: EntrySpec, inputs: BoundInputs, feed?: MakeFeed): Promise<ReadonlyMap<string, HostTensor>>;
   /** Makes states of so many rows with room for so many positions; the first `held[b]` positions of row `b` stay. */
   reserve(rows: number, room: number, held: readonly number[]): Promise<void>;
   /** Zeros, so that no number of an earlier text can be read. */
@@ -107,6 +114,8 @@ export interface TextSupport {
   ): AsyncGenerator<GeneratedToken | GeneratedTokens, GenerationEnd | GenerationEnds, undefined>;
   /** Throws while the session generates. */
   refuseBusy(session: object): void;
+  /** Of steps-ahead.ts. */
+  ahead(kind: DeviceKind): Ahead | undefined;
   /** Of session-tokens.ts. */
   remember(known: KnownTokens, call: RememberedCall): KnownTokens;
 }
@@ -153,6 +162,10 @@ export function makeModelSession(
   const own = makeEnding(undefined);
   const leave = ending.listen((error) => own.end(error));
 
+  const ahead = states.kind && context.text?.ahead(states.kind);
+  /** A step that the device has begun already. */
+  let sent: SentStep | undefined;
+
   const throwIfEnded = (): void => {
     if (own.error) throw own.error;
   };
@@ -176,6 +189,19 @@ export function makeModelSession(
     await states.reserve(rows, room, holding.lengths);
     holding = { ...holding, rows, room };
   };
+  /** Runs a call behind `held` positions of the rows, of which each puts in so many of `lengths`. */
+  const send = (
+    { entry, bound, past }: BoundFollower,
+    held: readonly number[],
+    lengths: readonly number[],
+    feed: MakeFeed | undefined,
+  ): Promise<ReadonlyMap<string, HostTensor>> => {
+    const slack = holding.room - past - evaluateSize(entry.steps ?? 0, bound.dims);
+    const dims = new Map([...bound.dims, [spec.past, past] as const, [spec.slack, slack] as const]);
+    return states.run(entry, withHidden(entry, { ...bound, dims }, held, lengths), feed).catch((error: unknown) => {
+      throw own.error ?? error;
+    });
+  };
   const run = async (entry: EntrySpec, bound: BoundInputs, options: SessionCallOptions): Promise<Results> => {
     const { signal, lengths } = options;
     throwIfEnded();
@@ -187,20 +213,24 @@ export function makeModelSession(
     const held = all.map((length, row) => Math.max(0, length - (options.again?.[row] ?? 0)));
     const real = realLengths(lengths, rows, steps);
     // Rows that this call puts nothing into may be longer: nothing of them is read.
-    const past = Math.max(0, ...held.filter((_, row) => (real[row] ?? 0) > 0));
+    const past = pastOf(held, real);
     if (past + steps > spec.positions) throw full(spec, past, steps);
     await makeRoom(rows, past + steps);
     throwIfEnded();
     signal?.throwIfAborted();
     context.begin();
-    const slack = holding.room - past - steps;
-    const dims = new Map([...bound.dims, [spec.past, past] as const, [spec.slack, slack] as const]);
-    const running = states.run(entry, withHidden(entry, { ...bound, dims }, held, real)).catch((error: unknown) => {
-      throw own.error ?? error;
-    });
+    const claimed = sent && ahead?.claim(artifact, sent, { entry, bound, real, past, after: holding });
+    sent = undefined;
+    const running = claimed ?? send({ entry, bound, past }, held, real, options.next && ahead?.feedOf(artifact, false));
+    const longer = held.map((length, row) => length + (real[row] ?? 0));
+    const next = options.next && ahead?.bindFollower(artifact, options.next, longer, holding.room);
+    const following = next && send(next, longer, options.next.lengths, ahead?.feedOf(artifact, true));
+    following?.catch(() => undefined);
     const results = await firstOf(running, own, signal);
     const tokens = context.text?.remember(holding.tokens, { artifact, entry, bound, held, real }) ?? [];
-    holding = { ...holding, lengths: held.map((length, row) => length + (real[row] ?? 0)), tokens };
+    holding = { ...holding, lengths: longer, tokens };
+    if (following && options.next)
+      sent = { follower: options.next, ...next, running: following, after: holding, results };
     return Object.fromEntries(entry.results.map((result) => [result.name, results.get(result.name) as HostTensor]));
   };
   const close = async (): Promise<void> => {
@@ -262,6 +292,11 @@ export function makeModelSession(
     [Symbol.asyncDispose]: close,
   };
   return session;
+}
+
+/** Positions before those that a call puts in: of the longest row that it puts anything into. */
+export function pastOf(held: readonly number[], real: readonly number[]): number {
+  return Math.max(0, ...held.filter((_, row) => (real[row] ?? 0) > 0));
 }
 
 function rowsOf(entry: EntrySpec, bound: BoundInputs): number {

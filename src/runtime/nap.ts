@@ -17,29 +17,32 @@ const SHARE_OF_LAST = 0.7;
 /** Naps grow with the wait behind that, so that a call of a tenth of a millisecond is not held up. */
 const SHARE_OF_WAIT = 0.05;
 
-/** Waits that take about as long, and how long the last one took, in milliseconds. */
+/** Waits that take about as long, and how long the last one took behind the one before it, in milliseconds. */
 export interface WaitKind {
   last: number;
 }
 
 let waits = 0;
 let isNapping = false;
-/** When naps become short: of the wait that began last. */
-let end = 0;
+/** When the first of the open waits began, or the one before it ended. */
+let since = 0;
+/** How long naps may be from then on. */
+let calm = 0;
 
 /**
- * Passes the promise through; while it is open, the main thread sleeps between turns of the event loop.
+ * Passes the promise through; while it is open, the main thread sleeps between turns of the event loop. Waits end in the order in which they began.
  *
  * @param kind of one that is like others; written when it ends
  */
 export function napWhile<Value>(waiting: Promise<Value>, kind: WaitKind = { last: 0 }): Promise<Value> {
   if (!isNode()) return waiting;
-  waits++;
-  const start = performance.now();
-  end = start + SHARE_OF_LAST * kind.last;
+  if (waits++ === 0) since = performance.now();
+  calm = SHARE_OF_LAST * kind.last;
   const wake = (): void => {
     waits--;
-    kind.last = performance.now() - start;
+    const now = performance.now();
+    kind.last = now - since;
+    since = now;
   };
   waiting.then(wake, wake);
   if (!isNapping) startNaps();
@@ -54,7 +57,7 @@ function startNaps(): void {
       isNapping = false;
       return;
     }
-    const left = end - performance.now();
+    const left = since + calm - performance.now();
     Atomics.wait(cell, 0, 0, Math.min(MAXIMUM_MILLISECONDS, Math.max(left, -left * SHARE_OF_WAIT)));
     setImmediate(nap);
   };

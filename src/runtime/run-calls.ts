@@ -30,6 +30,7 @@ export async function runCalls(
     const { value, checked } = guard(device, 'SORA6102', what, () => {
       const prepared = calls.map(({ runner, inputs, brought }) => runner.prepare(inputs, brought));
       const encoder = device.createCommandEncoder({ label: what });
+      for (const call of prepared) call.load(encoder);
       const pass = encoder.beginComputePass();
       for (const call of prepared) call.encode(pass);
       pass.end();

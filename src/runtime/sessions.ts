@@ -9,10 +9,11 @@ import { createModelWith, type LoadOptions, type Model } from './model.ts';
 import { makeModelSession } from './model-session.ts';
 import { withPacker } from './packed-weights.ts';
 import { remember } from './session-tokens.ts';
+import { ahead } from './steps-ahead.ts';
 import { createTrainableModel, type TrainableModel } from './training.ts';
 
 const sessions = { makeModelSession, makeDeviceStates, makeHostStates };
-const text = { generate, refuseBusy, remember };
+const text = { generate, refuseBusy, remember, ahead };
 
 export function createModel(artifact: Artifact, options: LoadOptions = {}): Promise<TrainableModel> {
   return createTrainableModel(artifact, options, { ...sessions, text }, withPacker);

@@ -255,26 +255,26 @@ describe('names of a model', () => {
 });
 
 describe('size', () => {
-  test('of the runtime: at most 19.8 kB minified and gzipped', async () => {
+  test('of the runtime: at most 19.9 kB minified and gzipped', async () => {
     const { code } = await transform(runtimeText, { minify: true, format: 'esm' });
-    expect(gzipSync(code).byteLength).toBeLessThan(19.8 * 1024);
+    expect(gzipSync(code).byteLength).toBeLessThan(19.9 * 1024);
   });
 
-  test('of the runtime with sessions: at most 2.1 kB more', async () => {
+  test('of the runtime with sessions: at most 2.4 kB more', async () => {
     const { code } = await transform(sessionRuntimeText, { minify: true, format: 'esm' });
-    expect(gzipSync(code).byteLength).toBeLessThan(21.9 * 1024);
+    expect(gzipSync(code).byteLength).toBeLessThan(22.3 * 1024);
   });
 
   test('of the runtime that trains: at most 10.5 kB more', async () => {
     const { code } = await transform(trainingRuntimeText, { minify: true, format: 'esm' });
-    expect(gzipSync(code).byteLength).toBeLessThan(30.2 * 1024);
+    expect(gzipSync(code).byteLength).toBeLessThan(30.4 * 1024);
   });
 
-  test('of the runtime that generates: at most 4 kB more', async () => {
+  test('of the runtime that generates: at most 4.5 kB more', async () => {
     const [sessions, generates] = await Promise.all(
       [sessionRuntimeText, generationRuntimeText].map((text) => transform(text, { minify: true, format: 'esm' })),
     );
     const size = (code = '') => gzipSync(code).byteLength;
-    expect(size(generates?.code) - size(sessions?.code)).toBeLessThan(4 * 1024);
+    expect(size(generates?.code) - size(sessions?.code)).toBeLessThan(4.5 * 1024);
   });
 });

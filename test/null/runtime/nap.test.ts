@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { napWhile } from '../../../src/runtime/nap.ts';
+import { napWhile, type WaitKind } from '../../../src/runtime/nap.ts';
 
 const later = (milliseconds: number) => new Promise<string>((resolve) => setTimeout(resolve, milliseconds, 'done'));
 
@@ -26,7 +26,7 @@ describe('waiting with naps', () => {
   });
 
   test('a wait of a kind is looked at seldom up to where the last one was', async () => {
-    const turnsOf = async (kind: () => { last: number }): Promise<number> => {
+    const turnsOf = async (kind: () => WaitKind): Promise<number> => {
       let turns = 0;
       for (let wait = 0; wait < 20; wait++) {
         let isOpen = true;
