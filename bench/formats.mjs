@@ -1,6 +1,7 @@
 // `npm run bench:formats [-- --model stories|chat --rounds N --tokens N --formats f32,int8,int4 --threads N]`: greedy text with weights of
-// several number formats on lavapipe, in turns; `--threads` sets how many threads the driver has (0: work is done where it is submitted).
-// One process has all models, so the machine's load hits all alike; each round gives ratios of its own.
+// several number formats on lavapipe, in turns. `--threads default,0` says how many threads the driver has (`driverThreads` of `load`; default: one
+// for each core, 0: work is done where it is handed in). One process has all models, so the machine's load hits all alike; each round gives ratios
+// of its own, to f32 with as many threads and to f32 with those of the driver.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
@@ -14,7 +15,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '9' },
     tokens: { type: 'string', default: '64' },
     formats: { type: 'string', default: 'f32,int8,int4' },
-    threads: { type: 'string' },
+    threads: { type: 'string', default: 'default,0' },
   },
 });
 
@@ -47,8 +48,9 @@ const formats = values.formats.split(',');
 const unknown = formats.find((format) => !Object.hasOwn(rules, format));
 if (unknown !== undefined) stop(`no format \`${unknown}\`, there are ${Object.keys(rules).join(', ')}`, 2);
 const [rounds, tokens] = [Number(values.rounds), Number(values.tokens)];
-// Mesa reads it when the device is opened.
-if (values.threads !== undefined) process.env.LP_NUM_THREADS = values.threads;
+const settings = values.threads.split(',');
+const odd = settings.find((threads) => !/^(default|\d+)$/.test(threads));
+if (odd !== undefined) stop(`\`--threads\` takes \`default\` and numbers, not \`${odd}\``, 2);
 const weights = at(`${model.folder}/model.safetensors`);
 if (!existsSync(weights)) stop(`the weights are not here yet\n  next: npm run ${model.demo}`, 3);
 
@@ -73,10 +75,13 @@ function compile(format) {
 const sides = [];
 for (const format of formats) {
   const { load } = await import(compile(format));
-  let bytes = 0;
-  const start = performance.now();
-  const loaded = await load({ weights, adapter: 'lavapipe', onProgress: ({ total }) => (bytes = total) });
-  sides.push({ format, model: loaded, bytes, load: performance.now() - start, runs: [], text: [] });
+  for (const threads of settings) {
+    let bytes = 0;
+    const start = performance.now();
+    const own = threads === 'default' ? {} : { driverThreads: Number(threads) };
+    const loaded = await load({ weights, adapter: 'lavapipe', onProgress: ({ total }) => (bytes = total), ...own });
+    sides.push({ format, threads, model: loaded, bytes, load: performance.now() - start, runs: [], text: [] });
+  }
 }
 
 /** Milliseconds per token behind the first. */
@@ -101,7 +106,7 @@ for (let round = 1; round <= rounds; round++) {
   const load1 = loadavg()[0];
   for (const side of round % 2 === 1 ? sides : [...sides].reverse()) side.runs.push({ load1, ...(await run(side)) });
   process.stderr.write(
-    `${round}/${rounds} ${sides.map(({ format, runs }) => `${format} ${runs.at(-1).wall.toFixed(2)} ms`).join(', ')}\n`,
+    `${round}/${rounds} ${sides.map(({ format, threads, runs }) => `${format}/${threads} ${runs.at(-1).wall.toFixed(2)} ms`).join(', ')}\n`,
   );
 }
 
@@ -111,37 +116,43 @@ const median = (list) => {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 };
 const [first] = sides;
-const rows = sides.map(({ format, bytes, load, runs, text }) => {
+const rows = sides.map(({ format, threads, bytes, load, runs, text }) => {
+  const alike = sides.find((side) => side.threads === threads);
+  const times = (side, what) => median(runs.map((run, round) => side.runs[round][what] / run[what]));
   const other = first.text.findIndex((token, place) => token !== text[place]);
   return {
     format,
+    threads,
     weightBytes: bytes,
     loadMilliseconds: load,
     millisecondsPerToken: median(runs.map(({ wall }) => wall)),
     fastest: Math.min(...runs.map(({ wall }) => wall)),
     cpuMillisecondsPerToken: median(runs.map(({ cpu }) => cpu)),
-    timesAsFast: median(runs.map(({ wall }, round) => first.runs[round].wall / wall)),
-    cpuTimesAsFast: median(runs.map(({ cpu }, round) => first.runs[round].cpu / cpu)),
+    timesAsFast: times(alike, 'wall'),
+    cpuTimesAsFast: times(alike, 'cpu'),
+    timesAsFastAsFirst: times(first, 'wall'),
     tokensAsFirst: other < 0 ? text.length : other,
   };
 });
 const device = first.model.device.name;
-const threads = values.threads === undefined ? 'a driver thread for each core' : `${values.threads} driver threads`;
-console.log(`${model.title}, greedy, ${tokens} tokens, ${device}, ${threads}, medians of ${rounds} rounds`);
+console.log(`${model.title}, greedy, ${tokens} tokens, ${device}, ${cpus().length} cores, medians of ${rounds} rounds`);
 for (const row of rows) {
   const {
     format,
+    threads,
     weightBytes,
     millisecondsPerToken,
     fastest,
     cpuMillisecondsPerToken,
     timesAsFast,
     cpuTimesAsFast,
+    timesAsFastAsFirst,
     tokensAsFirst,
   } = row;
   console.log(
-    `  ${format.padEnd(5)} ${(weightBytes / 1e6).toFixed(1).padStart(6)} MB ${millisecondsPerToken.toFixed(2).padStart(7)} ms/token (fastest ${fastest.toFixed(2)}), ` +
-      `${timesAsFast.toFixed(2)} times as fast; CPU ${cpuMillisecondsPerToken.toFixed(2)} ms, ${cpuTimesAsFast.toFixed(2)} times; ` +
+    `  ${format.padEnd(5)} ${`driver threads ${threads}`.padEnd(22)} ${(weightBytes / 1e6).toFixed(1).padStart(6)} MB ${millisecondsPerToken.toFixed(2).padStart(7)} ms/token (fastest ${fastest.toFixed(2)}), ` +
+      `${timesAsFast.toFixed(2)} times ${first.format} with as many, ${timesAsFastAsFirst.toFixed(2)} times ${first.format} with ${first.threads}; ` +
+      `CPU ${cpuMillisecondsPerToken.toFixed(2)} ms, ${cpuTimesAsFast.toFixed(2)} times; ` +
       `the first ${tokensAsFirst} tokens as ${first.format}`,
   );
 }
@@ -151,9 +162,8 @@ const summary = {
   work: { model: model.title, tokens, prompt: model.ids.length },
   machine: { node: process.version, platform: process.platform, cpus: cpus().length, cpu: cpus()[0]?.model },
   adapter: device,
-  driverThreads: values.threads === undefined ? cpus().length : Number(values.threads),
   rows,
-  measurements: sides.map(({ format, runs }) => ({ format, runs })),
+  measurements: sides.map(({ format, threads, runs }) => ({ format, threads, runs })),
 };
 writeFileSync(at(`results/${stamp}-formats-${values.model}.json`), `${JSON.stringify(summary, null, 2)}\n`);
 console.log(`written to bench/results/${stamp}-formats-${values.model}.json`);

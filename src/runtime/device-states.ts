@@ -2,7 +2,6 @@
  * The states of a session in device buffers, [rows, room, width] each. They grow by copying rows, because the place of a row
  * depends on the room.
  */
-import type { DeviceKind } from './adapter.ts';
 import type { EntrySpec, StateSpec, Step } from './artifact.ts';
 import { type BufferPool, guard, usage } from './buffers.ts';
 import { elementBytes } from './convert.ts';
@@ -16,7 +15,7 @@ export interface DeviceStateParts {
   readonly device: GPUDevice;
   readonly pool: BufferPool;
   readonly specs: readonly StateSpec[];
-  readonly kind: DeviceKind;
+  readonly isApart: boolean;
   run(entry: EntrySpec, inputs: BoundInputs, states: BroughtBuffers): Promise<ReadonlyMap<string, HostTensor>>;
 }
 
@@ -58,7 +57,7 @@ export function makeDeviceStates(parts: DeviceStateParts, start = withBuffers([]
     }
   };
   return {
-    kind: parts.kind,
+    isApart: parts.isApart,
     run(entry, inputs, feed) {
       if (!feed) return parts.run(entry, inputs, holding);
       const bytes = holding.rows * 4;

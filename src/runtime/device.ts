@@ -9,7 +9,7 @@ import type { ProfileName } from './artifact.ts';
 import type { CpuModule } from './cpu.ts';
 import { importFromHereOrProject, isNode } from './dynamic-import.ts';
 import { messageOf, SoraError } from './error.ts';
-import { type NodeAdapter, openNodeAdapter } from './node-gpu.ts';
+import { type NodeAdapter, openNodeAdapter, threadVariable } from './node-gpu.ts';
 
 /** The part of GPUDevice that tells it apart; generated types must not name WebGPU's own. */
 export interface DeviceLike {
@@ -30,6 +30,12 @@ export interface DeviceOptions {
   readonly gpu?: GpuLike;
   /** Default: the environment variable `SORAC_DEVICE`, else `auto`. */
   readonly adapter?: AdapterChoice;
+  /**
+   * In Node, threads of lavapipe beside the one that work is handed to; 0: that one computes. Each step of a text hands over some forty small
+   * pieces, and threads that wake up for them may cost more than they do: with packed weights on two cores 0 takes half the time. Prompts, large
+   * batches and training gain from threads. Default: one for each core.
+   */
+  readonly driverThreads?: number;
   /** Gives the CPU interpreter; default: `import('sorac/cpu')`. */
   readonly cpu?: () => Promise<CpuModule>;
   /** Takes warning lines; default: stderr, or the console in browsers. */
@@ -48,6 +54,8 @@ export interface DeviceInfo {
   readonly injected: boolean;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
+  /** Whether its work takes no core of the host. */
+  readonly isApart?: boolean;
 }
 
 export type OpenDevice =
@@ -58,6 +66,9 @@ const choices: readonly AdapterChoice[] = ['auto', 'gpu', 'lavapipe', 'swiftshad
 
 export async function openDevice(options: DeviceOptions = {}): Promise<OpenDevice> {
   if (options.device) return injectedDevice(options.device as unknown as GPUDevice);
+  const { driverThreads: threads } = options;
+  if (threads !== undefined && !(Number.isSafeInteger(threads) && threads >= 0))
+    throw new SoraError('SORA6003', `\`driverThreads\` is a whole number of at least 0, got ${threads}`);
   const choice = options.adapter ?? environmentChoice();
   if (!choices.includes(choice)) {
     throw new SoraError('SORA6001', `unknown device \`${choice}\``, { help: `use one of ${choices.join(', ')}` });
@@ -73,8 +84,8 @@ export async function openDevice(options: DeviceOptions = {}): Promise<OpenDevic
     const help = 'use a browser with WebGPU, or pass `device` or `gpu`';
     return noAdapter(options, choice, { reason: 'there is no WebGPU here', help });
   }
-  const found: NodeAdapter = await openNodeAdapter(choice);
-  if (found.adapter) return adapterDevice(found.adapter);
+  const found: NodeAdapter = await openNodeAdapter(choice, threads);
+  if (found.adapter) return adapterDevice(found.adapter, threads);
   return noAdapter(options, choice, found);
 }
 
@@ -112,7 +123,7 @@ const wantedLimits = [
   'maxComputeWorkgroupsPerDimension',
 ] as const;
 
-async function adapterDevice(adapter: GPUAdapter): Promise<OpenDevice> {
+async function adapterDevice(adapter: GPUAdapter, threads?: number): Promise<OpenDevice> {
   const device = await adapter
     .requestDevice({
       label: 'sorac',
@@ -122,7 +133,7 @@ async function adapterDevice(adapter: GPUAdapter): Promise<OpenDevice> {
     .catch((error: unknown) => {
       throw new SoraError('SORA6001', `the adapter gave no device: ${messageOf(error)}`, { cause: error });
     });
-  const info = infoOf(device, adapter.info, false);
+  const info = infoOf(device, adapter.info, false, threads);
   return { kind: 'webgpu', device, info, close: () => device.destroy() };
 }
 
@@ -130,7 +141,12 @@ function injectedDevice(device: GPUDevice): OpenDevice {
   return { kind: 'webgpu', device, info: infoOf(device, device.adapterInfo, true), close() {} };
 }
 
-function infoOf(device: GPUDevice, adapter: GPUAdapterInfo | undefined, injected: boolean): DeviceInfo {
+function infoOf(
+  device: GPUDevice,
+  adapter: GPUAdapterInfo | undefined,
+  injected: boolean,
+  threads: number | string | undefined = isNode() ? process.env[threadVariable] : undefined,
+): DeviceInfo {
   const kind = kindOf(adapter);
   const limits: Record<string, number> = {};
   for (const name in device.limits) {
@@ -146,6 +162,7 @@ function infoOf(device: GPUDevice, adapter: GPUAdapterInfo | undefined, injected
     injected,
     features: [...device.features].sort(),
     limits,
+    isApart: kind === 'gpu' || (kind === 'lavapipe' && String(threads) === '0'),
   };
 }
 

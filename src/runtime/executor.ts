@@ -76,7 +76,7 @@ export function hostInputs(entry: EntrySpec, { data, shapes }: BoundInputs): Rea
 export async function deviceExecutor(
   artifact: Artifact,
   device: GPUDevice,
-  { profile = 'gpu', kind }: DeviceInfo,
+  { profile = 'gpu', kind, isApart = false }: DeviceInfo,
   checkpoint: Checkpoint | undefined,
   options: LoadOptions,
   closeDevice: () => void,
@@ -113,7 +113,7 @@ export async function deviceExecutor(
     };
     return {
       run,
-      states: (support) => support.makeDeviceStates({ device, pool, kind, specs: artifact.states ?? [], run }),
+      states: (support) => support.makeDeviceStates({ device, pool, isApart, specs: artifact.states ?? [], run }),
       parts,
       stats: () => ({ pipelines: pipelines.count, buffers: pool.buffers, bytes: pool.bytes }),
       close() {

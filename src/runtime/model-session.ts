@@ -5,7 +5,6 @@
  * A call counts when its result has arrived: one that fails or is aborted leaves `lengths` as they were, and what it wrote
  * behind them is overwritten by the next.
  */
-import type { DeviceKind } from './adapter.ts';
 import type { Artifact, EntrySpec, SessionSpec } from './artifact.ts';
 import type { HostTensor } from './cpu.ts';
 import { type Ending, firstOf, makeEnding } from './ending.ts';
@@ -93,8 +92,8 @@ export interface ModelSession {
 
 /** The states of one session and calls with them; one kind for a device (device-states.ts), one for the interpreter. */
 export interface StateRunner {
-  /** Of the device, whose calls can feed each other; undefined for the interpreter. */
-  readonly kind?: DeviceKind;
+  /** Whether calls can feed each other, and the device works while the host does. */
+  readonly isApart?: boolean;
   run(entry: EntrySpec, inputs: BoundInputs, feed?: MakeFeed): Promise<ReadonlyMap<string, HostTensor>>;
   /** Makes states of so many rows with room for so many positions; the first `held[b]` positions of row `b` stay. */
   reserve(rows: number, room: number, held: readonly number[]): Promise<void>;
@@ -115,7 +114,7 @@ export interface TextSupport {
   /** Throws while the session generates. */
   refuseBusy(session: object): void;
   /** Of steps-ahead.ts. */
-  ahead(kind: DeviceKind): Ahead | undefined;
+  readonly ahead: Ahead;
   /** Of session-tokens.ts. */
   remember(known: KnownTokens, call: RememberedCall): KnownTokens;
 }
@@ -162,7 +161,7 @@ export function makeModelSession(
   const own = makeEnding(undefined);
   const leave = ending.listen((error) => own.end(error));
 
-  const ahead = states.kind && context.text?.ahead(states.kind);
+  const ahead = states.isApart ? context.text?.ahead : undefined;
   /** A step that the device has begun already. */
   let sent: SentStep | undefined;
 

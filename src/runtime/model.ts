@@ -45,6 +45,7 @@ const loadOptions: Names<LoadOptions> = {
   device: 1,
   gpu: 1,
   adapter: 1,
+  driverThreads: 1,
   cpu: 1,
   warn: 1,
   signal: 1,

@@ -34,14 +34,15 @@ function registry(): Registry {
   return holder[key];
 }
 
-export function openNodeAdapter(choice: AdapterChoice): Promise<NodeAdapter> {
+/** @param threads of lavapipe; undefined: as many as there are cores, or as its own variable says */
+export function openNodeAdapter(choice: AdapterChoice, threads?: number): Promise<NodeAdapter> {
   const shared = registry();
-  const opening = shared.last.then(() => walkLadder(choice, shared));
+  const opening = shared.last.then(() => walkLadder(choice, shared, threads));
   shared.last = opening.catch(() => undefined);
   return opening;
 }
 
-async function walkLadder(choice: AdapterChoice, shared: Registry): Promise<NodeAdapter> {
+async function walkLadder(choice: AdapterChoice, shared: Registry, threads: number | undefined): Promise<NodeAdapter> {
   const webgpu = await importWebGpu();
   if (typeof webgpu === 'string') {
     return {
@@ -56,7 +57,7 @@ async function walkLadder(choice: AdapterChoice, shared: Registry): Promise<Node
   const drivers = await findDrivers();
   const hasLoader = await hasSystemLoader();
   if (drivers.chosen !== undefined && hasLoader) {
-    const adapter = await requestAdapter(webgpu, drivers.chosen, shared);
+    const adapter = await requestAdapter(webgpu, drivers.chosen, shared, threads);
     if (adapter && wants(kindOf(adapter.info) as AdapterChoice)) return { adapter };
   }
   if (wants('gpu') && hasLoader && drivers.hardware.length > 0 && (await hasGpuNode())) {
@@ -64,7 +65,7 @@ async function walkLadder(choice: AdapterChoice, shared: Registry): Promise<Node
     if (adapter && kindOf(adapter.info) === 'gpu') return { adapter };
   }
   if (wants('lavapipe') && hasLoader && drivers.lavapipe) {
-    const adapter = await requestAdapter(webgpu, drivers.lavapipe, shared);
+    const adapter = await requestAdapter(webgpu, drivers.lavapipe, shared, threads);
     if (adapter) return { adapter };
   }
   let koffiMissing = false;
@@ -97,15 +98,20 @@ async function importWebGpu(): Promise<WebGpuPackage | string> {
 /** The second is the older name; newer loaders prefer the first, so both are set. */
 const driverVariables = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'] as const;
 
+/** Mesa reads it when its driver begins. */
+export const threadVariable = 'LP_NUM_THREADS';
+
 async function requestAdapter(
   webgpu: WebGpuPackage,
   drivers: string | undefined,
   shared: Registry,
+  threads?: number,
 ): Promise<GPUAdapter | undefined> {
-  const before = driverVariables.map((name) => [name, process.env[name]] as const);
+  const before = [...driverVariables, threadVariable].map((name) => [name, process.env[name]] as const);
   if (drivers !== undefined) for (const name of driverVariables) process.env[name] = drivers;
+  if (threads !== undefined) process.env[threadVariable] = String(threads);
   try {
-    const key = drivers ?? '';
+    const key = `${drivers ?? ''} ${threads ?? ''}`;
     const gpu = shared.instances.get(key) ?? webgpu.create([]);
     shared.instances.set(key, gpu);
     return (await gpu.requestAdapter({ powerPreference: 'high-performance' })) ?? undefined;

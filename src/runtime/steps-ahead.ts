@@ -4,11 +4,13 @@
  *
  * A step that was sent ahead counts for nothing by itself. It becomes a call when the next one that is asked for is the same: these tokens, as many
  * positions, and nothing in between. Otherwise it is forgotten: what it wrote lies behind what the rows hold, where the next call writes.
+ *
+ * Only where the device's work takes no core of the host (`isApart`). Otherwise what the host does meanwhile is taken from a driver thread that
+ * others wait for: stories15M on lavapipe with a thread for each of two cores takes 7 % more time for a token in f32, 5 % less in int4; without
+ * threads 12 and 21 % less.
  */
-import type { DeviceKind } from './adapter.ts';
 import type { Artifact, EntrySpec } from './artifact.ts';
 import type { HostTensor } from './cpu.ts';
-import { isNode } from './dynamic-import.ts';
 import { type BoundInputs, bindInputs, type Inputs } from './inputs.ts';
 import { pastOf } from './model-session.ts';
 
@@ -109,12 +111,4 @@ const claim: Ahead['claim'] = ({ generation }, sent, { entry, bound, past, real,
   return isSame ? sent.running : undefined;
 };
 
-/**
- * Undefined where the device's work is done by the same cores as the host's: there reading and encoding meanwhile takes from a driver thread
- * what others wait for. stories15M on lavapipe with two driver threads on two cores: 7 % more time for a token in f32, 5 % less in int4; with
- * none (`LP_NUM_THREADS=0`, Mesa then computes where work is submitted) 12 and 21 % less.
- */
-export function ahead(kind: DeviceKind): Ahead | undefined {
-  const isApart = kind === 'gpu' || (kind === 'lavapipe' && isNode() && process.env.LP_NUM_THREADS === '0');
-  return isApart ? { feedOf, bindFollower, claim } : undefined;
-}
+export const ahead: Ahead = { feedOf, bindFollower, claim };

@@ -59,6 +59,11 @@ export interface LoadOptions {
   /** Which adapter to use when no device is given. Default \`auto\`: the best one found. */
   readonly adapter?: 'auto' | 'gpu' | 'lavapipe' | 'swiftshader' | 'cpu';
   /**
+   * In Node, threads of lavapipe beside the one that work is handed to; 0: that one computes, which suits text with packed weights on few cores.
+   * Default: one for each core.
+   */
+  readonly driverThreads?: number;
+  /**
    * Compile kernels in the driver while the weights are read, not in the first call that needs them: those of what generates
    * text, or else of every entry, for one row of a session and otherwise the greatest sizes; other sizes may need some more. The
    * kernels of the single steps of a text follow when the model is loaded, until the first call. Default: false.

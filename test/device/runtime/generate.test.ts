@@ -2,7 +2,7 @@
  * Text from a small random decoder on every device: greedy text against the interpreter's logits, sampling against the definition
  * on all logits, batches against singles, and what a session holds after each way to end.
  */
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { GeneratedToken, GenerateOptions, GenerationEnd } from '../../../src/runtime/generate.ts';
 import { createModel, type Model, type ModelSession } from '../../../src/runtime/index.ts';
 import { uniform } from '../../../src/runtime/philox.ts';
@@ -59,22 +59,14 @@ const combinations: readonly GenerateOptions[] = [
   { temperature: 0, repetitionPenalty: 1.8 },
 ];
 
-/** With steps sent ahead, as where the device's work takes no core of the host: the variable is read when a session is made. */
+/** Also with steps sent ahead, as where the device's work takes no core of the host. */
 const ways = [
   ...devices.map((kind) => [kind, ''] as const),
   ...gpuDevices.filter((kind) => kind === 'lavapipe').map((kind) => [kind, ', a step ahead'] as const),
 ];
 
 describe.each(ways)('on %s%s', (kind, way) => {
-  const model = createModel(artifact, { weights, adapter: kind });
-  if (way !== '') {
-    beforeAll(() => {
-      vi.stubEnv('LP_NUM_THREADS', '0');
-    });
-    afterAll(() => {
-      vi.unstubAllEnvs();
-    });
-  }
+  const model = createModel(artifact, { weights, adapter: kind, ...(way !== '' && { driverThreads: 0 }) });
 
   test('greedy text has the greatest logits of the entry, with their probabilities', async () => {
     const session = (await model).session();
