@@ -111,7 +111,8 @@ async function requestAdapter(
   if (drivers !== undefined) for (const name of driverVariables) process.env[name] = drivers;
   if (threads !== undefined) process.env[threadVariable] = String(threads);
   try {
-    const key = `${drivers ?? ''} ${threads ?? ''}`;
+    // Its driver has begun with what stood here then.
+    const key = `${drivers ?? ''} ${process.env[threadVariable] ?? ''}`;
     const gpu = shared.instances.get(key) ?? webgpu.create([]);
     shared.instances.set(key, gpu);
     return (await gpu.requestAdapter({ powerPreference: 'high-performance' })) ?? undefined;

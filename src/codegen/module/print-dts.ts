@@ -60,7 +60,7 @@ export interface LoadOptions {
   readonly adapter?: 'auto' | 'gpu' | 'lavapipe' | 'swiftshader' | 'cpu';
   /**
    * In Node, threads of lavapipe beside the one that work is handed to; 0: that one computes, which suits text with packed weights on few cores.
-   * Default: one for each core.
+   * Default: one for each core. Nothing to a \`device\` or \`gpu\` of yours.
    */
   readonly driverThreads?: number;
   /**

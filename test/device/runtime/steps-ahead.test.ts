@@ -62,7 +62,7 @@ describe.each(lavapipe)('on %s', (kind) => {
     expect(process.env.LP_NUM_THREADS).toBeUndefined();
     expect(model.device).toMatchObject({ kind, isApart: true });
     expect((await usual)?.device).toMatchObject({ kind, isApart: false });
-    for (const driverThreads of [-1, 0.5, Number.NaN, '2' as unknown as number]) {
+    for (const driverThreads of [-1, 0.5, Number.NaN, '2' as unknown as number, Symbol('2') as unknown as number]) {
       const refused = createModel(artifact, { weights, adapter: kind, driverThreads });
       await expect(refused).rejects.toMatchObject({ code: 'SORA6003', message: /`driverThreads` is a whole number/ });
     }
