@@ -46,11 +46,11 @@ export interface EightSums {
   readonly perWord: number;
   /** Vectors of words from those of 32 steps to the next. */
   readonly run: number;
-  /** For each four outputs: where its words begin, and its accumulator. */
-  readonly outputs: readonly { readonly start: string; readonly sum: string }[];
+  /** For each four outputs where its words begin. */
+  readonly starts: readonly string[];
   /** Subtracted from numbers word by word; undefined: from sums, by `settle`. */
   readonly offset: number | undefined;
-  /** The scaled sum of 32 steps: `part` and the sum of the row there, in the group `group`, for the four outputs `output`. */
+  /** Takes in what 32 steps in a group of scales have come to for four outputs, and the sum of the row there. */
   settle(output: number, part: string, leftSum: string, group: string): void;
   readonly groupSize: number | undefined;
 }
@@ -58,7 +58,7 @@ export interface EightSums {
 /** Adds the sum over all steps to the accumulators. */
 export function writeEightSums(product: Product, sums: EightSums): void {
   const { writer } = product.draft;
-  const { batch, row, words, perWord, run, outputs, offset, groupSize } = sums;
+  const { batch, row, words, perWord, run, starts, offset, groupSize } = sums;
   const count = (constantValue(product.depth) ?? 0) / STEPS;
   const perEight = STEPS / perWord;
   const vectors = perWord / 4;
@@ -86,17 +86,16 @@ export function writeEightSums(product: Product, sums: EightSums): void {
       : writer.let('a', `${four} * vec4<f32>(${factors.join(', ')})`);
   });
   const group = groupSize === undefined ? '0u' : groupOf(counter, groupSize);
-  for (const [c, { start, sum }] of outputs.entries()) {
-    const isApart = groupSize !== undefined || !byWord;
-    const part = isApart ? writer.fresh('part') : sum;
-    if (isApart) writer.line(`var ${part} = vec4<f32>(0);`);
+  for (const [c, start] of starts.entries()) {
+    const part = writer.fresh('part');
+    writer.line(`var ${part} = vec4<f32>(0);`);
     for (const word of range(perEight)) {
       if (byWord) writer.line(`${part} += vec4<f32>(${corrections[word]});`);
       const at = `${start} + ${counter} * ${run}u${word === 0 ? '' : ` + ${word * EIGHT}u`}`;
       const factors = scaled.slice(word * vectors, (word + 1) * vectors);
       writer.line(`${part} = ${helper}(${[part, readWords(words, at), ...factors].join(', ')});`);
     }
-    if (isApart) sums.settle(c, part, leftSum, group);
+    sums.settle(c, part, leftSum, group);
   }
   writer.close();
 }

@@ -130,7 +130,7 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
       words: name,
       perWord,
       run: quarters * places.run,
-      outputs: columns.map((_, c) => ({ start: wordStarts[c] ?? '', sum: sums.sum(0, c) })),
+      starts: wordStarts,
       offset: byWord ? offset : undefined,
       groupSize: isGrouped ? format.group : undefined,
       settle(c, part, leftSum, group) {
