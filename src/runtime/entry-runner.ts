@@ -233,10 +233,15 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
     },
     prepare(inputs, brought) {
       const { feed } = inputs;
+      let fed: GPUBuffer | undefined;
       const shaped = shape(inputs.dims);
       makeRoom(shaped);
       plan.buffers.forEach((spec, at) => {
-        if (spec.kind !== 'input' || spec.name === feed?.into) return;
+        if (spec.kind !== 'input') return;
+        if (spec.name === feed?.into) {
+          fed = slotBuffer(at);
+          return;
+        }
         const index = inputSpecs.findIndex((input) => input.name === spec.name);
         const input = inputSpecs[index];
         if (!input) throw damaged(`input \`${spec.name}\` of \`${entry.name}\``);
@@ -256,9 +261,7 @@ export function makeEntryRunner(parts: EntryRunnerParts, entry: EntrySpec): Entr
         );
       return {
         load(encoder) {
-          plan.buffers.forEach((spec, at) => {
-            if (spec.kind === 'input' && spec.name === feed?.into) feed.bring(encoder, slotBuffer(at));
-          });
+          if (fed) feed?.bring(encoder, fed);
         },
         encode: (pass) => encodeSteps(pass, shaped, brought),
         copy(encoder) {

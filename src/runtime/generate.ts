@@ -19,7 +19,7 @@ import { SoraError } from './error.ts';
 import { type GenerateOptions, type Settings, settingsOf } from './generate-options.ts';
 import type { InputTensor } from './inputs.ts';
 import { type Lazies, makeLazies } from './lazies.ts';
-import { full, type ModelSession, type Results, wrongBatch } from './model-session.ts';
+import { full, type ModelSession, type Results, type SessionCallOptions, wrongBatch } from './model-session.ts';
 import { uniform } from './philox.ts';
 import { allCandidates, choose, heatOf } from './sampler.ts';
 import { unknownToken } from './session-tokens.ts';
@@ -248,21 +248,17 @@ function call(
     [generation.tokens]: tokens,
     ':heats': { data: heats, shape: [rows, 2] },
   });
-  const options = { lengths, ...(again && { again }) };
+  const callWith = (more: SessionCallOptions) =>
+    session.call(entry, inputsOf({ data, shape }), { lengths, ...(again && { again }), ...more });
   // Logits are asked for where something else than the most probable token may be next.
-  if (temperature > 0 || repetitionPenalty !== 1)
-    return session.call(entry, inputsOf({ data, shape }), { ...options, lazies });
-  const held = session.lengths;
-  const isNext = going.map((goes, row) => {
-    const behind = (held[row] ?? 0) - (again?.[row] ?? 0) + (lengths[row] ?? 0);
-    return goes && behind < spec.positions ? 1 : 0;
-  });
-  const next = isNext.some((length) => length === 1) && {
-    entry: generation.step,
-    inputs: inputsOf({ data: new Int32Array(rows), shape: [rows, 1] }),
-    lengths: isNext,
+  if (temperature > 0 || repetitionPenalty !== 1) return callWith({ lazies });
+  const next = (held: readonly number[]) => {
+    const isNext = going.map((goes, row) => (goes && (held[row] ?? 0) < spec.positions ? 1 : 0));
+    if (!isNext.some((length) => length === 1)) return undefined;
+    const tokens = { data: new Int32Array(rows), shape: [rows, 1] };
+    return { entry: generation.step, inputs: inputsOf(tokens), lengths: isNext };
   };
-  return session.call(entry, inputsOf({ data, shape }), { ...options, ...(next && { next }) });
+  return callWith({ next });
 }
 
 /** Takes the prompts in; every row knows its first token afterwards, unless the signal came. */

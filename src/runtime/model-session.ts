@@ -45,8 +45,8 @@ export interface SessionCallOptions {
   readonly lazies?: Lazies;
   /** How many of the last positions of each row this call takes in anew. Default: none. */
   readonly again?: readonly number[];
-  /** What will most likely be called next, to be sent to the device behind this call. */
-  readonly next?: Follower | undefined;
+  /** What will most likely be called behind this call, to be sent to the device with it, by how many positions the rows hold then. */
+  readonly next?: ((held: readonly number[]) => Follower | undefined) | undefined;
 }
 
 const sessionOptions: Names<SessionOptions> = { capacity: 1 };
@@ -220,16 +220,16 @@ export function makeModelSession(
     context.begin();
     const claimed = sent && ahead?.claim(artifact, sent, { entry, bound, real, past, after: holding });
     sent = undefined;
-    const running = claimed ?? send({ entry, bound, past }, held, real, options.next && ahead?.feedOf(artifact, false));
     const longer = held.map((length, row) => length + (real[row] ?? 0));
-    const next = options.next && ahead?.bindFollower(artifact, options.next, longer, holding.room);
-    const following = next && send(next, longer, options.next.lengths, ahead?.feedOf(artifact, true));
+    const follower = ahead && options.next?.(longer);
+    const running = claimed ?? send({ entry, bound, past }, held, real, follower && ahead?.feedOf(artifact, false));
+    const next = follower && ahead?.bindFollower(artifact, follower, longer, holding.room);
+    const following = next && send(next, longer, follower.lengths, ahead?.feedOf(artifact, true));
     following?.catch(() => undefined);
     const results = await firstOf(running, own, signal);
     const tokens = context.text?.remember(holding.tokens, { artifact, entry, bound, held, real }) ?? [];
     holding = { ...holding, lengths: longer, tokens };
-    if (following && options.next)
-      sent = { follower: options.next, ...next, running: following, after: holding, results };
+    if (following && follower) sent = { follower, ...next, running: following, after: holding, results };
     return Object.fromEntries(entry.results.map((result) => [result.name, results.get(result.name) as HostTensor]));
   };
   const close = async (): Promise<void> => {

@@ -150,16 +150,13 @@ function placerOf(
       if (output < 0 || output >= rows) continue;
       const panel = Math.floor(output / width);
       const lane = output % width;
+      const first = (lane - (lane % VECTORS)) * run + (lane % VECTORS);
       const end = Math.min(inputs, columns - firstInput);
       for (let at = Math.max(0, -firstInput); at < end; at++) {
         const input = firstInput + at;
         const word = Math.floor(input / perWord);
         const inRun = word % run;
-        const place =
-          (panel * wordsOfRow + word - inRun) * width +
-          (lane - (lane % VECTORS)) * run +
-          inRun * VECTORS +
-          (lane % VECTORS);
+        const place = (panel * wordsOfRow + word - inRun) * width + inRun * VECTORS + first;
         const number = (values[row * inputs + at] ?? 0) + offset;
         words[place] = (words[place] ?? 0) | (number << (bits * (input % perWord)));
       }

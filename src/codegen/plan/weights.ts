@@ -81,9 +81,10 @@ export function packedPlaces(shape: readonly number[], format: PackedFormat): Pa
   const [rows, columns] = format.transposed ? [others, first] : [first, others];
   const perWord = format.kind === 'int8' ? 4 : 8;
   const words = Math.ceil(columns / perWord);
-  const run = words % (32 / perWord) === 0 ? 32 / perWord : 1;
   const groups = format.group === undefined ? 1 : Math.max(1, Math.ceil(columns / format.group));
   const width = panelWidth * packedVectors(rows);
+  // A panel of one vector for each lane is in that order as it is.
+  const run = width > panelWidth && words % (32 / perWord) === 0 ? 32 / perWord : 1;
   const padded = Math.ceil(rows / width) * width;
   const scales = padded * words;
   const zeros = scales + padded * groups;

@@ -44,8 +44,8 @@ export interface EightSums {
   /** Name of the weight's buffer. */
   readonly words: string;
   readonly perWord: number;
-  /** Vectors of words from those of 32 steps to the next. */
-  readonly run: number;
+  /** Vectors of words of a panel beside each other. */
+  readonly quarters: number;
   /** For each four outputs where its words begin. */
   readonly starts: readonly string[];
   /** Subtracted from numbers word by word; undefined: from sums, by `settle`. */
@@ -58,7 +58,7 @@ export interface EightSums {
 /** Adds the sum over all steps to the accumulators. */
 export function writeEightSums(product: Product, sums: EightSums): void {
   const { writer } = product.draft;
-  const { batch, row, words, perWord, run, starts, offset, groupSize } = sums;
+  const { batch, row, words, perWord, quarters, starts, offset, groupSize } = sums;
   const count = (constantValue(product.depth) ?? 0) / STEPS;
   const perEight = STEPS / perWord;
   const vectors = perWord / 4;
@@ -91,7 +91,7 @@ export function writeEightSums(product: Product, sums: EightSums): void {
     writer.line(`var ${part} = vec4<f32>(0);`);
     for (const word of range(perEight)) {
       if (byWord) writer.line(`${part} += vec4<f32>(${corrections[word]});`);
-      const at = `${start} + ${counter} * ${run}u${word === 0 ? '' : ` + ${word * EIGHT}u`}`;
+      const at = `${start} + ${counter} * ${quarters * perEight}u${word === 0 ? '' : ` + ${word * EIGHT}u`}`;
       const factors = scaled.slice(word * vectors, (word + 1) * vectors);
       writer.line(`${part} = ${helper}(${[part, readWords(words, at), ...factors].join(', ')});`);
     }

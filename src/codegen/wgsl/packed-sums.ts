@@ -100,20 +100,13 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
     );
   const side = (at: string) => `${at} % ${quarters}u`;
   // Eight vectors lie beside each other, and behind them the words of the same outputs that follow in a run.
-  const isRun = places.run > 1 && quarters > EIGHT;
+  const isRun = places.run > 1;
   const wordStarts = starts('words_at', 0, places.words, (at) =>
     isRun ? `${side(at)} / ${EIGHT}u * ${EIGHT * places.run}u + ${at} % ${EIGHT}u` : side(at),
   );
   const scaleStarts = starts('scales_at', places.scales, places.groups, side);
-  const zeroStarts =
-    offset === undefined
-      ? place.map((at, c) =>
-          writer.let(
-            `zeros_at_${c}`,
-            `${at} / ${quarters}u * ${places.groups * quarters}u + ${at} % ${quarters}u + ${places.zeros}u`,
-          ),
-        )
-      : [];
+  // Four to a word, which is what a vector of words has of the others.
+  const zeroStarts = offset === undefined ? starts('zeros_at', 4 * places.zeros, places.groups, side) : [];
   const groupAt = (group: string) => (group === '0u' ? '' : ` + ${group} * ${quarters}u`);
   const scaleOf = (c: number, group: string) =>
     writer.let('scale', `bitcast<vec4<f32>>(${readWords(name, `${scaleStarts[c]}${groupAt(group)}`)})`);
@@ -129,7 +122,7 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
       row: onlyRow,
       words: name,
       perWord,
-      run: quarters * places.run,
+      quarters,
       starts: wordStarts,
       offset: byWord ? offset : undefined,
       groupSize: isGrouped ? format.group : undefined,
@@ -189,9 +182,11 @@ export function writePackedSums(product: Product, { buffer, access }: PackedRigh
   });
   // The steps of half a word are moved to where those of the lower half are.
   const word = parts === 1 ? counter : `${counter} / ${parts}u`;
-  const inRun = parts === 1 ? `${counter} % ${places.run}u` : `${word} % ${places.run}u`;
   const wordIndex = isRun
-    ? writer.let('word_at', `${counter} / ${parts * places.run}u * ${quarters * places.run}u + ${inRun} * ${EIGHT}u`)
+    ? writer.let(
+        'word_at',
+        `${counter} / ${parts * places.run}u * ${quarters * places.run}u + ${word} % ${places.run}u * ${EIGHT}u`,
+      )
     : `${word} * ${quarters}u`;
   const scalars = range(steps).map((step) => {
     const { excess } = numbersAt('', step, parts === 1 ? perWord : 8);

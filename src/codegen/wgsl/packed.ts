@@ -73,7 +73,7 @@ export function loadWords(
     const panel = scaleIndex(algebra.quotient(index, constantDim(by)), count * by);
     const inPanel = algebra.remainder(index, constantDim(by));
     const first = constantIndex((start * by) / width);
-    if (run === 1 || width === panelWidth) return addIndices(panel, scaleIndex(at, by), inPanel, first);
+    if (run === 1) return addIndices(panel, scaleIndex(at, by), inPanel, first);
     const beside = (by * panelWidth) / width;
     return addIndices(
       panel,
